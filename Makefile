@@ -1,0 +1,33 @@
+# `make demo` and `make test` are all a new user needs; each makes .venv when it is missing.
+PYTHON ?= python3
+RUN ?= runs/demo
+export OMP_NUM_THREADS ?= 2
+
+STAMP := .venv/installed
+
+.PHONY: demo test test-slow benchmark lint clean
+
+demo: $(STAMP)
+	.venv/bin/tps run configs/demo.toml -o $(RUN)
+
+test: $(STAMP)
+	.venv/bin/python -m pytest
+
+test-slow: $(STAMP)
+	.venv/bin/python -m pytest -m slow
+
+benchmark: $(STAMP)
+	.venv/bin/python -m pytest -m benchmark -s tests/benchmarks
+
+lint: $(STAMP)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+clean:
+	rm -rf .venv dist build
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@

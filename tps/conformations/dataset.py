@@ -1,0 +1,86 @@
+"""Weighted frames: what every stage after this one knows of the molecule's Boltzmann distribution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from tps.errors import TrajectoryError
+
+
+@dataclass(frozen=True)
+class Conformations:
+    """Frames with log-weights such that Σ w_i δ(x - x_i) represents the Boltzmann density.
+
+    Attributes
+    ----------
+    positions : (n_frames, n_atoms, 3) float32 array
+        [nm].
+    torsions : (n_frames, n_torsions) array
+        The features' angles [rad].
+    log_weights : (n_frames,) array
+        Normalised on construction: logsumexp is 0.
+    potential_energy : (n_frames,) array
+        Of the molecule alone [kJ/mol].
+    walker : (n_frames,) int array
+        Which simulation a frame comes from; frames of one walker are in the order of time.
+    """
+
+    positions: NDArray[np.float32]
+    torsions: NDArray[np.float64]
+    log_weights: NDArray[np.float64]
+    potential_energy: NDArray[np.float64]
+    walker: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        n = len(self.positions)
+        if n == 0:
+            raise TrajectoryError("conformations need at least one frame, but there are none")
+        for name in ("torsions", "log_weights", "potential_energy", "walker"):
+            if len(getattr(self, name)) != n:
+                raise TrajectoryError(f"{n} frames need {n} {name}, but got {len(getattr(self, name))}")
+        if not np.isfinite(self.log_weights).any() or np.isnan(self.log_weights).any():
+            raise TrajectoryError("log-weights must be numbers, at least one of them finite")
+        object.__setattr__(self, "log_weights", self.log_weights - logsumexp(self.log_weights))
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self.positions)
+
+    @property
+    def effective_sample_size(self) -> float:
+        """Kish's effective number of equally weighted frames, 1 / Σ w²."""
+        return float(np.exp(-logsumexp(2 * self.log_weights)))
+
+    def weighted_mean(self, values: NDArray[np.float64], where: NDArray[np.bool_]) -> tuple[float, float]:
+        """Return the Boltzmann mean of `values` over the frames `where`, and its standard error.
+
+        The error comes from the scatter of ten consecutive blocks of frames, so correlation in time is in it; it is
+        NaN when fewer than two blocks hold weight.
+        """
+        weight = np.where(where, np.exp(self.log_weights), 0.0)
+        if weight.sum() == 0:
+            return float("nan"), float("nan")
+        mean = float(weight @ values / weight.sum())
+        blocks = np.array_split(np.arange(self.n_frames), 10)
+        share = np.array([weight[block].sum() for block in blocks]) / weight.sum()
+        held = [block for block, part in zip(blocks, share, strict=True) if part > 0]
+        if len(held) < 2:
+            return mean, float("nan")
+        deviation = np.array([weight[block] @ (values[block] - mean) / weight.sum() for block in held])
+        return mean, float(np.sqrt(len(held) / (len(held) - 1) * np.sum(deviation**2)))
+
+    def save(self, path: Path) -> None:
+        """Write everything but the positions to an npz file (positions go to a trajectory file)."""
+        np.savez(
+            path,
+            torsions=self.torsions,
+            log_weights=self.log_weights,
+            potential_energy=self.potential_energy,
+            walker=self.walker,
+        )

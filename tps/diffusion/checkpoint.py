@@ -1,0 +1,61 @@
+"""Model files: safetensors with the settings as JSON in the header; never a pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from tps.diffusion.networks import DenoiserNetwork, LogPartitionNetwork
+from tps.errors import ModelError
+
+_NETWORKS = {"log-partition": LogPartitionNetwork, "denoiser": DenoiserNetwork}
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What rebuilds a network: its kind, its size, and the names of the torsions it knows, in order."""
+
+    kind: str
+    feature_names: tuple[str, ...]
+    width: int
+    depth: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in _NETWORKS:
+            raise ModelError(f"a model is one of {', '.join(_NETWORKS)}, but got {self.kind!r}")
+
+
+def save_model(path: Path, network: torch.nn.Module, settings: ModelSettings) -> None:
+    """Write weights and settings; the same model gives the same bytes."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(to_bytes(tensors, metadata={"tps": json.dumps(asdict(settings), sort_keys=True)}))
+    partial.replace(path)
+
+
+def load_model(path: Path) -> tuple[LogPartitionNetwork | DenoiserNetwork, ModelSettings]:
+    """Return the network (float32, on the CPU, in evaluation mode) and its settings.
+
+    Raises
+    ------
+    ModelError
+        If the file is not there, is damaged, or was not written by `save_model`.
+    """
+    if not path.is_file():
+        raise ModelError(f"there is no model at {path}: run `tps train` first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["tps"])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        settings = ModelSettings(**{**header, "feature_names": tuple(header["feature_names"])})
+        network = _NETWORKS[settings.kind](len(settings.feature_names), settings.width, settings.depth)
+        network.load_state_dict(state)
+    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path} is not a model of tps, or is damaged ({error}): train again") from error
+    network.eval()
+    return network, settings

@@ -1,0 +1,29 @@
+"""OpenMM at work: platforms, contexts, counted force evaluations, executors."""
+
+from tps.engine.dynamics import (
+    BIAS_GROUP,
+    MOLECULE_GROUP,
+    WALL_GROUP,
+    Dynamics,
+    LangevinSettings,
+    openmm_seed,
+    potential_energies,
+)
+from tps.engine.executor import default_workers, local_executor, map_tasks
+from tps.engine.platform import PlatformChoice, available_platforms, choose_platform
+
+__all__ = [
+    "BIAS_GROUP",
+    "MOLECULE_GROUP",
+    "WALL_GROUP",
+    "Dynamics",
+    "LangevinSettings",
+    "PlatformChoice",
+    "available_platforms",
+    "choose_platform",
+    "default_workers",
+    "local_executor",
+    "map_tasks",
+    "openmm_seed",
+    "potential_energies",
+]

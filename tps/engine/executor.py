@@ -1,0 +1,86 @@
+"""Parallel work through the one interface of `concurrent.futures.Executor`, so that a cluster can take its place."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    as_completed,
+)
+from contextlib import contextmanager
+from typing import Literal, TypeVar
+
+from tps.errors import ParameterError, SimulationError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def default_workers() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def local_executor(kind: Literal["threads", "processes"], n_workers: int) -> Iterator[Executor]:
+    """Yield an executor on this machine: threads where OpenMM works alone, processes where Python itself does.
+
+    Raises
+    ------
+    ParameterError
+        If `n_workers` is not positive.
+    """
+    if n_workers < 1:
+        raise ParameterError(f"the number of workers must be at least 1, but got {n_workers}")
+    executor: Executor
+    if kind == "threads":
+        executor = ThreadPoolExecutor(n_workers, thread_name_prefix="tps")
+    else:
+        executor = ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=True, cancel_futures=True)
+        raise
+    executor.shutdown()
+
+
+def map_tasks(
+    executor: Executor,
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    done: Callable[[], None] = lambda: None,
+) -> list[Result]:
+    """Run `function` on every task and return the results in the order of the tasks.
+
+    Parameters
+    ----------
+    executor : concurrent.futures.Executor
+        Of this machine or of a cluster: `function` and tasks travel by pickle.
+    function : callable
+        A module-level function; what it raises is raised here.
+    tasks : sequence
+    done : callable, optional
+        Called after each finished task, for a progress bar.
+
+    Raises
+    ------
+    SimulationError
+        If a worker process dies.
+    """
+    futures = {executor.submit(function, task): index for index, task in enumerate(tasks)}
+    results: dict[int, Result] = {}
+    try:
+        for future in as_completed(futures):
+            results[futures[future]] = future.result()
+            done()
+    except BrokenExecutor as error:
+        raise SimulationError(
+            "a worker process died before its work was done (out of memory?): run again with fewer workers"
+        ) from error
+    return [results[index] for index in range(len(tasks))]

@@ -1,0 +1,119 @@
+"""What an export wrote, as a value and as the file export.json beside the trajectories."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tps.errors import RunFolderError
+
+RECORD_FILE = "export.json"
+TOPOLOGY_FILE = "topology.pdb"
+
+#: Reason for leaving out a path when only reactive segments are asked for.
+NO_SEGMENT = "no reactive segment"
+
+#: Said wherever an exported path is shown.
+TIME_NOTE = (
+    "A generated path is a candidate. Its frames are ordered by the protocol that made it: frame index times "
+    "frame_interval_ps is protocol time, not physical time."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedPath:
+    """One trajectory file: path `index` of the run, from its frame `first_frame` on."""
+
+    index: int
+    file: str
+    n_frames: int
+    first_frame: int
+    potential_energy_max: float | None
+    """Largest potential energy over the exported frames [kJ/mol], of the whole system."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRecord:
+    """The files of an export folder and what was left out of it."""
+
+    format: str
+    n_atoms: int
+    atoms: str | None
+    """MDTraj selection, or None for all atoms."""
+    aligned: bool
+    """Whether every frame was superposed on the heavy atoms of the run's topology.pdb."""
+    reactive_only: bool
+    frame_interval_ps: float
+    paths: tuple[ExportedPath, ...]
+    end_states: Mapping[str, str]
+    """File of each end structure, by the state's name."""
+    left_out: Mapping[int, str]
+    """Why a path of the run is not here, by its index."""
+
+    @property
+    def n_frames(self) -> int:
+        """Frames in all files together."""
+        return sum(path.n_frames for path in self.paths)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of every molecule file in the folder."""
+        return (TOPOLOGY_FILE, *self.end_states.values(), *(path.file for path in self.paths))
+
+    @property
+    def n_failed(self) -> int:
+        """Paths left out because their dynamics failed."""
+        return sum(reason.startswith("failed") for reason in self.left_out.values())
+
+    @property
+    def n_without_reactive_segment(self) -> int:
+        """Paths left out because they hold no reactive segment."""
+        return sum(reason == NO_SEGMENT for reason in self.left_out.values())
+
+    def sentence(self) -> str:
+        """Return one line for a summary."""
+        text = (
+            f"{len(self.paths)} paths, {self.n_frames} frames of {self.n_atoms} atoms as {self.format}"
+            + (", reactive segments only" if self.reactive_only else "")
+            + (", aligned on heavy atoms" if self.aligned else "")
+        )
+        reasons = [
+            f"{count} {what}"
+            for count, what in (
+                (self.n_failed, "failed"),
+                (self.n_without_reactive_segment, "without a reactive segment"),
+            )
+            if count
+        ]
+        return text + (f"; left out: {', '.join(reasons)}" if reasons else "")
+
+
+def write_record(record: ExportRecord, folder: Path) -> Path:
+    """Write `record` as export.json into `folder` and return its path."""
+    target = folder / RECORD_FILE
+    content = {"note": TIME_NOTE, **asdict(record)}
+    target.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return target
+
+
+def read_record(folder: Path) -> ExportRecord:
+    """Return the record of an export folder.
+
+    Raises
+    ------
+    RunFolderError
+        If `folder` holds no export, or its export.json is damaged.
+    """
+    source = Path(folder) / RECORD_FILE
+    if not source.is_file():
+        raise RunFolderError(f"{folder} holds no {RECORD_FILE}: export the paths of a run there first")
+    try:
+        content = json.loads(source.read_text(encoding="utf-8"))
+        content.pop("note")
+        content["paths"] = tuple(ExportedPath(**path) for path in content["paths"])
+        content["left_out"] = {int(index): reason for index, reason in content["left_out"].items()}
+        return ExportRecord(**content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunFolderError(f"{source} is damaged ({error}): export again with --force") from error

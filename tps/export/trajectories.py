@@ -1,0 +1,199 @@
+"""Write the paths of a run as trajectories that other programs open."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+from numpy.typing import NDArray
+
+from tps.errors import ParameterError, RunFolderError
+from tps.export.formats import TrajectoryFormat, find_format
+from tps.export.quiet import silent_stdout
+from tps.export.record import (
+    RECORD_FILE,
+    TOPOLOGY_FILE,
+    ExportedPath,
+    ExportRecord,
+    read_record,
+    write_record,
+)
+from tps.export.source import PathSource, check_indices, heavy_atoms, open_paths, select_atoms
+
+_OUR_FILES = re.compile(r"(path_\d+|state_\w+|topology)\.[\w.]+|view\.(pml|vmd\.tcl|cxc)")
+
+
+def export_paths(
+    run: Path,
+    out: Path,
+    *,
+    format: str = "dcd",
+    atoms: str | None = None,
+    reactive_only: bool = False,
+    which: Sequence[int] | None = None,
+    align: bool = True,
+    end_states: Mapping[str, NDArray[np.floating]] | None = None,
+    source: str = "paths",
+    force: bool = False,
+) -> ExportRecord:
+    """Write paths of a run into folder `out`: path_NNNN.<format>, topology.pdb and export.json.
+
+    Formats that keep a time (XTC, TRR, NetCDF, HDF5, GRO) get frame index times frame interval, counted
+    from the start of the whole path also for reactive segments. It is the time of the protocol, not physical
+    time: a generated path is a candidate. MDTraj converts lengths to the unit of the format (nm in XTC, TRR,
+    GRO and HDF5, angstrom in the others).
+
+    Parameters
+    ----------
+    run : Path
+        Run folder.
+    out : Path
+        Folder to write, made when missing.
+    format : str
+        A name in `tps.export.FORMATS`.
+    atoms : str, optional
+        MDTraj atom selection.
+    reactive_only : bool
+        Write only the frames from the last one in A to the first following one in B.
+    which : sequence of int, optional
+        Indices of the paths to write.
+    align : bool
+        Superpose every frame on the heavy atoms of the run's topology.pdb.
+    end_states : mapping of str to ndarray, optional
+        Positions (n_atoms, 3) [nm] of the end structures, written as state_<name>.pdb.
+    source : str
+        Where in the run folder the paths are.
+    force : bool
+        Replace an earlier export in `out`.
+
+    Raises
+    ------
+    ParameterError
+        If a format, selection, index or end structure cannot be used.
+    RunFolderError
+        If the stage has not been run, nothing is left to write, or `out` is not empty.
+    TrajectoryError
+        If a stored path is damaged.
+    """
+    run, out = Path(run), Path(out)
+    written_as = find_format(format)
+    paths = open_paths(run, source)
+    chosen = select_atoms(paths.reference.topology, atoms)
+    indices = check_indices(which, paths.n_paths)
+    states = _end_structures(paths.reference, end_states or {}, align)
+    spans = {index: paths.frames(index, reactive_only=reactive_only) for index in indices}
+    left_out = {index: span for index, span in spans.items() if isinstance(span, str)}
+    if len(left_out) == len(spans):
+        raise RunFolderError(f"nothing to export from {run}: {_count_reasons(left_out)}")
+    _check_folder(out, force)
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
+        scratch = Path(name)
+        _write(paths.reference.atom_slice(chosen), scratch / TOPOLOGY_FILE, find_format("pdb"))
+        for label, structure in states.items():
+            _write(structure.atom_slice(chosen), scratch / f"state_{label}.pdb", find_format("pdb"))
+        written = tuple(
+            _export_one(paths, index, span, chosen, align, scratch, written_as)
+            for index, span in spans.items()
+            if not isinstance(span, str)
+        )
+        record = ExportRecord(
+            format=written_as.name,
+            n_atoms=len(chosen),
+            atoms=atoms,
+            aligned=align,
+            reactive_only=reactive_only,
+            frame_interval_ps=paths.frame_interval_ps,
+            paths=written,
+            end_states={label: f"state_{label}.pdb" for label in states},
+            left_out=left_out,
+        )
+        write_record(record, scratch)
+        _move_into_place(scratch, out, record)
+    return record
+
+
+def _export_one(
+    paths: PathSource,
+    index: int,
+    span: tuple[int, int],
+    chosen: NDArray[np.int64],
+    align: bool,
+    folder: Path,
+    written_as: TrajectoryFormat,
+) -> ExportedPath:
+    """Write frames `span` (inclusive) of one path."""
+    first, last = span
+    segment = paths.load(index)[first : last + 1]
+    if align:
+        segment.superpose(paths.reference, atom_indices=heavy_atoms(segment.topology))
+    file = f"path_{index:04d}{written_as.suffix}"
+    _write(segment.atom_slice(chosen), folder / file, written_as)
+    highest = paths.potential_energy[index, first : last + 1].max()
+    return ExportedPath(
+        index=index,
+        file=file,
+        n_frames=segment.n_frames,
+        first_frame=first,
+        potential_energy_max=float(highest) if np.isfinite(highest) else None,
+    )
+
+
+def _end_structures(
+    reference: mdtraj.Trajectory, end_states: Mapping[str, NDArray[np.floating]], align: bool
+) -> dict[str, mdtraj.Trajectory]:
+    """Return one frame for each end state, aligned like the paths."""
+    structures = {}
+    for label, positions in end_states.items():
+        if not re.fullmatch(r"\w+", label):
+            raise ParameterError(f"the name of a state goes into a file name, but {label!r} is not a word")
+        if np.shape(positions) != (reference.n_atoms, 3) or not np.isfinite(positions).all():
+            raise ParameterError(
+                f"state {label} needs finite positions ({reference.n_atoms}, 3) in nm, but has shape "
+                f"{np.shape(positions)}: give the molecule of the run's topology.pdb"
+            )
+        structure = mdtraj.Trajectory(np.array(positions, dtype=np.float32)[None], reference.topology)
+        if align:
+            structure.superpose(reference, atom_indices=heavy_atoms(reference.topology))
+        structures[label] = structure
+    return structures
+
+
+def _write(frames: mdtraj.Trajectory, file: Path, written_as: TrajectoryFormat) -> None:
+    with warnings.catch_warnings(), silent_stdout():
+        warnings.simplefilter("ignore")  # MDTraj advises another NetCDF package
+        getattr(frames, written_as.saver)(str(file))
+
+
+def _count_reasons(left_out: Mapping[int, str]) -> str:
+    counts: dict[str, int] = {}
+    for reason in left_out.values():
+        counts[reason] = counts.get(reason, 0) + 1
+    return f"of {len(left_out)} paths, " + "; ".join(f"{count}: {why}" for why, count in counts.items())
+
+
+def _check_folder(out: Path, force: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise RunFolderError(f"{out} should be a folder, but a file of that name exists: give another name")
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise RunFolderError(f"{out} is not empty: give another folder, or --force to replace the export")
+
+
+def _move_into_place(scratch: Path, out: Path, record: ExportRecord) -> None:
+    """Rename the new files into `out`, the record last, and drop what an earlier export left there."""
+    out.mkdir(exist_ok=True)
+    with suppress(RunFolderError):  # no earlier export, or one that cannot be read
+        stale = set(read_record(out).files) - set(record.files) | {"view.pml", "view.vmd.tcl", "view.cxc"}
+        (out / RECORD_FILE).unlink()
+        for name in stale:
+            if _OUR_FILES.fullmatch(name):
+                (out / name).unlink(missing_ok=True)
+    for name in (*record.files, RECORD_FILE):
+        (scratch / name).replace(out / name)

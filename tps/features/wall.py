@@ -1,0 +1,79 @@
+"""A flat-bottomed wall that keeps dynamics out of a region of collective variables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import openmm
+
+from tps.errors import ParameterError
+from tps.systems import CollectiveVariable, Region
+
+
+def add_wall(
+    system: openmm.System,
+    region: Region,
+    collective_variables: Mapping[str, CollectiveVariable],
+    stiffness: float,
+    force_group: int,
+) -> openmm.CustomCompoundBondForce:
+    """Add a wall that is zero outside a region and rises with the depth inside it.
+
+    The energy is E = k/2 min_i(depth_i)**2, where the depth of a collective variable is its distance to the nearest
+    bound of its range [rad for torsions, nm for distances], and 0 outside. So E and the force are continuous at the
+    border of the region. A bound that nothing can cross is none: infinity, a distance of 0, the whole circle.
+
+    Parameters
+    ----------
+    system : openmm.System
+        Gets the force.
+    region : Region
+        What to keep out of.
+    collective_variables : mapping of str to CollectiveVariable
+        At least those of the region.
+    stiffness : float
+        k [kJ/mol/rad**2, kJ/mol/nm**2].
+    force_group : int
+        Group of the force, so that its energy can be told apart.
+
+    Returns
+    -------
+    openmm.CustomCompoundBondForce
+        The added force.
+
+    Raises
+    ------
+    ParameterError
+        If the stiffness is not positive, or the region has no bound to be pushed over.
+    """
+    if not 0 < stiffness < math.inf:
+        raise ParameterError(f"the stiffness of a wall must be positive and finite, but got {stiffness}")
+    variables = [collective_variables[name] for name in region.ranges]
+    particles = sorted({atom for variable in variables for atom in variable.atoms})
+    depths: list[str] = []
+    definitions: list[str] = []
+    for i, variable in enumerate(variables):
+        points = ", ".join(f"p{particles.index(atom) + 1}" for atom in variable.atoms)
+        low, high = region.ranges[variable.name]
+        if not variable.periodic:
+            definitions.append(f"value{i} = distance({points})")
+            depths += [f"value{i} - ({low!r})"] if low > 0 else []
+            depths += [f"({high!r}) - value{i}"] if high < math.inf else []
+        elif (width := high - low if low < high else high - low + 2 * math.pi) < 2 * math.pi:
+            definitions.append(f"turns{i} = (dihedral({points}) - ({low + width / 2!r}))/{2 * math.pi!r}")
+            depths.append(f"{width / 2!r} - {2 * math.pi!r}*abs(turns{i} - floor(turns{i} + 0.5))")
+    if not depths:
+        raise ParameterError(
+            "a wall needs a region with a bound that can be crossed, but it covers everything"
+        )
+    deepest = depths[0]
+    for depth in depths[1:]:
+        deepest = f"min({deepest}, {depth})"
+    expression = "; ".join([f"{0.5 * stiffness!r}*max(0, {deepest})^2", *definitions])
+    force = openmm.CustomCompoundBondForce(len(particles), expression)
+    force.setName("wall")
+    force.addBond(particles, [])
+    force.setForceGroup(force_group)
+    system.addForce(force)
+    return force

@@ -1,0 +1,55 @@
+"""What every geodesic is compared with: straight lines at constant stiffness, or with a given log-SNR profile."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tps.errors import CurveError
+from tps.spacetime.coordinates import SpacetimePoint, TorusSpacetime, eta_of
+from tps.spacetime.curve import SpacetimeCurve
+from tps.spacetime.family import Family
+from tps.spacetime.starts import winding_line
+
+
+def straight_line(
+    family: Family, a: SpacetimePoint, b: SpacetimePoint, *, n_points: int = 64, log_snr: Tensor | None = None
+) -> SpacetimeCurve:
+    """Return the straight line from a to b: what steered dynamics would do.
+
+    Parameters
+    ----------
+    family : Family
+    a, b : SpacetimePoint
+    n_points : int
+        Ignored when a profile is given.
+    log_snr : Tensor (n_points,), optional
+        Profile, for instance a geodesic's. Linear between the two ends unless given, so constant where they agree.
+
+    Returns
+    -------
+    SpacetimeCurve
+        The center moves linearly in s; on a torus the angles do, the short way round, and torsions keep their
+        stiffness relative to log_snr (interpolated geometrically where the ends differ).
+
+    Raises
+    ------
+    CurveError
+        If the profile is not a vector of finite numbers.
+    """
+    spacetime = family.spacetime
+    if log_snr is None:
+        s = torch.linspace(0, 1, n_points, dtype=torch.float64)
+        profile = (1 - s) * a.log_snr + s * b.log_snr
+    else:
+        profile = torch.as_tensor(log_snr, dtype=torch.float64)
+        if profile.ndim != 1 or len(profile) < 2 or not bool(torch.isfinite(profile).all()):
+            raise CurveError(f"a log-SNR profile needs at least two finite numbers, but got {tuple(profile.shape)}")
+        s = torch.linspace(0, 1, len(profile), dtype=torch.float64)
+    if isinstance(spacetime, TorusSpacetime):
+        line = winding_line(spacetime, a, b, len(s), [0] * spacetime.n_torsions)
+        center = spacetime.split(line)[0]
+    else:
+        eta_of(spacetime, a), eta_of(spacetime, b)
+        center = (1 - s)[:, None] * a.center + s[:, None] * b.center
+    return SpacetimeCurve.from_eta(family, spacetime.eta(center, profile), s)

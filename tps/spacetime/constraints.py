@@ -1,0 +1,216 @@
+"""What a curve must not do: conditions that hold at every point, and penalties that only cost.
+
+A constraint's values are at most zero where it holds. Their unit is named by each class, and the solver's tolerance is
+in that unit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from tps.errors import ParameterError
+from tps.spacetime.coordinates import SpacetimePoint, eta_of
+from tps.spacetime.empirical import EmpiricalFamily
+from tps.spacetime.family import Family
+from tps.spacetime.information import kl_along_curve
+
+
+class Constraint(Protocol):
+    """A condition on every point of a curve."""
+
+    @property
+    def name(self) -> str:
+        """How a report calls it."""
+
+    def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
+        """Map the points of one curve, eta and mu (n, K), to (n, n_conditions): at most 0 where it holds."""
+
+
+@dataclass(frozen=True)
+class ConstraintReport:
+    """How well a returned curve obeys one constraint.
+
+    Parameters
+    ----------
+    name : str
+    largest : float
+        Largest value over the curve; positive is a violation, in the constraint's own unit.
+    at_s : float
+        Where along the curve.
+    tolerance : float
+        What counts as zero.
+    """
+
+    name: str
+    largest: float
+    at_s: float
+    tolerance: float
+
+    @property
+    def satisfied(self) -> bool:
+        """Whether the constraint holds at every point to the tolerance."""
+        return self.largest <= self.tolerance
+
+    def __str__(self) -> str:
+        if self.satisfied:
+            return f"{self.name} holds at every point"
+        return f"{self.name} is violated by {self.largest:.3g} at s = {self.at_s:.2f}"
+
+
+@dataclass(frozen=True)
+class LogSnrFloor:
+    """log_snr >= floor (Karczewski et al., Eq. 21); on a torus ln kappa_i >= floor for every torsion. Unit: log-SNR.
+
+    Parameters
+    ----------
+    floor : float
+    """
+
+    floor: float
+
+    @property
+    def name(self) -> str:
+        """How a report calls it."""
+        return f"log-SNR floor {self.floor:g}"
+
+    def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
+        """floor - log_snr, to first order (n, n_torsions or 1)."""
+        return family.spacetime.floor_violation(eta, self.floor)
+
+
+@dataclass(frozen=True)
+class StdCeiling:
+    """Standard deviation of the posterior at most `ceiling`. Unit: that of the features; rad for torsions.
+
+    Parameters
+    ----------
+    ceiling : float
+    """
+
+    ceiling: float
+
+    def __post_init__(self) -> None:
+        if not self.ceiling > 0:
+            raise ParameterError(f"a standard-deviation ceiling must be positive, but got {self.ceiling}")
+
+    @property
+    def name(self) -> str:
+        """How a report calls it."""
+        return f"standard-deviation ceiling {self.ceiling:g}"
+
+    def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
+        """std - ceiling (n, n_torsions or 1)."""
+        return family.spacetime.posterior_std(mu) - self.ceiling
+
+
+@dataclass(frozen=True, eq=False)
+class RegionProbability:
+    """p(region | eta) <= p_max, from the frames that lie in the region. Unit: relative, ln(p / p_max).
+
+    Parameters
+    ----------
+    frames : EmpiricalFamily
+        The weighted frames; need not be the family whose geodesic is sought.
+    indicator : Tensor (n_frames,) of bool
+        Which frames lie in the region.
+    p_max : float
+        In (0, 1).
+    """
+
+    frames: EmpiricalFamily
+    indicator: Tensor
+    p_max: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.p_max < 1:
+            raise ParameterError(f"p_max must lie between 0 and 1, but got {self.p_max}")
+        self.frames.log_probability(torch.zeros(1, self.frames.spacetime.n_statistics).double(), self.indicator)
+
+    @property
+    def name(self) -> str:
+        """How a report calls it."""
+        return f"region probability at most {self.p_max:g}"
+
+    def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
+        """ln p(region | eta) - ln p_max (n, 1)."""
+        return self.frames.log_probability(eta, self.indicator)[:, None] - math.log(self.p_max)
+
+
+@dataclass(frozen=True)
+class UserConstraint:
+    """A condition of the user's own.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        Maps eta and mu (n, K) to (n,) or (n, n_conditions), differentiable, at most 0 where the condition holds; scale
+        it so that the solver's tolerance (1e-3) is small.
+    """
+
+    name: str
+    function: Callable[[Tensor, Tensor], Tensor] = field(compare=False)
+
+    def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
+        """The function's values (n, n_conditions)."""
+        return self.function(eta, mu).reshape(len(eta), -1)
+
+
+@dataclass(frozen=True)
+class UserPenalty:
+    """A differentiable cost, averaged over the curve and added to its energy; never violated.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        Maps eta and mu (n, K) to (n,).
+    weight : float
+    """
+
+    name: str
+    function: Callable[[Tensor, Tensor], Tensor] = field(compare=False)
+    weight: float = 1.0
+
+    def cost(self, eta: Tensor, mu: Tensor) -> Tensor:
+        """Weight times the mean of the function over the points, a scalar."""
+        return self.weight * self.function(eta, mu).mean()
+
+
+@dataclass(frozen=True)
+class KLDistance:
+    """KL(p(. | z) || p(. | curve)) at least `at_least` nats (Karczewski et al., Eq. 22): keep away from z. Unit: relative.
+
+    Absolute. Where the family has no psi, Eq. 62 is integrated: along the straight line in eta from z to the curve's
+    first point, and from there along the curve.
+
+    Parameters
+    ----------
+    point : SpacetimePoint
+        z.
+    at_least : float
+        Threshold [nats].
+    """
+
+    point: SpacetimePoint
+    at_least: float
+
+    def __post_init__(self) -> None:
+        if not self.at_least > 0:
+            raise ParameterError(f"a KL threshold must be positive, but got {self.at_least} nats")
+
+    @property
+    def name(self) -> str:
+        """How a report calls it."""
+        return f"KL distance of {self.at_least:g} nats"
+
+    def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
+        """1 - KL / at_least (n, 1)."""
+        target = eta_of(family.spacetime, self.point)
+        return (1 - kl_along_curve(family, target, eta, mu) / self.at_least)[:, None]

@@ -1,0 +1,112 @@
+"""What a family of tilted distributions p(x | eta) = p0(x) exp(eta . T(x) - psi(eta)) must offer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from tps.errors import ParameterError
+from tps.spacetime.coordinates import Spacetime
+
+
+class Family(Protocol):
+    """An exponential family over clean conformations; differentiable in eta. Bring your own with these four names."""
+
+    @property
+    def spacetime(self) -> Spacetime:
+        """The coordinates of eta."""
+
+    @property
+    def has_psi(self) -> bool:
+        """Whether `psi` is known."""
+
+    def mu(self, eta: Tensor) -> Tensor:
+        """Map natural parameters (n, K) to expectation parameters E[T | eta] (n, K)."""
+
+    def psi(self, eta: Tensor) -> Tensor:
+        """Map natural parameters (n, K) to the log-partition function (n,); raises where it is not known."""
+
+
+@runtime_checkable
+class HasMetric(Protocol):
+    """A family that knows its Fisher metric in closed form."""
+
+    def metric(self, eta: Tensor) -> Tensor:
+        """Map natural parameters (n, K) to Cov[T | eta] (n, K, K)."""
+
+
+def fisher_metric(family: Family, eta: Tensor) -> Tensor:
+    """Return the Fisher-Rao metric G = d mu / d eta = Cov[T | eta], not symmetrised.
+
+    Parameters
+    ----------
+    family : Family
+    eta : Tensor (n, K)
+
+    Returns
+    -------
+    Tensor (n, K, K)
+        Row i holds the derivatives of mu_i.
+    """
+    if isinstance(family, HasMetric):
+        return family.metric(eta)
+    with torch.enable_grad():
+        leaf = eta.detach().requires_grad_(True)
+        mu = family.mu(leaf)
+        rows = [
+            torch.autograd.grad(mu[:, i].sum(), leaf, retain_graph=True)[0] for i in range(mu.shape[1])
+        ]
+    return torch.stack(rows, dim=1)
+
+
+class LogPartitionFamily:
+    """A family given by its log-partition function alone, for instance a trained network.
+
+    mu is the gradient of psi, so the metric is a Hessian and symmetric by construction.
+
+    Parameters
+    ----------
+    psi : callable
+        Maps eta (n, K) to (n,), twice differentiable.
+    spacetime : Spacetime
+    dtype : torch.dtype
+        What `psi` computes in; results come back in float64.
+    """
+
+    has_psi = True
+
+    def __init__(
+        self, psi: Callable[[Tensor], Tensor], spacetime: Spacetime, dtype: torch.dtype = torch.float64
+    ) -> None:
+        self._psi = psi
+        self.spacetime = spacetime
+        self.dtype = dtype
+
+    def psi(self, eta: Tensor) -> Tensor:
+        """Map eta (n, K) to psi (n,).
+
+        Raises
+        ------
+        ParameterError
+            If eta has another width than the spacetime, or psi returns another shape.
+        """
+        if eta.ndim != 2 or eta.shape[1] != self.spacetime.n_statistics:
+            raise ParameterError(
+                f"eta must be (n, {self.spacetime.n_statistics}), but got {tuple(eta.shape)}; one row per point"
+            )
+        value = self._psi(eta.to(self.dtype)).to(torch.float64)
+        if value.shape != eta.shape[:1]:
+            raise ParameterError(
+                f"psi must return one number per point, ({eta.shape[0]},), but returned {tuple(value.shape)}"
+            )
+        return value
+
+    def mu(self, eta: Tensor) -> Tensor:
+        """Map eta (n, K) to grad psi (n, K)."""
+        with torch.enable_grad():
+            leaf = eta if eta.requires_grad else eta.detach().requires_grad_(True)
+            (mu,) = torch.autograd.grad(self.psi(leaf).sum(), leaf, create_graph=True)
+        return mu if eta.requires_grad else mu.detach()

@@ -1,0 +1,149 @@
+"""Finding systems by name or folder, and loading them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import openmm
+from openmm import app
+
+import tps
+from tps.errors import SystemDefinitionError
+from tps.systems.collective_variables import CollectiveVariable, Distance, Torsion
+from tps.systems.definition import CollectiveVariableSection, SystemFile
+from tps.systems.forcefield import build_openmm_system
+from tps.systems.molecular import MolecularSystem
+from tps.systems.peptides import find_torsion
+from tps.systems.regions import State, nearest, region_from_keys
+from tps.systems.sections import read_toml
+from tps.systems.structures import check_same_molecule, read_structure
+
+
+@dataclass(frozen=True)
+class SystemSummary:
+    """A built-in system, as a list shows it."""
+
+    name: str
+    description: str
+    directory: Path
+
+
+def data_directory(kind: Literal["systems", "configs"]) -> Path:
+    """Return the folder of the built-in systems or run files: in an installed wheel, or else in the checkout.
+
+    Raises
+    ------
+    SystemDefinitionError
+        If neither is there.
+    """
+    package = Path(tps.__file__).resolve().parent
+    for folder in (package / "_data" / kind, package.parent / kind):
+        if folder.is_dir():
+            return folder
+    raise SystemDefinitionError(f"the built-in {kind} are missing from {package}: install the package again")
+
+
+def available_systems() -> tuple[SystemSummary, ...]:
+    """Return the built-in systems, sorted by name."""
+    files = sorted(data_directory("systems").glob("*/system.toml"))
+    sections = [(file, read_toml(file, SystemFile, SystemDefinitionError).system) for file in files]
+    return tuple(
+        SystemSummary(file.parent.name, section.description, file.parent) for file, section in sections
+    )
+
+
+def load_system(name_or_directory: str | Path) -> MolecularSystem:
+    """Load a system.
+
+    Parameters
+    ----------
+    name_or_directory : str or Path
+        Name of a built-in system, or a folder that holds a system.toml. A string that is both means the built-in
+        one; write ``./name`` for the folder.
+
+    Raises
+    ------
+    SystemDefinitionError
+        In one sentence, naming file and key.
+    """
+    directory = _find(name_or_directory)
+    file = directory / "system.toml"
+    settings = read_toml(file, SystemFile, SystemDefinitionError)
+    section = settings.system
+    a, b = read_structure(directory / section.structure_a), read_structure(directory / section.structure_b)
+    check_same_molecule(a, b)
+    variables = {
+        name: _collective_variable(name, definition, a.topology, f"{file} [collective_variables.{name}]")
+        for name, definition in settings.collective_variables.items()
+    }
+    _check_features(section.features, variables, f"{file} [system] features")
+    states = [
+        State(state.name, region_from_keys(state.ranges, variables, f"{file} [states.{label}]"))
+        for label, state in (("A", settings.states.A), ("B", settings.states.B))
+    ]
+    system, notes = build_openmm_system(
+        settings.force_field, directory, a.topology, (a.positions, b.positions)
+    )
+    try:
+        return MolecularSystem(
+            name=section.name,
+            description=section.description,
+            directory=directory,
+            topology=a.topology,
+            system_xml=openmm.XmlSerializer.serialize(system),
+            temperature=section.temperature_kelvin,
+            positions_a=a.positions,
+            positions_b=b.positions,
+            collective_variables=variables,
+            feature_names=section.features,
+            state_a=states[0],
+            state_b=states[1],
+            notes=notes,
+        )
+    except SystemDefinitionError as reason:
+        raise SystemDefinitionError(f"{file}: {reason}") from None
+
+
+def _find(name_or_directory: str | Path) -> Path:
+    builtin = {summary.name: summary.directory for summary in available_systems()}
+    if isinstance(name_or_directory, str) and name_or_directory in builtin:
+        return builtin[name_or_directory]
+    path = Path(name_or_directory)
+    if path.name == "system.toml":
+        path = path.parent
+    if path.is_dir():
+        if not (path / "system.toml").is_file():
+            raise SystemDefinitionError(f"{path} holds no system.toml")
+        return path.resolve()
+    raise SystemDefinitionError(
+        f"{str(name_or_directory)!r} is neither a built-in system nor a folder{nearest(str(path), builtin)}"
+    )
+
+
+def _collective_variable(
+    name: str, definition: CollectiveVariableSection, topology: app.Topology, where: str
+) -> CollectiveVariable:
+    try:
+        if definition.distance is not None:
+            return Distance(name, definition.distance)
+        if isinstance(definition.torsion, tuple):
+            return Torsion(name, definition.torsion)
+    except SystemDefinitionError as reason:
+        raise SystemDefinitionError(f"{where}: {reason}") from None
+    return Torsion(
+        name, find_torsion(topology, str(definition.torsion), definition.residue, definition.chain, where)
+    )
+
+
+def _check_features(features: tuple[str, ...], variables: dict[str, CollectiveVariable], where: str) -> None:
+    for name in features:
+        if name not in variables:
+            raise SystemDefinitionError(f"{where}: no collective variable {name!r}{nearest(name, variables)}")
+        if not isinstance(variables[name], Torsion):
+            raise SystemDefinitionError(
+                f"{where}: {name} is a {variables[name].kind}, but features are torsions"
+            )
+    if len(set(features)) != len(features):
+        raise SystemDefinitionError(f"{where}: each torsion can be named once, but got {', '.join(features)}")

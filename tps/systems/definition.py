@@ -1,0 +1,106 @@
+"""What a system.toml says: one section per table, unit in every key."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, PositiveFloat, model_validator
+
+from tps.systems.sections import Section
+
+TorsionName = Literal["phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4"]
+AtomIndex = Annotated[int, Field(ge=0)]
+
+
+class SystemSection(Section):
+    """[system] The molecule, its end structures and the bath."""
+
+    name: str = Field(min_length=1, description="Name shown to the user.")
+    description: str = Field("", description="One sentence about the molecule and the transition.")
+    structure_a: str = Field(description="End structure A, a PDB or mmCIF file beside system.toml.")
+    structure_b: str = Field(description="End structure B, the same molecule in the same atom order.")
+    temperature_kelvin: PositiveFloat = Field(300.0, allow_inf_nan=False, description="Bath temperature.")
+    features: tuple[str, ...] = Field(
+        min_length=1, description="Torsions whose cosine and sine are the features."
+    )
+
+
+class ForceFieldSection(Section):
+    """[force_field] OpenMM force-field files and how to apply them, or a serialised OpenMM System."""
+
+    files: tuple[str, ...] = Field(
+        (), description="OpenMM force-field XML files: by name, or beside system.toml."
+    )
+    constraints: Literal["none", "h-bonds", "all-bonds"] = Field(
+        "h-bonds", description="Bonds of fixed length."
+    )
+    nonbonded_method: Literal["no-cutoff", "cutoff-nonperiodic", "cutoff-periodic", "pme"] = Field(
+        "no-cutoff", description="Treatment of nonbonded interactions at long range."
+    )
+    nonbonded_cutoff_nm: PositiveFloat = Field(1.0, description="Cutoff, for the methods that have one.")
+    hydrogen_mass_amu: PositiveFloat | None = Field(
+        None, description="Mass taken over by hydrogens; default none."
+    )
+    system_xml: str | None = Field(
+        None, description="Serialised openmm.System beside system.toml, instead of files."
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if bool(self.files) == (self.system_xml is not None):
+            raise ValueError("give either files (force-field XML) or system_xml (a serialised OpenMM System)")
+        beside = sorted(self.model_fields_set - {"system_xml"})
+        if self.system_xml is not None and beside:
+            raise ValueError(f"system_xml already says everything: remove {', '.join(beside)}")
+        return self
+
+
+class CollectiveVariableSection(Section):
+    """[collective_variables.NAME] A torsion by name or by atoms, or a distance by atoms (indices from zero)."""
+
+    torsion: TorsionName | tuple[AtomIndex, AtomIndex, AtomIndex, AtomIndex] | None = Field(
+        None, description="Name of a peptide torsion, or four atom indices."
+    )
+    residue: int | None = Field(
+        None, description="Residue number, as in the structure file, of a torsion by name."
+    )
+    chain: str | None = Field(None, description="Chain of that residue, where there are several.")
+    distance: tuple[AtomIndex, AtomIndex] | None = Field(None, description="Two atom indices.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.torsion is None) == (self.distance is None):
+            raise ValueError("give either torsion or distance")
+        if not isinstance(self.torsion, str) and (self.residue is not None or self.chain is not None):
+            raise ValueError("residue and chain belong to a torsion given by name")
+        return self
+
+
+class StateSection(Section):
+    """[states.A], [states.B] A name, and ranges such as phi_degree = [-180, -40] or oh_nm = [0, 0.25]."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, tuple[float, float]]
+
+    name: str = Field(min_length=1, description="Name of the state, such as C5.")
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Keys with their unit, and bounds in it."""
+        return dict(self.__pydantic_extra__)
+
+
+class StatesSection(Section):
+    """[states] The two states that the transition connects."""
+
+    A: StateSection
+    B: StateSection
+
+
+class SystemFile(Section):
+    """A whole system.toml."""
+
+    system: SystemSection
+    force_field: ForceFieldSection
+    collective_variables: dict[str, CollectiveVariableSection] = Field(min_length=1)
+    states: StatesSection
