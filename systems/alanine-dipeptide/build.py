@@ -1,8 +1,9 @@
 """Build the end structures of alanine dipeptide, c5.pdb and c7ax.pdb, from chemistry alone.
 
 The molecule (ACE-ALA-NME, L-alanine) comes from its SMILES string with RDKit, which only this script needs
-(`pip install rdkit`). OpenMM then minimises it in the force field of system.toml, first with phi and psi held near the
-wanted basin, then freely, so that both files hold true local minima. The same versions write the same bytes again.
+(`pip install rdkit`). OpenMM then minimises it in the force field of system.toml, first with phi and psi held
+near the wanted basin, then freely, so that both files hold true local minima. The same versions write the
+same bytes again.
 
     python systems/alanine-dipeptide/build.py
 """
@@ -66,7 +67,7 @@ def embed() -> tuple[Chem.Mol, list[int]]:
 
 
 def set_torsions(molecule: Chem.Mol, order: list[int], phi: float, psi: float) -> np.ndarray:
-    """Return positions (22, 3) [nm] in `ATOM_ORDER` with phi, psi as given [degree] and trans peptide bonds."""
+    """Return positions (22, 3) [nm] in `ATOM_ORDER` with given phi, psi [degree] and trans peptide bonds."""
     conformer = molecule.GetConformer()
     for atoms, angle in ((PHI, phi), (PSI, psi), ((1, 4, 6, 8), 180.0), ((8, 14, 16, 18), 180.0)):
         SetDihedralDeg(conformer, *(order[i] for i in atoms), angle)
@@ -111,7 +112,7 @@ def minimise(
 
 
 def standard_frame(positions: np.ndarray) -> np.ndarray:
-    """Return positions with CA at the origin, N on the x axis and C in the upper xy plane: no rotation is left free."""
+    """Return positions with CA at the origin, N on the x axis and C in the upper xy plane."""
     n, ca, c = positions[6], positions[8], positions[14]
     x = (n - ca) / np.linalg.norm(n - ca)
     z = np.cross(x, c - ca)

@@ -1,0 +1,20 @@
+"""Weighted frames of a molecule: metadynamics, plain MD, or the user's own trajectories."""
+
+from tps.conformations.dataset import Conformations
+from tps.conformations.frames import read_dcd, write_dcd
+from tps.conformations.imported import ImportedFrames, import_trajectories
+from tps.conformations.metadynamics import MetadynamicsSettings, run_metadynamics
+from tps.conformations.sampling import SampledFrames, SamplingTask, sample_frames
+
+__all__ = [
+    "Conformations",
+    "ImportedFrames",
+    "MetadynamicsSettings",
+    "SampledFrames",
+    "SamplingTask",
+    "import_trajectories",
+    "read_dcd",
+    "run_metadynamics",
+    "sample_frames",
+    "write_dcd",
+]

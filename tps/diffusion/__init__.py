@@ -1,26 +1,25 @@
 """Diffusion models of a molecule's torsions: networks, training on weighted frames, model files."""
 
-from tps.diffusion.checkpoint import ModelSettings, load_model, save_model
-from tps.diffusion.networks import DenoiserNetwork, LogPartitionNetwork
+from tps.diffusion.checkpoint import ModelSettings, Network, load_model, save_model
+from tps.diffusion.denoiser import DenoiserNetwork
+from tps.diffusion.learn_denoiser import AdaptiveNoiseSchedule, train_denoiser
+from tps.diffusion.learn_log_partition import draw_tilts, train_log_partition
+from tps.diffusion.log_partition import LogPartitionNetwork
 from tps.diffusion.posterior import PosteriorMoments, posterior_moments
 from tps.diffusion.schedule import alpha_sigma
-from tps.diffusion.training import (
-    TrainingRecord,
-    TrainingSettings,
-    held_out_frames,
-    torsion_statistics,
-    train_denoiser,
-    train_log_partition,
-)
+from tps.diffusion.training import TrainingRecord, TrainingSettings, held_out_frames, torsion_statistics
 
 __all__ = [
+    "AdaptiveNoiseSchedule",
     "DenoiserNetwork",
     "LogPartitionNetwork",
     "ModelSettings",
+    "Network",
     "PosteriorMoments",
     "TrainingRecord",
     "TrainingSettings",
     "alpha_sigma",
+    "draw_tilts",
     "held_out_frames",
     "load_model",
     "posterior_moments",

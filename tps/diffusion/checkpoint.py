@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from tps.diffusion.networks import DenoiserNetwork, LogPartitionNetwork
+from tps.diffusion.denoiser import DenoiserNetwork
+from tps.diffusion.log_partition import LogPartitionNetwork
 from tps.errors import ModelError
 
-_NETWORKS = {"log-partition": LogPartitionNetwork, "denoiser": DenoiserNetwork}
+Network = LogPartitionNetwork | DenoiserNetwork
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What rebuilds a network: its kind, its size, and the names of the torsions it knows, in order."""
+    """What rebuilds a network: its kind, the names of the torsions it knows, in order, and its size.
+
+    Attributes
+    ----------
+    kind : {"log-partition", "denoiser"}
+    feature_names : tuple of str
+    size : dict of str to int
+        n_components of a log-partition network; width and depth of a denoiser.
+    """
 
     kind: str
     feature_names: tuple[str, ...]
-    width: int
-    depth: int
+    size: dict[str, int]
 
     def __post_init__(self) -> None:
         if self.kind not in _NETWORKS:
             raise ModelError(f"a model is one of {', '.join(_NETWORKS)}, but got {self.kind!r}")
 
+    def build(self) -> Network:
+        """Return a network of this kind and size, untrained."""
+        return _NETWORKS[self.kind](len(self.feature_names), **self.size)
 
-def save_model(path: Path, network: torch.nn.Module, settings: ModelSettings) -> None:
+
+_NETWORKS: dict[str, Callable[..., Network]] = {
+    "log-partition": LogPartitionNetwork,
+    "denoiser": DenoiserNetwork,
+}
+
+
+def save_model(path: Path, network: Network, settings: ModelSettings) -> None:
     """Write weights and settings; the same model gives the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     partial = path.with_name(path.name + ".partial")
@@ -38,7 +56,7 @@ def save_model(path: Path, network: torch.nn.Module, settings: ModelSettings) ->
     partial.replace(path)
 
 
-def load_model(path: Path) -> tuple[LogPartitionNetwork | DenoiserNetwork, ModelSettings]:
+def load_model(path: Path) -> tuple[Network, ModelSettings]:
     """Return the network (float32, on the CPU, in evaluation mode) and its settings.
 
     Raises
@@ -51,9 +69,10 @@ def load_model(path: Path) -> tuple[LogPartitionNetwork | DenoiserNetwork, Model
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {})["tps"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        settings = ModelSettings(**{**header, "feature_names": tuple(header["feature_names"])})
-        network = _NETWORKS[settings.kind](len(settings.feature_names), settings.width, settings.depth)
+            names = list(file.keys())
+            state = {name: file.get_tensor(name) for name in names}
+        settings = ModelSettings(header["kind"], tuple(header["feature_names"]), header["size"])
+        network = settings.build()
         network.load_state_dict(state)
     except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path} is not a model of tps, or is damaged ({error}): train again") from error

@@ -1,8 +1,8 @@
 """Scripts that show exported paths in PyMOL, VMD and ChimeraX without edits.
 
-All three load the files of an export folder, draw heavy atoms as sticks, give each path a colour by its largest
-potential energy (dark: low, light: high), and draw the end states thick and see-through: A blue, B orange.
-They find the files beside themselves; see each script's first lines for what that needs.
+All three load the files of an export folder, draw heavy atoms as sticks, give each path a colour by its
+largest potential energy (dark: low, light: high), and draw the end states thick and see-through: A blue, B
+orange. They find the files beside themselves; each script's first lines say what that needs.
 """
 
 from __future__ import annotations
@@ -155,19 +155,19 @@ def _vmd(record: ExportRecord, paths: list[_Shown], states: list[_Shown], folder
     palette = {color: 17 + i for i, color in enumerate((*PATH_COLORS, *STATE_COLORS))}  # VMD has ids 0 to 32
     colors = "".join(f"    color change rgb {number} {_rgb(color)}\n" for color, number in palette.items())
     first, *_ = paths
-    rows = "".join(f"    tps_path $folder {p.name} {p.file} {palette[p.color]} {int(p.visible)}\n" for p in paths)
+    rows = "".join(
+        f"    tps_path $folder {p.name} {p.file} {palette[p.color]} {int(p.visible)}\n" for p in paths
+    )
     ends = "".join(f"    tps_state $folder {p.name} {p.file} {palette[p.color]}\n" for p in states)
     usage = (
-        "VMD: vmd -e view.vmd.tcl in this directory, or `source /where/it/is/view.vmd.tcl` in the Tk console.\n"
-        "# VMD does not tell a script started with -e where it lies, so the folder it was written to is tried last."
+        "VMD: vmd -e view.vmd.tcl in this directory, or source /where/it/is/view.vmd.tcl in the Tk console.\n"
+        "# With -e VMD does not tell a script where it lies: the folder it was written to is tried last."
     )
     return f"""{_comment(usage)}\
 proc tps_folder {{}} {{
-    set candidates [list [file dirname [file normalize [info script]]] [pwd] {_tcl(folder.as_posix())}]
-    foreach folder $candidates {{
-        if {{[file exists [file join $folder topology.pdb]] && [file exists [file join $folder {first.file}]]}} {{
-            return $folder
-        }}
+    set written_to {_tcl(folder.as_posix())}
+    foreach folder [list [file dirname [file normalize [info script]]] [pwd] $written_to] {{
+        if {{[file exists [file join $folder {first.file}]]}} {{ return $folder }}
     }}
     error "the exported files are not beside this script: start VMD in their directory"
 }}
@@ -226,7 +226,7 @@ def _chimerax(record: ExportRecord, paths: list[_Shown], states: list[_Shown]) -
         blocks.append(f"open {state.file} name {state.name}\n" + _chimerax_sticks(state, 0.18))
         blocks[-1] += f"transparency ##name={state.name} 50 target ab\n"
     usage = (
-        "ChimeraX (1.3 or newer): chimerax view.cxc, or File > Open. It works in the directory of this file.\n"
+        "ChimeraX (1.3 or newer): chimerax view.cxc, or File > Open; it runs in the folder of this file.\n"
         f"# Play every path at once with: coordset ##name=path_* 1,    (here {len(paths)} paths)"
     )
     first, *_ = paths

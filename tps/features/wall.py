@@ -20,9 +20,10 @@ def add_wall(
 ) -> openmm.CustomCompoundBondForce:
     """Add a wall that is zero outside a region and rises with the depth inside it.
 
-    The energy is E = k/2 min_i(depth_i)**2, where the depth of a collective variable is its distance to the nearest
-    bound of its range [rad for torsions, nm for distances], and 0 outside. So E and the force are continuous at the
-    border of the region. A bound that nothing can cross is none: infinity, a distance of 0, the whole circle.
+    The energy is E = k/2 min_i(depth_i)**2, where the depth of a collective variable is its distance to the
+    nearest bound of its range [rad for torsions, nm for distances], and 0 outside. So energy and force are
+    continuous at the border of the region. Infinity, a distance of 0 and the ends of a whole circle are no
+    bounds, since nothing can leave there.
 
     Parameters
     ----------

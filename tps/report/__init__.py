@@ -1,0 +1,26 @@
+"""Figures and the one-page report of a run."""
+
+from tps.report.figures import (
+    learning_curve,
+    log_snr_along_curve,
+    potential_energy_along_paths,
+    work_along_paths,
+)
+from tps.report.free_energy import free_energy_map
+from tps.report.html import CANDIDATE_NOTE, ReportFigure, write_report
+from tps.report.quantities import format_quantity, format_value
+from tps.report.style import save_figure
+
+__all__ = [
+    "CANDIDATE_NOTE",
+    "ReportFigure",
+    "format_quantity",
+    "format_value",
+    "free_energy_map",
+    "learning_curve",
+    "log_snr_along_curve",
+    "potential_energy_along_paths",
+    "save_figure",
+    "work_along_paths",
+    "write_report",
+]

@@ -95,6 +95,13 @@ def fisher_rao_length(curve: SpacetimeCurve) -> float:
     return float(squared_chords(curve).clamp_min(0).sqrt().sum())
 
 
+def negative_chord_fraction(curve: SpacetimeCurve) -> float:
+    """Return the fraction of chords with d eta . d mu below zero by more than round-off: 0 for a true family."""
+    steps, chords = curve.eta.diff(dim=0), squared_chords(curve)
+    round_off = 1e-12 * (1e-3 + steps.norm(dim=1) * curve.mu.norm(dim=1).max())
+    return float((chords < -round_off).double().mean())
+
+
 def resample(family: Family, curve: SpacetimeCurve, n_points: int | None = None) -> SpacetimeCurve:
     """Return the same curve with points at equal Fisher-Rao distance.
 

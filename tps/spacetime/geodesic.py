@@ -14,7 +14,7 @@ from torch import Tensor
 from tps.errors import CurveError, ParameterError
 from tps.spacetime.constraints import Constraint, ConstraintReport, UserPenalty
 from tps.spacetime.coordinates import Spacetime, SpacetimePoint, TorusSpacetime, eta_of
-from tps.spacetime.curve import SpacetimeCurve, curve_energy, fisher_rao_length, resample, squared_chords
+from tps.spacetime.curve import SpacetimeCurve, curve_energy, fisher_rao_length, negative_chord_fraction, resample
 from tps.spacetime.family import Family, fisher_metric
 from tps.spacetime.lbfgs import minimise
 from tps.spacetime.preconditioner import (
@@ -35,6 +35,9 @@ _HARDEN = 4.0
 _SHRINK = 0.25
 _MAX_STIFFNESS = 1e7
 _PROBES = 2
+#: Negative chords cost this times their square over the mean chord; a step may promise at most this part of the energy.
+_BARRIER = 25.0
+_TRUST = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +106,7 @@ class _Problem:
         self.margin = torch.full((self.n_curves, len(constraints)), tolerance, dtype=torch.float64)
         self.n_evaluations = torch.zeros(self.n_curves, dtype=torch.int64)
         self.stiffness = torch.ones(self.n_curves, dtype=torch.float64)
+        self.typical_chord = torch.ones(self.n_curves, dtype=torch.float64)
         self.multipliers: list[list[Tensor]] = []
         self._inverse: CurvePreconditioner | GroupedPreconditioner | None = None
 
@@ -125,7 +129,7 @@ class _Problem:
         chart = self.chart(coefficients, index).detach().requires_grad_(True)
         with torch.enable_grad():
             eta, mu = self.evaluate(chart)
-            value = 0.5 * (self.n_points - 1) * (eta.diff(dim=1) * mu.diff(dim=1)).sum((1, 2))
+            value = self._energy(eta, mu, index)
             if self.constraints or self.penalties:
                 value = value + torch.stack(
                     [self._terms(eta[row], mu[row], curve) for row, curve in enumerate(index.tolist())]
@@ -133,6 +137,12 @@ class _Problem:
             (gradient,) = torch.autograd.grad(value.sum(), chart)
         self.n_evaluations[index] += 1
         return value.detach(), (self.moving.T @ gradient).flatten(1)
+
+    def _energy(self, eta: Tensor, mu: Tensor, index: Tensor) -> Tensor:
+        """Curve energies (b,), made to grow with negative chords, which only the error of a model can have."""
+        chords = (eta.diff(dim=1) * mu.diff(dim=1)).sum(-1)
+        below = chords.clamp_max(0).square() * (_BARRIER / self.typical_chord[index, None])
+        return 0.5 * (self.n_points - 1) * (chords + below).sum(-1)
 
     def _terms(self, eta: Tensor, mu: Tensor, curve: int) -> Tensor:
         total = torch.zeros((), dtype=torch.float64)
@@ -222,12 +232,14 @@ class _Problem:
         spent, converged = 0, torch.zeros(self.n_curves, dtype=torch.bool)
         while spent < max_iterations and not bool(converged.all()):
             self.refresh()
+            self.typical_chord = self._mean_chord()
             value, _ = self.objective(self.coefficients, torch.arange(self.n_curves))
             found = minimise(
                 self.objective,
                 self.coefficients,
                 self.precondition,
                 tolerance=rtol * value.abs().clamp_min(1e-12),
+                largest_decrease=0.5 * (self.n_points - 1) ** 2 * self.typical_chord * _TRUST,
                 max_iterations=min(_REFRESH, max_iterations - spent),
             )
             stalled = bool((found.value >= value - rtol * value.abs()).all()) and spent > 0
@@ -236,6 +248,13 @@ class _Problem:
             if stalled:
                 break
         return converged, spent
+
+    def _mean_chord(self) -> Tensor:
+        """Mean absolute squared chord of each curve (B,)."""
+        with torch.no_grad():
+            eta, mu = self.evaluate(self.chart(self.coefficients, torch.arange(self.n_curves)))
+            chords = (eta.diff(dim=1) * mu.diff(dim=1)).sum(-1)
+        return chords.abs().mean(1).clamp_min(1e-14)
 
     def largest(self) -> Tensor:
         """Return the largest value of each constraint on each curve (B, n_constraints), margins not added."""
@@ -401,13 +420,12 @@ def find_geodesics(
     found = []
     for number, curve in enumerate(curves):
         reports = _reports(family, curve, hard, constraint_tolerance)
-        negative = float((squared_chords(curve) < 0).double().mean())
         found.append(
             Geodesic(
                 curve=curve,
                 length=fisher_rao_length(curve),
                 curve_energy=curve_energy(curve),
-                status=_status(bool(converged[number]), spent, max_iterations, reports, negative),
+                status=_status(bool(converged[number]), spent, max_iterations, reports, negative_chord_fraction(curve)),
                 n_gradient_evaluations=int(problem.n_evaluations[number]),
                 constraints=reports,
                 n_iterations=spent,

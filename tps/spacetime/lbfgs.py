@@ -74,6 +74,7 @@ def minimise(
     *,
     tolerance: Tensor | float,
     max_iterations: int,
+    largest_decrease: Tensor | float = float("inf"),
     memory: int = 12,
 ) -> Minimum:
     """Minimise many independent functions by L-BFGS with backtracking, each until its predicted decrease is small.
@@ -88,6 +89,8 @@ def minimise(
     tolerance : Tensor (B,) or float
         Stop when half of |gradient . step|, the decrease a quadratic model predicts, is below this twice in a row.
     max_iterations : int
+    largest_decrease : Tensor (B,) or float
+        Steps are shortened so that the predicted decrease stays below this: a trust region.
     memory : int
         Pairs kept.
     """
@@ -97,6 +100,7 @@ def minimise(
     value, gradient = objective(x, active)
     value, gradient = value.clone(), gradient.clone()
     limit = torch.as_tensor(tolerance, dtype=torch.float64).expand(n_problems)
+    trust = torch.as_tensor(largest_decrease, dtype=torch.float64).expand(n_problems)
     evaluations = torch.ones(n_problems, dtype=torch.int64)
     converged = torch.zeros(n_problems, dtype=torch.bool)
     calm = torch.zeros(n_problems, dtype=torch.int64)
@@ -120,7 +124,7 @@ def minimise(
         if len(active) == 0:
             break
         moved, change = torch.zeros_like(x), torch.zeros_like(x)
-        size = torch.ones(len(active), dtype=torch.float64)
+        size = (trust[active] / (-slope / 2)).clamp_max(1)
         open_ = torch.arange(len(active))
         for _ in range(_MAX_BACKTRACKS):
             problems = active[open_]

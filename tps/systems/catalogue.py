@@ -18,7 +18,7 @@ from tps.systems.molecular import MolecularSystem
 from tps.systems.peptides import find_torsion
 from tps.systems.regions import State, nearest, region_from_keys
 from tps.systems.sections import read_toml
-from tps.systems.structures import check_same_molecule, read_structure
+from tps.systems.structures import Structure, check_same_molecule, read_structure
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def load_system(name_or_directory: str | Path) -> MolecularSystem:
     Parameters
     ----------
     name_or_directory : str or Path
-        Name of a built-in system, or a folder that holds a system.toml. A string that is both means the built-in
-        one; write ``./name`` for the folder.
+        Name of a built-in system, or a folder that holds a system.toml. A string that is both means the
+        built-in one; write ``./name`` for the folder.
 
     Raises
     ------
@@ -72,7 +72,10 @@ def load_system(name_or_directory: str | Path) -> MolecularSystem:
     file = directory / "system.toml"
     settings = read_toml(file, SystemFile, SystemDefinitionError)
     section = settings.system
-    a, b = read_structure(directory / section.structure_a), read_structure(directory / section.structure_b)
+    a, b = (
+        _read_end(directory / name, f"{file} [system] {key}")
+        for key, name in (("structure_a", section.structure_a), ("structure_b", section.structure_b))
+    )
     check_same_molecule(a, b)
     variables = {
         name: _collective_variable(name, definition, a.topology, f"{file} [collective_variables.{name}]")
@@ -120,6 +123,13 @@ def _find(name_or_directory: str | Path) -> Path:
     raise SystemDefinitionError(
         f"{str(name_or_directory)!r} is neither a built-in system nor a folder{nearest(str(path), builtin)}"
     )
+
+
+def _read_end(path: Path, where: str) -> Structure:
+    try:
+        return read_structure(path)
+    except SystemDefinitionError as reason:
+        raise SystemDefinitionError(f"{where}: {reason}") from None
 
 
 def _collective_variable(

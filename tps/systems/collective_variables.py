@@ -22,7 +22,7 @@ class CollectiveVariable:
     Parameters
     ----------
     name : str
-        Letters, digits and underscores, starting with a letter: it is used in region strings and OpenMM parameters.
+        Letters, digits and underscores, starting with a letter: used in region strings and OpenMM parameters.
     atoms : tuple of int
         Distinct atom indices, zero-based.
 
@@ -44,12 +44,13 @@ class CollectiveVariable:
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
             raise SystemDefinitionError(
-                f"collective variable {self.name!r}: use letters, digits and underscores, starting with a letter"
+                f"collective variable {self.name!r}: a name has letters, digits and underscores, "
+                "and starts with a letter"
             )
         if len(self.atoms) != self.n_atoms or len(set(self.atoms)) != self.n_atoms or min(self.atoms) < 0:
             raise SystemDefinitionError(
-                f"collective variable {self.name!r}: a {self.kind} needs {self.n_atoms} different atom indices "
-                f"(zero-based), but got {list(self.atoms)}"
+                f"collective variable {self.name!r}: a {self.kind} needs {self.n_atoms} different atom "
+                f"indices (zero-based), but got {list(self.atoms)}"
             )
 
     def values(self, positions: ArrayLike) -> NDArray[np.float64]:
@@ -89,7 +90,7 @@ class Distance(CollectiveVariable):
 
 
 def torsion_angles(positions: ArrayLike, atoms: ArrayLike) -> NDArray[np.float64]:
-    """Return dihedral angles with the IUPAC sign: positive if the far bond is turned clockwise from the near one.
+    """Return dihedral angles, positive if the far bond is turned clockwise from the near one (IUPAC).
 
     Parameters
     ----------

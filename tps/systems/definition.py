@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PositiveFloat, model_validator
 
+from tps.systems.regions import nearest
 from tps.systems.sections import Section
 
-TorsionName = Literal["phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4"]
+TORSION_NAMES = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4")
 AtomIndex = Annotated[int, Field(ge=0)]
+
+
+def _check_torsion(value: object) -> object:
+    if isinstance(value, str):
+        if value not in TORSION_NAMES:
+            raise ValueError(f"no torsion is named {value!r}{nearest(value, TORSION_NAMES)}")
+    elif not isinstance(value, list | tuple) or len(value) != 4:
+        raise ValueError(f"should be a name such as 'phi', or four atom indices from zero, but got {value!r}")
+    return value
 
 
 class SystemSection(Section):
@@ -56,11 +66,11 @@ class ForceFieldSection(Section):
 
 
 class CollectiveVariableSection(Section):
-    """[collective_variables.NAME] A torsion by name or by atoms, or a distance by atoms (indices from zero)."""
+    """[collective_variables.NAME] A torsion by name or atoms, or a distance by atoms (indices from zero)."""
 
-    torsion: TorsionName | tuple[AtomIndex, AtomIndex, AtomIndex, AtomIndex] | None = Field(
-        None, description="Name of a peptide torsion, or four atom indices."
-    )
+    torsion: Annotated[
+        str | tuple[AtomIndex, AtomIndex, AtomIndex, AtomIndex] | None, BeforeValidator(_check_torsion)
+    ] = Field(None, description="Name of a peptide torsion, or four atom indices.")
     residue: int | None = Field(
         None, description="Residue number, as in the structure file, of a torsion by name."
     )

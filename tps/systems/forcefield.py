@@ -62,14 +62,12 @@ def build_openmm_system(
         system = force_field.createSystem(
             topology,
             nonbondedMethod=NONBONDED_METHODS[settings.nonbonded_method],
-            nonbondedCutoff=settings.nonbonded_cutoff_nm,
+            nonbondedCutoff=settings.nonbonded_cutoff_nm * unit.nanometer,
             constraints=CONSTRAINTS[settings.constraints],
             hydrogenMass=settings.hydrogen_mass_amu,
         )
     except ValueError as reason:
-        raise SystemDefinitionError(
-            f"{where} files: {_explain(str(reason), topology, settings.files)}"
-        ) from None
+        raise SystemDefinitionError(f"{where} {_explain(str(reason), topology, settings.files)}") from None
     return use_native_obc(system, structures)
 
 
@@ -96,10 +94,12 @@ def _explain(message: str, topology: app.Topology, files: tuple[str, ...]) -> st
     reason = " ".join(message.partition("For more information")[0].split()).rstrip(". ")
     has_hydrogens = any(atom.element is app.element.hydrogen for atom in topology.atoms())
     if not has_hydrogens or re.search(r"missing \d+ (H|hydrogen) atom", reason):
-        return f"hydrogens are missing, add them with openmm.app.Modeller.addHydrogens ({reason})"
+        remedy = "add them with openmm.app.Modeller.addHydrogens"
+        return f"files: the end structures lack hydrogens, {remedy} ({reason})"
     if "No template found" in reason:
-        return f"{', '.join(files)} does not cover the molecule, add a file that does or give system_xml ({reason})"
-    return f"OpenMM cannot build the System: {reason}"
+        remedy = "add a file that does or give system_xml"
+        return f"files: {', '.join(files)} does not cover the molecule, {remedy} ({reason})"
+    return f"cannot be used: OpenMM cannot build the System: {reason}"
 
 
 def _read_system(path: Path, topology: app.Topology) -> openmm.System:
@@ -125,6 +125,7 @@ def _read_system(path: Path, topology: app.Topology) -> openmm.System:
     expected = sum(element.mass.value_in_unit(unit.dalton) for element in elements if element is not None)
     if None not in elements and abs(mass - expected) > 0.01 * expected:
         raise SystemDefinitionError(
-            f"{path} weighs {mass:.1f} amu, but the end structures weigh {expected:.1f}: is it another molecule's?"
+            f"{path} weighs {mass:.1f} amu, but the end structures weigh {expected:.1f}: "
+            "give the System of this molecule"
         )
     return system

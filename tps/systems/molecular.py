@@ -75,8 +75,8 @@ class MolecularSystem:
         for variable in self.collective_variables.values():
             if max(variable.atoms) >= self.n_atoms:
                 raise SystemDefinitionError(
-                    f"collective variable {variable.name}: atom {max(variable.atoms)} does not exist, the molecule "
-                    f"has atoms 0 to {self.n_atoms - 1}"
+                    f"collective variable {variable.name}: atom {max(variable.atoms)} does not exist, "
+                    f"the molecule has atoms 0 to {self.n_atoms - 1}"
                 )
         for name in self.feature_names:
             if not isinstance(self.collective_variables.get(name), Torsion):
@@ -124,7 +124,7 @@ class MolecularSystem:
                 )
 
     def describe(self, positions: NDArray[np.float64], region: Region) -> str:
-        """Return the values of a region's collective variables at positions (n_atoms, 3), in the user's units."""
+        """Return the values of a region's variables at positions (n_atoms, 3) [nm], in the user's units."""
         variables = [self.collective_variables[name] for name in region.ranges]
         values = [
             (variable, variable.values(positions[None])[0] / variable.user_scale) for variable in variables
@@ -141,8 +141,8 @@ class MolecularSystem:
         a, b = self.state_a, self.state_b
         if a.region.overlaps(b.region):
             raise SystemDefinitionError(
-                f"[states.A] ({a.name}) and [states.B] ({b.name}) overlap: give both a range of one collective "
-                "variable such that the two ranges do not meet"
+                f"[states.A] ({a.name}) and [states.B] ({b.name}) overlap: give both a range of one "
+                "collective variable such that the two ranges do not meet"
             )
         inside = {
             (label, other): self._contains(state.region, positions)

@@ -1,4 +1,4 @@
-"""OBC2 implicit solvent as OpenMM's own force, 6 to 40 times faster than the general one of the Amber files."""
+"""OBC2 implicit solvent as OpenMM's own force, 6 to 40 times faster than the one the Amber files build."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from openmm import unit
 
 #: Offset between a radius and the "offset radius" that the Amber files give [nm].
 RADIUS_OFFSET = 0.009
-#: Largest difference between both forms that is accepted, relative to the solvation energy and to the largest force
-#: on an atom. Their Coulomb constants (138.935485 and 138.935456 kJ nm/mol/e^2) differ by 2.1e-7, which grows a little
-#: where the polar and the surface term cancel; a solvent dielectric of 78.3 instead of 78.5 would make 3.3e-5.
+#: Largest difference between both forms that is accepted, relative to the solvation energy and to the largest
+#: force on an atom. Their Coulomb constants (138.935485 and 138.935456 kJ nm/mol/e^2) differ by 2.1e-7, which
+#: grows where polar and surface term cancel; a solvent dielectric of 78.3 instead of 78.5 would make 3.3e-5.
 RELATIVE_TOLERANCE = 1e-6
 
 
@@ -55,8 +55,8 @@ def use_native_obc(
     converted.removeForce(places[0])
     converted.addForce(native)
     return converted, (
-        "implicit solvent OBC2 runs as OpenMM's native force (GBSAOBCForce): energy and forces at the end structures "
-        f"agree within {difference:.1e} (relative)",
+        "implicit solvent OBC2 runs as OpenMM's native force (GBSAOBCForce): energy and forces at the end "
+        f"structures agree within {difference:.1e} (relative)",
     )
 
 

@@ -35,7 +35,7 @@ def find_torsion(
     torsion : str
         phi (-C N CA C), psi (N CA C +N), omega (CA C +N +CA; the methyl carbon for a cap), or chi1 to chi4.
     residue : int or None
-        Residue number in the structure file: the residue of the torsion's second atom. None if only one has it.
+        Residue number in the structure file, that of the torsion's second atom. None if only one has it.
     chain : str or None
         Chain of the residue; None if that leaves only one.
     where : str
@@ -55,20 +55,12 @@ def find_torsion(
     if len(fitting) == 1:
         return fitting[0][1]
     places = ", ".join(_describe(found) for found, _ in everywhere) or "no residue"
-    asked = " ".join(
-        [
-            *([f"in residue {residue}"] if residue is not None else []),
-            *([f"of chain {chain}"] if chain else []),
-        ]
-    )
+    asked = torsion if residue is None else f"{torsion} in residue {residue}"
+    asked = asked if chain is None else f"{asked} of chain {chain}"
     if not fitting:
-        raise SystemDefinitionError(
-            f"{where}: no {torsion} {asked or 'in the molecule'}; it exists in {places}"
-        )
+        raise SystemDefinitionError(f"{where}: no {asked}; {torsion} exists in {places}")
     raise SystemDefinitionError(
-        f"{where}: {torsion} {asked} fits {len(fitting)} places: say residue (and chain) out of {places}".replace(
-            "  ", " "
-        )
+        f"{where}: {asked} fits {len(fitting)} places: say residue (and chain) out of {places}"
     )
 
 
@@ -108,7 +100,7 @@ def _bonded(
 def _alpha_carbon(
     atom: app.topology.Atom | None, neighbours: dict[int, list[app.topology.Atom]]
 ) -> app.topology.Atom | None:
-    """Return CA of the atom's residue, or in a cap such as ACE and NME the methyl carbon bonded to the atom."""
+    """Return CA of the atom's residue, or in a cap (ACE, NME) the methyl carbon bonded to the atom."""
     if atom is None:
         return None
     carbons = [

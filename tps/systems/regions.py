@@ -24,8 +24,8 @@ class Region:
     Parameters
     ----------
     ranges : mapping of str to (low, high)
-        Bounds in internal units [rad, nm] per collective variable. A range with low > high wraps through pi, which
-        only periodic variables may do; a bound of a distance may be infinite.
+        Bounds in internal units [rad, nm] per collective variable. A range with low > high wraps through pi,
+        which only periodic variables may do; a bound of a distance may be infinite.
 
     Raises
     ------
@@ -63,6 +63,8 @@ class Region:
             value = np.asarray(values[name], dtype=np.float64)
             above, below = value >= low, value <= high
             inside.append(above & below if low < high else above | below)
+            if math.pi in (-low, high):  # pi and -pi are one angle, and single precision goes beyond
+                inside[-1] |= np.abs(value) >= math.pi
         return np.logical_and.reduce(inside)
 
     def overlaps(self, other: Region) -> bool:
@@ -87,8 +89,8 @@ def make_range(variable: CollectiveVariable, low: float, high: float, where: str
     variable : CollectiveVariable
         What the range is of.
     low, high : float
-        Bounds [degree for torsions, nm for distances]; a torsion's range runs from low upwards to high, so it wraps
-        through 180 degrees when low > high.
+        Bounds [degree for torsions, nm for distances]; a torsion's range runs from low upwards to high, so it
+        wraps through 180 degrees when low > high.
     where : str
         File and key, for the message of an error.
 
@@ -107,7 +109,7 @@ def make_range(variable: CollectiveVariable, low: float, high: float, where: str
             f"{where}: a range needs two different bounds, but got {low:g} and {high:g}"
         )
     if not variable.periodic:
-        if not 0 <= high > low:
+        if not 0 <= low < high:
             raise SystemDefinitionError(
                 f"{where}: a distance range needs 0 <= low < high [nm], but got {low:g} and {high:g}"
             )
@@ -203,7 +205,7 @@ def _pieces(low: float, high: float) -> list[tuple[float, float]]:
 def _explain_unknown_key(key: str, known: Mapping[str, CollectiveVariable]) -> str:
     for right, variable in known.items():
         if key.rpartition("_")[0] == variable.name:
-            return f"{variable.name} is a {variable.kind}, whose ranges are given as {right}"
+            return f"unknown key: {variable.name} is a {variable.kind}, whose ranges are given as {right}"
     return f"unknown key{nearest(key, (*known, 'name'))}"
 
 

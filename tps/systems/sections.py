@@ -1,4 +1,4 @@
-"""TOML files as frozen sections: unknown keys refused with the nearest known one, all mistakes in one sentence."""
+"""TOML files as frozen sections: unknown keys get the nearest known one, all mistakes one sentence."""
 
 from __future__ import annotations
 
@@ -55,9 +55,10 @@ def _explain(mistake: Any, model: type[BaseModel]) -> str:
         return f"{where}: unknown key{nearest(keys[-1], owner.model_fields) if owner else ''}"
     if mistake["type"] == "missing":
         return f"{where}: required key is missing"
-    message = mistake["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if message != mistake["msg"] and mistake["type"] != "value_error":
-        message = f"should be {message}, but got {mistake['input']!r}"
+    message = mistake["msg"].removeprefix("Value error, ").replace(" after validation", "")
+    if mistake["type"] != "value_error":  # pydantic's own words; TOML has lists where Python has tuples
+        message = message.removeprefix("Input ").replace("valid tuple", "list").replace("Tuple", "list")
+        message = f"{message}, but got {mistake['input']!r}"
     return f"{where}: {message}" if where else message
 
 

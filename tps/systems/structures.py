@@ -43,9 +43,10 @@ def read_structure(path: Path) -> Structure:
         positions = np.array(
             loaded.getPositions(asNumpy=True).value_in_unit(unit.nanometer), dtype=np.float64
         )
-    except (ValueError, IndexError, KeyError, UnicodeDecodeError) as reason:
+    except Exception as reason:  # OpenMM's parsers raise whatever a damaged file leads them to
+        kind = f"{type(reason).__name__}: {reason}"
         raise SystemDefinitionError(
-            f"{path} cannot be read as a {path.suffix[1:]} structure: {reason}"
+            f"{path} cannot be read as a {path.suffix[1:]} structure ({kind})"
         ) from None
     if len(positions) == 0:
         raise SystemDefinitionError(f"{path} holds no atoms")
@@ -53,7 +54,8 @@ def read_structure(path: Path) -> Structure:
     if len(broken):
         atom = list(loaded.topology.atoms())[broken[0]]
         raise SystemDefinitionError(
-            f"{path}: {len(broken)} atoms have coordinates that are not numbers, the first is {describe_atom(atom)}"
+            f"{path}: {len(broken)} atoms have coordinates that are not numbers, "
+            f"the first is {describe_atom(atom)}"
         )
     positions.setflags(write=False)
     return Structure(path, loaded.topology, positions)

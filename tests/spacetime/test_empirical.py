@@ -1,0 +1,83 @@
+"""Weighted frames: mu is the derivative of psi, the metric that of mu, and probabilities are sums."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tps.errors import ParameterError
+from tps.spacetime import EmpiricalFamily, LogPartitionFamily, TorusSpacetime, empirical, fisher_metric
+
+
+@pytest.fixture
+def eta() -> torch.Tensor:
+    """A few tilts."""
+    return 4 * torch.randn(7, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+
+
+def direct(family: EmpiricalFamily, eta: torch.Tensor) -> np.ndarray:
+    """Posterior weights (n, n_frames), from the definition."""
+    logits = family.log_weights + eta @ family.statistics.T
+    return torch.softmax(logits, 1).numpy()
+
+
+def test_moments_equal_direct_sums(torsion_family, eta):
+    """Mu, psi, metric and effective sample size from the definition, to round-off."""
+    weights, statistics = direct(torsion_family, eta), torsion_family.statistics.numpy()
+    mean = weights @ statistics
+    covariance = np.einsum("nf,fi,fj->nij", weights, statistics, statistics) - mean[:, :, None] * mean[:, None]
+    assert np.allclose(torsion_family.mu(eta), mean, atol=1e-12)
+    assert np.allclose(torsion_family.metric(eta), covariance, atol=1e-12)
+    assert np.allclose(torsion_family.effective_sample_size(eta), 1 / (weights**2).sum(1), rtol=1e-10)
+    assert float(torsion_family.psi(torch.zeros(1, 4).double())) == pytest.approx(0, abs=1e-12)
+
+
+def test_gradients_are_the_family_s_own(torsion_family, eta):
+    """Grad psi = mu, and the derivative of mu is the covariance."""
+    leaf = eta.clone().requires_grad_(True)
+    (gradient,) = torch.autograd.grad(torsion_family.psi(leaf).sum(), leaf)
+    assert torch.allclose(gradient, torsion_family.mu(eta), atol=1e-12)
+    assert torch.autograd.gradcheck(torsion_family.mu, leaf, eps=1e-6, atol=1e-6)
+
+
+def test_log_partition_family_agrees_with_the_frames_it_was_made_of(torsion_family, eta):
+    """The same psi as a plain differentiable function gives the same mu and metric."""
+
+    def psi(x: torch.Tensor) -> torch.Tensor:
+        return torch.logsumexp(torsion_family.log_weights + x @ torsion_family.statistics.T, 1)
+
+    family = LogPartitionFamily(psi, torsion_family.spacetime)
+    assert torch.allclose(family.mu(eta), torsion_family.mu(eta), atol=1e-12)
+    assert torch.allclose(fisher_metric(family, eta), torsion_family.metric(eta), atol=1e-12)
+    single = LogPartitionFamily(lambda x: psi(x.double()).float(), torsion_family.spacetime, torch.float32)
+    assert single.mu(eta).dtype == torch.float64
+    with pytest.raises(ParameterError, match=r"\(7,\), but returned \(7, 1\)"):
+        LogPartitionFamily(lambda x: psi(x)[:, None], torsion_family.spacetime).psi(eta)
+
+
+def test_chunks_change_nothing(torsion_family, eta, monkeypatch):
+    """Points are independent, so memory blocks are invisible."""
+    whole = torsion_family.mu(eta), torsion_family.psi(eta), torsion_family.metric(eta)
+    monkeypatch.setattr(empirical, "_CHUNK", 9000)
+    parts = torsion_family.mu(eta), torsion_family.psi(eta), torsion_family.metric(eta)
+    for a, b in zip(whole, parts, strict=True):
+        assert torch.allclose(a, b, atol=1e-13)
+
+
+def test_region_probability_is_the_weight_of_its_frames(torsion_family, torsion_angles, eta):
+    """Complements sum to one; an empty region cannot be estimated."""
+    inside = torch.from_numpy(torsion_angles[:, 0] > 0.3)
+    p = torsion_family.probability(eta, inside)
+    assert np.allclose(p, direct(torsion_family, eta)[:, inside.numpy()].sum(1), atol=1e-12)
+    assert torch.allclose(p + torsion_family.probability(eta, ~inside), torch.ones(7).double(), atol=1e-12)
+    with pytest.raises(ParameterError, match="none of 4000 frames"):
+        torsion_family.probability(eta, torch.zeros(4000, dtype=torch.bool))
+
+
+def test_bad_frames_are_refused():
+    """Shapes and non-finite numbers, with the counts."""
+    with pytest.raises(ParameterError, match=r"\(10, 3\) and \(10,\)"):
+        EmpiricalFamily(torch.zeros(10, 3), torch.zeros(10), TorusSpacetime(2))
+    with pytest.raises(ParameterError, match="all 10 frames"):
+        EmpiricalFamily(torch.full((10, 2), torch.nan), torch.zeros(10), TorusSpacetime(1))

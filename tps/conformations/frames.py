@@ -1,0 +1,24 @@
+"""Positions on disk: DCD, which keeps single precision and opens everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+from numpy.typing import NDArray
+
+_ANGSTROM_PER_NM = np.float32(10.0)
+
+
+def write_dcd(path: Path, positions: NDArray[np.float32]) -> None:
+    """Write positions (n_frames, n_atoms, 3) [nm] as a DCD file."""
+    with mdtraj.formats.DCDTrajectoryFile(str(path), "w", force_overwrite=True) as file:
+        file.write(positions.astype(np.float32) * _ANGSTROM_PER_NM)
+
+
+def read_dcd(path: Path) -> NDArray[np.float32]:
+    """Read positions (n_frames, n_atoms, 3) [nm] of a DCD file."""
+    with mdtraj.formats.DCDTrajectoryFile(str(path), "r") as file:
+        xyz, _, _ = file.read()
+    return np.asarray(xyz / _ANGSTROM_PER_NM, dtype=np.float32)

@@ -1,0 +1,172 @@
+"""What a set of paths is, and its files: one DCD per path, and paths.npz for the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tps.conformations.frames import write_dcd
+from tps.errors import RunFolderError
+
+_ARRAYS = (
+    "torsions",
+    "potential_energy",
+    "cumulative_work",
+    "s",
+    "reactive_start",
+    "reactive_end",
+    "status",
+    "seeds",
+    "feature_names",
+)
+COMPLETED = "completed"
+
+
+@dataclass(frozen=True, eq=False)
+class PathRecord:
+    """What one path's dynamics gives; `positions` is None, and `failure` says why, when it failed."""
+
+    seed: int
+    n_evaluations: int
+    positions: NDArray[np.float32] | None = None
+    torsions: NDArray[np.float64] | None = None
+    potential_energy: NDArray[np.float64] | None = None
+    cumulative_work: NDArray[np.float64] | None = None
+    failure: str = ""
+
+    @classmethod
+    def failed(cls, why: str, seed: int, n_evaluations: int) -> Self:
+        """Return the record of a path that could not be finished."""
+        return cls(seed=seed, n_evaluations=n_evaluations, failure=why)
+
+
+@dataclass(frozen=True, eq=False)
+class PathEnsemble:
+    """Paths along one curve, failed ones included.
+
+    Attributes
+    ----------
+    torsions : (n_paths, n_frames, n_torsions) array
+        [rad]; NaN for a failed path, as every per-frame number.
+    potential_energy : (n_paths, n_frames) array
+        Of the molecule alone: no tilt, no wall [kJ/mol].
+    cumulative_work : (n_paths, n_frames) array
+        Work done by moving the tilt until that frame [kT].
+    s : (n_frames,) array
+        Fraction of the curve's Fisher-Rao length.
+    reactive_start, reactive_end : (n_paths,) int arrays
+        Inclusive frame indices of the reactive segment; -1 where there is none.
+    status : (n_paths,) str array
+        "completed", or "failed: why".
+    seeds : (n_paths,) int array
+    feature_names : (n_torsions,) str array
+    frame_interval_ps : float
+        MD time between frames under the moving tilt [ps]; protocol time, not physical time.
+    n_evaluations : int
+        Force evaluations of all paths together.
+    """
+
+    torsions: NDArray[np.float64]
+    potential_energy: NDArray[np.float64]
+    cumulative_work: NDArray[np.float64]
+    s: NDArray[np.float64]
+    reactive_start: NDArray[np.int64]
+    reactive_end: NDArray[np.int64]
+    status: NDArray[np.str_]
+    seeds: NDArray[np.int64]
+    feature_names: NDArray[np.str_]
+    frame_interval_ps: float
+    n_evaluations: int
+
+    @classmethod
+    def from_records(
+        cls,
+        records: Sequence[PathRecord],
+        segments: Sequence[tuple[int, int] | None],
+        feature_names: Sequence[str],
+        n_frames: int,
+        frame_interval_ps: float,
+    ) -> Self:
+        """Stack the records of single paths; failed ones become NaN."""
+        torsions = np.full((len(records), n_frames, len(feature_names)), np.nan)
+        energy, work = np.full((2, len(records), n_frames), np.nan)
+        for i, record in enumerate(records):
+            if record.failure or record.torsions is None:
+                continue
+            torsions[i], energy[i], work[i] = record.torsions, record.potential_energy, record.cumulative_work
+        ends = np.array([segment or (-1, -1) for segment in segments], dtype=np.int64).reshape(-1, 2)
+        return cls(
+            torsions=torsions,
+            potential_energy=energy,
+            cumulative_work=work,
+            s=np.arange(1, n_frames + 1) / n_frames,
+            reactive_start=ends[:, 0],
+            reactive_end=ends[:, 1],
+            status=np.array([f"failed: {r.failure}" if r.failure else COMPLETED for r in records]),
+            seeds=np.array([r.seed for r in records], dtype=np.int64),
+            feature_names=np.array(feature_names),
+            frame_interval_ps=frame_interval_ps,
+            n_evaluations=sum(r.n_evaluations for r in records),
+        )
+
+    @property
+    def n_paths(self) -> int:
+        """Number of paths started."""
+        return len(self.status)
+
+    @property
+    def completed(self) -> NDArray[np.bool_]:
+        """Which paths were finished, (n_paths,)."""
+        return self.status == COMPLETED
+
+    @property
+    def reactive(self) -> NDArray[np.bool_]:
+        """Which paths have a reactive segment, (n_paths,)."""
+        return self.reactive_start >= 0
+
+    def segment(self, path: int) -> slice:
+        """Return the frames of a path's reactive segment, both ends included."""
+        return slice(int(self.reactive_start[path]), int(self.reactive_end[path]) + 1)
+
+
+def save_paths(
+    folder: Path,
+    ensemble: PathEnsemble,
+    positions: Sequence[NDArray[np.float32] | None],
+) -> None:
+    """Write NNNN.dcd for every finished path and paths.npz."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, frames in enumerate(positions):
+        if frames is not None:
+            write_dcd(folder / f"{index:04d}.dcd", frames)
+    arrays = {name: getattr(ensemble, name) for name in _ARRAYS}
+    np.savez(
+        folder / "paths.npz",
+        frame_interval_ps=ensemble.frame_interval_ps,
+        n_evaluations=ensemble.n_evaluations,
+        **arrays,
+    )
+
+
+def load_paths(folder: Path) -> PathEnsemble:
+    """Read what `save_paths` wrote, without the positions.
+
+    Raises
+    ------
+    RunFolderError
+        If there are no paths.
+    """
+    file = folder / "paths.npz"
+    if not file.is_file():
+        raise RunFolderError(f"there are no paths in {folder}: run `tps paths` first")
+    with np.load(file) as data:
+        return PathEnsemble(
+            **{name: data[name] for name in _ARRAYS},
+            frame_interval_ps=float(data["frame_interval_ps"]),
+            n_evaluations=int(data["n_evaluations"]),
+        )

@@ -1,0 +1,255 @@
+"""Figures along the curve and along the paths: potential energy, work, log-SNR, and the learning curve."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from tps.errors import ParameterError
+from tps.report.style import BLUE, FAINT, HALO, INK, METHOD_COLORS, VERMILLION, new_figure, styled
+
+_S_LABEL = "s along the path [-]"
+
+
+@styled
+def potential_energy_along_paths(
+    s: NDArray[np.floating],
+    potential_energy: Mapping[str, NDArray[np.floating]],
+    *,
+    mean_a: float | None = None,
+    mean_b: float | None = None,
+) -> Figure:
+    """Draw the potential energy along the paths of one or several methods, side by side.
+
+    Parameters
+    ----------
+    s : ndarray (n_frames,)
+        Place along the protocol, 0 to 1.
+    potential_energy : mapping of str to ndarray (n_paths, n_frames)
+        [kJ/mol] by method; failed paths (NaN) are left out.
+    mean_a, mean_b : float, optional
+        Mean potential energy of the end states [kJ/mol].
+
+    Raises
+    ------
+    ParameterError
+        If there is nothing to draw or a shape does not fit.
+    """
+    figure, panels = _panels(s, potential_energy)
+    for ax, (method, values), color in zip(panels, potential_energy.items(), _colors(), strict=False):
+        _band(ax, s, values, method, color)
+        for label, level, ha in (("A", mean_a, 0.02), ("B", mean_b, 0.98)):
+            if level is not None:
+                ax.axhline(level, color=INK, lw=0.9, ls=(0, (4, 3)), zorder=1)
+                ax.annotate(
+                    f"mean of {label}",
+                    (ha, level),
+                    xycoords=("axes fraction", "data"),
+                    xytext=(0, -2),
+                    textcoords="offset points",
+                    ha="left" if ha < 0.5 else "right",
+                    va="top",
+                    size=9,
+                    path_effects=HALO,
+                )
+    panels[0].set_ylabel("potential energy [kJ/mol]")
+    _legend(figure, panels)
+    return figure
+
+
+@styled
+def work_along_paths(
+    s: NDArray[np.floating],
+    cumulative_work: Mapping[str, NDArray[np.floating]],
+    *,
+    free_energy: Mapping[str, NDArray[np.floating]] | None = None,
+) -> Figure:
+    """Draw the work done by moving the tilt, of one or several methods, side by side.
+
+    Parameters
+    ----------
+    s : ndarray (n_frames,)
+    cumulative_work : mapping of str to ndarray (n_paths, n_frames)
+        [kT] by method; failed paths (NaN) are left out.
+    free_energy : mapping of str to ndarray (n_frames,), optional
+        Free energy of the tilted ensemble along the protocol [kT]; mean work minus it is dissipated.
+
+    Raises
+    ------
+    ParameterError
+        If there is nothing to draw or a shape does not fit.
+    """
+    figure, panels = _panels(s, cumulative_work)
+    for ax, (method, values), color in zip(panels, cumulative_work.items(), _colors(), strict=False):
+        kept = _band(ax, s, values, method, color)
+        mean = kept.mean(axis=0)
+        ax.plot(s, mean, color=INK, lw=1.2, ls=(0, (1, 1.2)), label="mean")
+        if free_energy is not None and method in free_energy:
+            level = np.asarray(free_energy[method])
+            ax.plot(s, level, color=INK, lw=1.2, ls=(0, (4, 3)), label="free energy")
+            ax.annotate(
+                f"dissipated {mean[-1] - level[-1]:.1f} kT",
+                (0.98, 0.02),
+                xycoords="axes fraction",
+                ha="right",
+                va="bottom",
+                size=9,
+            )
+    panels[0].set_ylabel("work [kT]")
+    _legend(figure, panels)
+    return figure
+
+
+@styled
+def log_snr_along_curve(
+    s: NDArray[np.floating],
+    log_kappa: NDArray[np.floating],
+    *,
+    feature_names: Sequence[str] = (),
+    log_snr: NDArray[np.floating] | None = None,
+    floor: float | None = None,
+) -> Figure:
+    """Draw the log-SNR of each torsion along the geodesic.
+
+    Parameters
+    ----------
+    s : ndarray (n_points,)
+    log_kappa : ndarray (n_points, d)
+        ln kappa_i of each torsion.
+    feature_names : sequence of str
+        Names of the d torsions.
+    log_snr : ndarray (n_points,), optional
+        The curve's log-SNR, ln sqrt(mean_i kappa_i^2).
+    floor : float, optional
+        Lowest log-SNR allowed.
+
+    Raises
+    ------
+    ParameterError
+        If a shape does not fit.
+    """
+    log_kappa = np.asarray(log_kappa)
+    if log_kappa.ndim != 2 or len(log_kappa) != len(s):
+        raise ParameterError(f"log_kappa needs shape ({len(s)}, d) like s, but has {log_kappa.shape}")
+    figure = new_figure(6.4, 3.8)
+    ax = figure.add_subplot()
+    styles = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 2, 1, 2)))
+    for i, values in enumerate(log_kappa.T):
+        name = feature_names[i] if i < len(feature_names) else f"torsion {i + 1}"
+        color = METHOD_COLORS[(i + 1) % len(METHOD_COLORS)]
+        ax.plot(s, values, color=color, ls=styles[(i // len(METHOD_COLORS)) % len(styles)], label=name)
+    if log_snr is not None and log_kappa.shape[1] > 1:
+        ax.plot(s, log_snr, color=INK, lw=1.0, ls=(0, (1, 1.2)), label="root mean square")
+    if floor is not None:
+        ax.axhline(floor, color=INK, lw=1.0, ls=(0, (4, 3)), label=f"floor {floor:g}")
+    lowest = min(float(log_kappa.min()), np.inf if floor is None else floor)
+    if lowest < 0:
+        ax.axhspan(lowest - 1, 0, color=FAINT, alpha=0.18, lw=0, label="weak tilt ($\\kappa$ < 1)")
+        ax.set_ylim(bottom=lowest - 0.3)
+    ax.set(xlim=(0, 1), xlabel="s along the geodesic [-]", ylabel="log-SNR, ln $\\kappa$ [-]")
+    figure.legend(loc="outside right upper", ncols=1 + log_kappa.shape[1] // 12)
+    return figure
+
+
+@styled
+def learning_curve(
+    steps: NDArray[np.integer],
+    train: NDArray[np.floating],
+    held_out: NDArray[np.floating],
+    *,
+    best_step: int | None = None,
+) -> Figure:
+    """Draw the loss of training and of held-out points against the optimiser's steps.
+
+    Parameters
+    ----------
+    steps, train, held_out : ndarray (n_records,)
+        NaN marks a step at which a loss was not computed.
+    best_step : int, optional
+        The step whose parameters were kept.
+
+    Raises
+    ------
+    ParameterError
+        If the lengths differ.
+    """
+    if not len(steps) == len(train) == len(held_out) or len(steps) == 0:
+        raise ParameterError(
+            "a learning curve needs as many losses as steps, but got "
+            f"{len(steps)} steps, {len(train)} training and {len(held_out)} held-out losses"
+        )
+    figure = new_figure(6.4, 3.6)
+    ax = figure.add_subplot()
+    for values, label, color, line in (
+        (train, "training", FAINT, "-"),
+        (held_out, "held out", BLUE, (0, (5, 1.5))),
+    ):
+        known = np.isfinite(values)
+        ax.plot(np.asarray(steps)[known], np.asarray(values)[known], color=color, ls=line, label=label)
+    if best_step is not None:
+        ax.axvline(best_step, color=VERMILLION, lw=1.0, label=f"kept: step {best_step:,}")
+    together = np.concatenate([train, held_out])
+    if np.nanmin(together) > 0:
+        ax.set_yscale("log")
+    ax.set(xlabel="optimiser step", ylabel="loss [-]")
+    ax.legend()
+    return figure
+
+
+def _panels(
+    s: NDArray[np.floating], by_method: Mapping[str, NDArray[np.floating]]
+) -> tuple[Figure, list[Axes]]:
+    """Return one panel for each method, on one y axis; refuse arrays that do not fit `s`."""
+    for method, values in by_method.items():
+        if np.ndim(values) != 2 or np.shape(values)[1] != len(s):
+            raise ParameterError(
+                f"{method} needs shape (n_paths, {len(s)}) like s, but has {np.shape(values)}"
+            )
+        if not np.isfinite(values).all(axis=1).any():
+            raise ParameterError(f"{method} has no completed path to draw")
+    if not by_method:
+        raise ParameterError("a figure along the paths needs at least one method, but got none")
+    n = len(by_method)
+    figure = new_figure(6.4 if n == 1 else 2.9 * n + 0.7, 3.8, gap=0.12)
+    panels = figure.subplots(1, n, sharex=True, sharey=True, squeeze=False)[0]
+    for ax in panels:
+        ax.set(xlim=(0, 1), xticks=(0, 0.5, 1))
+        ax.set_xlabel(_S_LABEL)
+    return figure, list(panels)
+
+
+def _band(
+    ax: Axes, s: NDArray[np.floating], values: NDArray[np.floating], method: str, color: str
+) -> NDArray[np.floating]:
+    """Draw a few paths, the band of 90 % of them and their median; return the completed ones."""
+    values = np.asarray(values)
+    kept = values[np.isfinite(values).all(axis=1)]
+    low, middle, high = np.percentile(kept, [5, 50, 95], axis=0)
+    for order, path in enumerate(kept[:2]):
+        label = "_" if order else "single paths"
+        ax.plot(s, path, color=FAINT, lw=0.4, alpha=0.6, zorder=1, label=label)
+    ax.fill_between(s, low, high, color=color, alpha=0.25, lw=0, label="5 to 95 % of paths")
+    ax.plot(s, middle, color=color, label="median")
+    n_lost = len(values) - len(kept)
+    count = f"{len(kept)} paths" + (f", {n_lost} failed" if n_lost else "")
+    ax.set_title("\n".join([*textwrap.wrap(method, 30, break_on_hyphens=False), count]), color=INK)
+    return kept
+
+
+def _colors() -> Sequence[str]:
+    return METHOD_COLORS * 4
+
+
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """Explain the lines below the panels, one entry for each label (in the first panel's colour)."""
+    found: dict[str, Artist] = {}
+    for ax in panels:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(list(found.values()), list(found), loc="outside lower center", ncols=len(found))

@@ -1,0 +1,86 @@
+"""Numbers for readers: as many digits as their error allows, with their unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+_NO_UNIT = {None, "", "-", "count"}
+#: Digits of a number that comes without an error.
+_SIGNIFICANT = 4
+
+
+def format_value(value: object, error: float | None = None, unit: str | None = None) -> str:
+    """Return a value with its error and unit, for instance "27.1 ± 10.9 kJ/mol".
+
+    The error keeps two significant digits (three between 10 and 1000) and the value the same decimals. A
+    number without an error keeps four digits; integers are shown in full. A number that is missing or not
+    finite says so. Anything else becomes its text.
+
+    Parameters
+    ----------
+    value : object
+        A number, or any other entry of a table.
+    error : float, optional
+        Standard error or deviation, in the unit of the value.
+    unit : str, optional
+        "-" and "count" are not printed.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "not available"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if unit == "count" and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    suffix = "" if unit in _NO_UNIT else f" {unit}"
+    if not isinstance(value, int | float):
+        return str(value) + suffix
+    if math.isinf(value):
+        return ("-" if value < 0 else "") + "infinite" + suffix
+    if error is None or not math.isfinite(error):
+        return _plain(value) + suffix
+    return _with_error(float(value), abs(float(error))) + suffix
+
+
+def format_quantity(quantity: Mapping[str, object]) -> str:
+    """Return a metric {"value", "error", "unit", ...} as text."""
+    error, unit = quantity.get("error"), quantity.get("unit")
+    return format_value(
+        quantity.get("value"),
+        float(error) if isinstance(error, int | float) else None,
+        None if unit is None else str(unit),
+    )
+
+
+def _plain(value: float) -> str:
+    if isinstance(value, int) or (value == int(value) and abs(value) < 1e15 and abs(value) >= 1000):
+        return f"{int(value):,}"
+    if value != 0 and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.{_SIGNIFICANT - 1}e}"
+    if value == 0:
+        return "0"
+    decimals = _SIGNIFICANT - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:,.{max(decimals, 0)}f}"
+
+
+def _with_error(value: float, error: float) -> str:
+    if error == 0:
+        return f"{_plain(value)} ± 0"
+    size = max(abs(value), error)
+    if not 1e-3 <= size < 1e6:
+        exponent = math.floor(math.log10(size))
+        return f"({_with_error(value / 10.0**exponent, error / 10.0**exponent)})e{exponent:+03d}"
+    decimals = _decimals(error)
+    if decimals < 0:
+        value, error = round(value, decimals), round(error, decimals)
+    return f"{value:,.{max(decimals, 0)}f} ± {error:,.{max(decimals, 0)}f}"
+
+
+def _decimals(error: float) -> int:
+    """Return the decimals that leave an error two significant digits, three between 10 and 1000."""
+    exponent = int(f"{error:.1e}".split("e")[1])  # rounded first: 0.0996 counts as 0.10
+    return 2 - exponent if exponent in (1, 2) else 1 - exponent
