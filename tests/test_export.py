@@ -127,6 +127,8 @@ def test_reactive_segments_only(run, tmp_path):
     assert [path.index for path in record.paths] == [0, 2, 4]
     assert (record.n_failed, record.n_without_reactive_segment) == (1, 1)
     assert "1 failed, 1 without a reactive segment" in record.sentence()
+    only_two = export_paths(run, tmp_path / "two", which=[0, UNREACTIVE], reactive_only=True)
+    assert (only_two.n_failed, only_two.n_without_reactive_segment) == (0, 1)
     for path in record.paths:
         frames = opened(tmp_path / "out", path.file)
         assert path.n_frames == frames.n_frames == LAST - FIRST + 1

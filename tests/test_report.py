@@ -147,6 +147,7 @@ def landscape():
         "feature_names": ["phi", "psi", "omega"],
         "center": (center + np.pi) % (2 * np.pi) - np.pi,
         "log_snr": np.column_stack([3 - 6 * np.sin(np.pi * s), 3 + 0 * s, -9 + 0 * s]),
+        "mean": center / 2,
         "paths": [center + rng.normal(0, 0.05, center.shape) for _ in range(4)],
         "states": {"A": {"phi": (2.0, 3.0)}, "B": {"phi": (-1.7, -1.0), "psi": (-1.0, 0.0)}},
         "avoided": [{"phi": (-0.5, 0.5), "psi": (2.5, -2.5)}],
@@ -168,11 +169,12 @@ def test_map_shows_two_torsions_with_units(landscape):
 
 
 def test_map_marks_weak_tilts_of_the_torsions_shown(landscape):
-    """The third torsion is weak everywhere, but it is not shown; the first is weak where 6 sin > 3."""
+    """The third torsion is weak everywhere, but it is not shown; the first is weak half-way."""
     dots = [c for c in free_energy_map(**landscape).axes[0].collections if type(c) is PathCollection]
     hollow = next(c for c in dots if (c.get_facecolor() == 1).all())
     shown = np.linspace(0, 63, 33).round().astype(int)
-    assert len(hollow.get_offsets()) == (landscape["log_snr"][shown, :2].min(axis=1) < 0).sum()
+    weak = -2 * np.log(30 * DEGREE)  # spread 1/sqrt(kappa) of 30 degrees
+    assert len(hollow.get_offsets()) == (landscape["log_snr"][shown, :2].min(axis=1) < weak).sum()
     assert sum(len(c.get_offsets()) for c in dots) == 33
 
 
@@ -227,7 +229,7 @@ def test_work_figure_states_the_dissipated_work():
     work = np.vstack([8 * S, 12 * S])
     figure = work_along_paths(S, {"geodesic": work}, free_energy={"geodesic": 4 * S})
     assert figure.axes[0].get_ylabel() == "work [kT]"
-    assert [text.get_text() for text in figure.axes[0].texts] == ["dissipated 6.0 kT"]
+    assert figure.axes[0].get_title() == "geodesic\n2 paths, 6.0 kT dissipated"
 
 
 def test_log_snr_figure_names_torsions_and_floor():
@@ -235,7 +237,7 @@ def test_log_snr_figure_names_torsions_and_floor():
         S, np.column_stack([3 - 5 * S, 2 - S]), feature_names=["phi", "psi"], log_snr=2 - S, floor=-2.5
     )
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["phi", "psi", "root mean square", "floor -2.5", "weak tilt ($\\kappa$ < 1)"]
+    assert labels == ["phi", "psi", "root mean square", "floor -2.5", "weak tilt\n(spread > 30°)"]
     assert figure.axes[0].get_ylim()[0] <= -2.5
 
 
@@ -324,7 +326,7 @@ def page(tmp_path):
             "geodesic": metrics,
             'straight "line"': {"hit_rate": {"value": 100.0, "error": 0.0, "unit": "%"}},
         },
-        figures=[ReportFigure(picture, "Learning <curve>", "caption with 'quotes' & more")],
+        figures=[ReportFigure(picture, "Learning <curve>", "caption with 'quotes' & <i>more</i>")],
         warnings=["effective sample size 12 < 30"],
         provenance={"seed": 0, "versions": {"openmm": "8.6.1"}, "seconds": {"paths": 61.26}},
     )
@@ -338,7 +340,7 @@ def test_report_is_one_file_that_loads_nothing(page):
     assert found.sources == ["data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()]
     assert "http" not in text.replace("http-equiv", "")
     assert "default-src 'none'" in text
-    assert not {"script", "link", "iframe", "object", "b", "curve"} & set(found.tags)
+    assert not {"script", "link", "iframe", "object", "b", "i", "curve"} & set(found.tags)
     assert [entry.name for entry in path.parent.iterdir()] == ["report.html"]
 
 
@@ -354,7 +356,7 @@ def test_report_holds_every_value_and_escapes_every_text(page):
         'straight "line"',
         "100.0 ± 0 %",
         "Learning <curve>",
-        "caption with 'quotes' & more",
+        "caption with 'quotes' & <i>more</i>",
         "effective sample size 12 < 30",
         "8.6.1",
         "61.26",

@@ -156,6 +156,19 @@ def test_omega_reaches_into_the_caps():
     assert found == {"ACE": (1, 4, 6, 8), "ALA": (8, 14, 16, 18)}
 
 
+def test_omega_before_proline_ends_at_its_alpha_carbon():
+    """The nitrogen of proline has two carbons of its own."""
+    topology = app.Topology()
+    chain = topology.addChain("A")
+    for name, atoms in (("ALA", "N CA C O CB"), ("PRO", "N CD CG CB CA C O OXT")):
+        residue = topology.addResidue(name, chain)
+        for atom in atoms.split():
+            topology.addAtom(atom, app.Element.getBySymbol(atom[0]), residue)
+    topology.createStandardBonds()
+    assert [atoms for _, atoms in named_torsions(topology, "omega")] == [(1, 2, 5, 9)]
+    assert [atoms for _, atoms in named_torsions(topology, "phi")] == [(2, 5, 9, 10)]
+
+
 CHI_RESIDUES = {
     "ARG": {"chi1": "CG", "chi2": "CD", "chi3": "NE", "chi4": "CZ"},
     "LYS": {"chi1": "CG", "chi2": "CD", "chi3": "CE", "chi4": "NZ"},

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from tps.errors import TrajectoryError
+from tps.errors import RunFolderError, TrajectoryError
 
 
 @dataclass(frozen=True)
 class Conformations:
-    """Frames with log-weights such that Σ w_i δ(x - x_i) represents the Boltzmann density.
+    """Frames, as features, with log-weights such that Σ w_i δ(x - x_i) represents the Boltzmann density.
 
     Attributes
     ----------
-    positions : (n_frames, n_atoms, 3) float32 array
-        [nm].
     torsions : (n_frames, n_torsions) array
         The features' angles [rad].
     log_weights : (n_frames,) array
@@ -30,17 +29,16 @@ class Conformations:
         Which simulation a frame comes from; frames of one walker are in the order of time.
     """
 
-    positions: NDArray[np.float32]
     torsions: NDArray[np.float64]
     log_weights: NDArray[np.float64]
     potential_energy: NDArray[np.float64]
     walker: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        n = len(self.positions)
+        n = len(self.torsions)
         if n == 0:
             raise TrajectoryError("conformations need at least one frame, but there are none")
-        for name in ("torsions", "log_weights", "potential_energy", "walker"):
+        for name in ("log_weights", "potential_energy", "walker"):
             if len(getattr(self, name)) != n:
                 raise TrajectoryError(f"{n} frames need {n} {name}, but got {len(getattr(self, name))}")
         if not np.isfinite(self.log_weights).any() or np.isnan(self.log_weights).any():
@@ -50,7 +48,7 @@ class Conformations:
     @property
     def n_frames(self) -> int:
         """Number of frames."""
-        return len(self.positions)
+        return len(self.torsions)
 
     @property
     def effective_sample_size(self) -> float:
@@ -76,7 +74,7 @@ class Conformations:
         return mean, float(np.sqrt(len(held) / (len(held) - 1) * np.sum(deviation**2)))
 
     def save(self, path: Path) -> None:
-        """Write everything but the positions to an npz file (positions go to a trajectory file)."""
+        """Write an npz file; the positions lie beside it in a trajectory."""
         np.savez(
             path,
             torsions=self.torsions,
@@ -84,3 +82,17 @@ class Conformations:
             potential_energy=self.potential_energy,
             walker=self.walker,
         )
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        RunFolderError
+            If it is not there.
+        """
+        if not path.is_file():
+            raise RunFolderError(f"there are no conformations at {path}: run `tps conformations` first")
+        with np.load(path) as data:
+            return cls(**{name: data[name] for name in ("torsions", "log_weights", "potential_energy", "walker")})

@@ -8,6 +8,8 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
+from tps.quiet import silent_stdout
+
 _ANGSTROM_PER_NM = np.float32(10.0)
 
 
@@ -19,6 +21,6 @@ def write_dcd(path: Path, positions: NDArray[np.float32]) -> None:
 
 def read_dcd(path: Path) -> NDArray[np.float32]:
     """Read positions (n_frames, n_atoms, 3) [nm] of a DCD file."""
-    with mdtraj.formats.DCDTrajectoryFile(str(path), "r") as file:
+    with silent_stdout(), mdtraj.formats.DCDTrajectoryFile(str(path), "r") as file:
         xyz, _, _ = file.read()
     return np.asarray(xyz / _ANGSTROM_PER_NM, dtype=np.float32)

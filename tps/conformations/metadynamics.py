@@ -7,6 +7,7 @@ changes in time. (Barducci, Bussi, Parrinello, PRL 100, 020603 (2008); Torrie an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -19,7 +20,6 @@ from openmm.app.metadynamics import BiasVariable, Metadynamics
 from tps.conformations.sampling import SampledFrames, SamplingTask, sample_frames
 from tps.engine import (
     BIAS_GROUP,
-    Dynamics,
     LangevinSettings,
     PlatformChoice,
     map_tasks,
@@ -152,6 +152,7 @@ def run_metadynamics(
     platform: PlatformChoice,
     seeds: list[int],
     executor: Executor,
+    done: Callable[[], None] = lambda: None,
 ) -> tuple[list[SampledFrames], NDArray[np.float64]]:
     """Build a bias with several walkers, freeze its mean, and sample under it.
 
@@ -165,6 +166,9 @@ def run_metadynamics(
         Starting structure of each walker [nm].
     seeds : list of int
         Two per walker.
+    executor : concurrent.futures.Executor
+    done : callable
+        Called after each walker has built its bias, and again after it has sampled.
 
     Returns
     -------
@@ -190,7 +194,7 @@ def run_metadynamics(
         BuildTask(system_xml, torsion_atoms, start, settings, langevin, platform, seed)
         for start, seed in zip(starts, seeds[:n_walkers], strict=True)
     ]
-    bias = np.mean(map_tasks(executor, build_bias, builds), axis=0)
+    bias = np.mean(map_tasks(executor, build_bias, builds, done), axis=0)
     system = openmm.XmlSerializer.deserialize(system_xml)
     add_frozen_bias(system, torsion_atoms, bias)
     biased_xml = openmm.XmlSerializer.serialize(system)
@@ -206,4 +210,4 @@ def run_metadynamics(
         )
         for start, seed in zip(starts, seeds[n_walkers:], strict=True)
     ]
-    return map_tasks(executor, sample_frames, samples), bias
+    return map_tasks(executor, sample_frames, samples, done), bias

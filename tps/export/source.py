@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError, RunFolderError, TrajectoryError
-from tps.export.quiet import silent_stdout
 from tps.export.record import NO_SEGMENT
+from tps.quiet import silent_stdout
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from tps.errors import ParameterError, RunFolderError
 from tps.export.formats import TrajectoryFormat, find_format
-from tps.export.quiet import silent_stdout
 from tps.export.record import (
     RECORD_FILE,
     TOPOLOGY_FILE,
@@ -25,6 +24,7 @@ from tps.export.record import (
     write_record,
 )
 from tps.export.source import PathSource, check_indices, heavy_atoms, open_paths, select_atoms
+from tps.quiet import silent_stdout
 
 _OUR_FILES = re.compile(r"(path_\d+|state_\w+|topology)\.[\w.]+|view\.(pml|vmd\.tcl|cxc)")
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tps.errors import ParameterError
 from tps.report.style import BLUE, FAINT, HALO, INK, METHOD_COLORS, VERMILLION, new_figure, styled
+from tps.report.torus import WEAK_SPREAD_DEGREE, WEAK_TILT
 
 _S_LABEL = "s along the path [-]"
 
@@ -42,22 +43,23 @@ def potential_energy_along_paths(
         If there is nothing to draw or a shape does not fit.
     """
     figure, panels = _panels(s, potential_energy)
+    levels = [(level, name) for level, name in ((mean_a, "A"), (mean_b, "B")) if level is not None]
     for ax, (method, values), color in zip(panels, potential_energy.items(), _colors(), strict=False):
         _band(ax, s, values, method, color)
-        for label, level, ha in (("A", mean_a, 0.02), ("B", mean_b, 0.98)):
-            if level is not None:
-                ax.axhline(level, color=INK, lw=0.9, ls=(0, (4, 3)), zorder=1)
-                ax.annotate(
-                    f"mean of {label}",
-                    (ha, level),
-                    xycoords=("axes fraction", "data"),
-                    xytext=(0, -2),
-                    textcoords="offset points",
-                    ha="left" if ha < 0.5 else "right",
-                    va="top",
-                    size=9,
-                    path_effects=HALO,
-                )
+        for order, (level, name) in enumerate(sorted(levels)):
+            ax.axhline(level, color=INK, lw=0.9, ls=(0, (4, 3)), zorder=1)
+            above = order == 1  # the lower mean is written below its line, the higher one above
+            ax.annotate(
+                f"mean of {name}",
+                (0.02 if name == "A" else 0.98, level),
+                xycoords=("axes fraction", "data"),
+                xytext=(0, 2 if above else -2),
+                textcoords="offset points",
+                ha="left" if name == "A" else "right",
+                va="bottom" if above else "top",
+                size=9,
+                path_effects=HALO,
+            )
     panels[0].set_ylabel("potential energy [kJ/mol]")
     _legend(figure, panels)
     return figure
@@ -93,14 +95,7 @@ def work_along_paths(
         if free_energy is not None and method in free_energy:
             level = np.asarray(free_energy[method])
             ax.plot(s, level, color=INK, lw=1.2, ls=(0, (4, 3)), label="free energy")
-            ax.annotate(
-                f"dissipated {mean[-1] - level[-1]:.1f} kT",
-                (0.98, 0.02),
-                xycoords="axes fraction",
-                ha="right",
-                va="bottom",
-                size=9,
-            )
+            ax.set_title(f"{ax.get_title()}, {mean[-1] - level[-1]:.1f} kT dissipated")
     panels[0].set_ylabel("work [kT]")
     _legend(figure, panels)
     return figure
@@ -149,8 +144,9 @@ def log_snr_along_curve(
     if floor is not None:
         ax.axhline(floor, color=INK, lw=1.0, ls=(0, (4, 3)), label=f"floor {floor:g}")
     lowest = min(float(log_kappa.min()), np.inf if floor is None else floor)
-    if lowest < 0:
-        ax.axhspan(lowest - 1, 0, color=FAINT, alpha=0.18, lw=0, label="weak tilt ($\\kappa$ < 1)")
+    if lowest < WEAK_TILT:
+        label = f"weak tilt\n(spread > {WEAK_SPREAD_DEGREE:g}°)"
+        ax.axhspan(lowest - 1, WEAK_TILT, color=FAINT, alpha=0.18, lw=0, label=label)
         ax.set_ylim(bottom=lowest - 0.3)
     ax.set(xlim=(0, 1), xlabel="s along the geodesic [-]", ylabel="log-SNR, ln $\\kappa$ [-]")
     figure.legend(loc="outside right upper", ncols=1 + log_kappa.shape[1] // 12)

@@ -26,7 +26,7 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
     "#56b4e9",
 )
 METHOD_COLORS = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY)
-INK, FAINT = "#222222", "#9a9a9a"
+INK, FAINT, NO_DATA = "#222222", "#9a9a9a", "#dedede"
 #: A white rim that keeps text legible on top of lines.
 HALO = (withStroke(linewidth=2.5, foreground="white"),)
 

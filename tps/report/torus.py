@@ -15,6 +15,16 @@ Ranges = Mapping[str, tuple[float, float]]
 
 TURN = 2 * np.pi
 
+#: A tilt that alone would spread an angle by more than this is weak: its centre is hardly the molecule's place.
+WEAK_SPREAD_DEGREE = 30.0
+#: The same as ln kappa (spread 1/sqrt(kappa)).
+WEAK_TILT = float(-2 * np.log(np.deg2rad(WEAK_SPREAD_DEGREE)))
+
+
+def wrap(angles: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return angles [rad] in [-pi, pi)."""
+    return (angles + np.pi) % TURN - np.pi
+
 
 def wrapped_lines(angles: NDArray[np.floating]) -> list[NDArray[np.float64]]:
     """Return polylines that draw a closed-torus curve on the square (-pi, pi]^d without jumps.
@@ -91,7 +101,7 @@ def free_energy_on_grid(
     """
     n_axes = torsions.shape[1]
     edges = [np.linspace(-np.pi, np.pi, n_bins + 1)] * n_axes
-    wrapped = (np.asarray(torsions, dtype=np.float64) + np.pi) % TURN - np.pi
+    wrapped = wrap(np.asarray(torsions, dtype=np.float64))
     weights = np.exp(log_weights - np.max(log_weights))
     weighted, _ = np.histogramdd(wrapped, bins=edges, weights=weights)
     counts, _ = np.histogramdd(wrapped, bins=edges)

@@ -19,8 +19,10 @@ from tps.spacetime.family import Family, fisher_metric
 from tps.spacetime.lbfgs import minimise
 from tps.spacetime.preconditioner import (
     MAX_FULL_METRIC,
+    MAX_NEWTON,
     CurvePreconditioner,
     GroupedPreconditioner,
+    chord_blocks,
     clip_metric,
 )
 from tps.spacetime.starts import chart_line, winding_line
@@ -35,6 +37,7 @@ _HARDEN = 4.0
 _SHRINK = 0.25
 _MAX_STIFFNESS = 1e7
 _PROBES = 2
+_DIFFERENCE = 1e-5
 #: Negative chords cost this times their square over the mean chord; a step may promise at most this part of the energy.
 _BARRIER = 25.0
 _TRUST = 1.0
@@ -126,17 +129,22 @@ class _Problem:
 
     def objective(self, coefficients: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Energy, penalties and augmented Lagrangian, with gradients."""
-        chart = self.chart(coefficients, index).detach().requires_grad_(True)
+        value, gradient = self._value_and_gradient(self.chart(coefficients, index), index)
+        self.n_evaluations[index] += 1
+        return value, (self.moving.T @ gradient).flatten(1)
+
+    def _value_and_gradient(self, chart: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+        """The same with respect to chart points (b, N, K)."""
+        leaf = chart.detach().requires_grad_(True)
         with torch.enable_grad():
-            eta, mu = self.evaluate(chart)
+            eta, mu = self.evaluate(leaf)
             value = self._energy(eta, mu, index)
             if self.constraints or self.penalties:
                 value = value + torch.stack(
                     [self._terms(eta[row], mu[row], curve) for row, curve in enumerate(index.tolist())]
                 )
-            (gradient,) = torch.autograd.grad(value.sum(), chart)
-        self.n_evaluations[index] += 1
-        return value.detach(), (self.moving.T @ gradient).flatten(1)
+            (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        return value.detach(), gradient
 
     def _energy(self, eta: Tensor, mu: Tensor, index: Tensor) -> Tensor:
         """Curve energies (b,), made to grow with negative chords, which only the error of a model can have."""
@@ -179,11 +187,11 @@ class _Problem:
                 [torch.autograd.grad(eta[:, i].sum(), leaf, retain_graph=True)[0] for i in range(width)], dim=1
             )
             metric = clip_metric(jacobian.mT @ metric @ jacobian).unflatten(0, shape)
+            diagonal, above = chord_blocks(metric)
             if extra is not None:
-                metric_extra: Tensor | None = torch.einsum("bnci,bncj->bnij", extra, extra)
-            else:
-                metric_extra = None
-            self._inverse = CurvePreconditioner(self.moving, metric, metric_extra)
+                diagonal = diagonal + torch.einsum("bnci,bncj->bnij", extra, extra)
+            newton = self._hessian(chart.unflatten(0, shape)) if width <= MAX_NEWTON else None
+            self._inverse = CurvePreconditioner(self.moving, diagonal, above, newton)
             return
         groups = self.spacetime.groups
         scales = torch.zeros(len(chart), len(groups), dtype=torch.float64)
@@ -206,6 +214,28 @@ class _Problem:
                 [extra[..., g].square().sum((-2, -1)) / (g.stop - g.start) for g in groups], -1
             )
         self._inverse = GroupedPreconditioner(self.moving, scales.unflatten(0, shape), groups, extra_scales)
+
+    def _hessian(self, chart: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the Hessian's blocks (j, j) and (j, j + 1) at the points, by differences of 3 K gradients.
+
+        Points three apart do not see each other, so every third point is moved at once.
+        """
+        everything = torch.arange(self.n_curves)
+        n_points, width = chart.shape[1:]
+        reference = self._value_and_gradient(chart, everything)[1]
+        diagonal = torch.zeros(*chart.shape, width, dtype=torch.float64)
+        above = torch.zeros(len(chart), n_points - 1, width, width, dtype=torch.float64)
+        for colour in range(3):
+            moved = torch.arange(colour, n_points, 3)
+            for axis in range(width):
+                trial = chart.clone()
+                trial[:, moved, axis] += _DIFFERENCE
+                change = (self._value_and_gradient(trial, everything)[1] - reference) / _DIFFERENCE
+                diagonal[:, moved, :, axis] = change[:, moved]
+                later = moved[moved > 0]
+                above[:, later - 1, :, axis] = change[:, later - 1]
+        self.n_evaluations += 3 * width + 1
+        return (diagonal + diagonal.mT) / 2, above
 
     def _active(self) -> Tensor:
         """Return the active constraints' gradients times sqrt(stiffness / N) (B, N, n_conditions, K)."""
@@ -231,8 +261,8 @@ class _Problem:
         """Minimise from the present coefficients; return converged (B,) and the iterations spent."""
         spent, converged = 0, torch.zeros(self.n_curves, dtype=torch.bool)
         while spent < max_iterations and not bool(converged.all()):
-            self.refresh()
             self.typical_chord = self._mean_chord()
+            self.refresh()
             value, _ = self.objective(self.coefficients, torch.arange(self.n_curves))
             found = minimise(
                 self.objective,

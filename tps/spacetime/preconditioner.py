@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.linalg import LinAlgError
 from scipy.linalg import cho_solve_banded, cholesky_banded
 from torch import Tensor
 
@@ -12,6 +14,10 @@ MAX_FULL_METRIC = 32
 #: Eigenvalues of a metric are kept above this fraction of the largest one.
 _SMALLEST_EIGENVALUE = 1e-6
 _RIDGE = 1e-9
+_SAFE_SHARES = (1e-3, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+#: Up to this many statistics the true Hessian is worth its 3 K gradients.
+MAX_NEWTON = 8
 
 
 def clip_metric(metric: Tensor) -> Tensor:
@@ -23,44 +29,60 @@ def clip_metric(metric: Tensor) -> Tensor:
 
 
 class CurvePreconditioner:
-    """Inverse of P = sum_k (N-1) dA_k' M_k dA_k + A_k' C_k A_k for coefficients c with chart points y = A c.
+    """Inverse of the block-tridiagonal Hessian of curves, projected on their coefficients: c with chart points y = A c.
 
     Parameters
     ----------
     design : Tensor (N, n)
         A, for the coefficients that move.
-    metric : Tensor (B, N, K, K)
-        Fisher metric in the chart at the points of B curves.
-    extra : Tensor (B, N, K, K) or None
-        C: what constraints add to the Hessian at each point.
+    diagonal : Tensor (B, N, K, K)
+        A positive definite Hessian's blocks (j, j) for B curves.
+    above : Tensor (B, N - 1, K, K)
+        Its blocks (j, j + 1).
+    newton : tuple of Tensor, optional
+        Diagonal and upper blocks of the true Hessian, which may be indefinite: mixed with the positive definite one
+        only as far as needed.
     """
 
-    def __init__(self, design: Tensor, metric: Tensor, extra: Tensor | None = None) -> None:
-        self.n, self.width = design.shape[1], metric.shape[-1]
-        n_points = len(design)
-        chords = (n_points - 1) * (metric[:, 1:] + metric[:, :-1]) / 2
-        slopes = design.diff(dim=0)
-        overlap = (slopes.abs().T @ slopes.abs() + design.abs().T @ design.abs()) > 0
-        reach = max(int((torch.nonzero(overlap)[:, 0] - torch.nonzero(overlap)[:, 1]).max()), 0)
+    def __init__(
+        self,
+        design: Tensor,
+        diagonal: Tensor,
+        above: Tensor,
+        newton: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        self.n, self.width = design.shape[1], diagonal.shape[-1]
+        safe = self._bands(design, diagonal, above)
+        safe[:, 0] += _RIDGE * safe[:, 0].mean(-1, keepdim=True)
+        true = None if newton is None else self._bands(design, *newton)
+        self.factors = []
+        for curve, band in enumerate(safe):
+            found = None if true is None else _mixed_factor(true[curve], band)
+            self.factors.append(found if found is not None else _factor(band))
+
+    def _bands(self, design: Tensor, diagonal: Tensor, above: Tensor) -> Tensor:
+        """Return A' H A in LAPACK's lower banded form (B, bands, n K)."""
         k, size = self.width, self.n * self.width
-        bands = torch.zeros(len(metric), (reach + 1) * k, size + reach * k + k, dtype=torch.float64)
+        touch = design.abs()
+        near = touch.T @ touch + touch[:-1].T @ touch[1:] + touch[1:].T @ touch[:-1]
+        places = torch.nonzero(near)
+        reach = max(int((places[:, 0] - places[:, 1]).max()), 0)
+        bands = torch.zeros(len(diagonal), (reach + 1) * k, size, dtype=torch.float64)
         rows, columns = torch.meshgrid(torch.arange(k), torch.arange(k), indexing="ij")
         for offset in range(reach + 1):
             count = self.n - offset
-            pairs = slopes[:, :count] * slopes[:, offset:]
-            block = torch.einsum("pn,bpij->bnij", pairs, chords)
-            if extra is not None:
-                block += torch.einsum("pn,bpij->bnij", design[:, :count] * design[:, offset:], extra)
+            left, right = design[:, offset:], design[:, :count]
+            block = torch.einsum("pn,bpij->bnij", left * right, diagonal)
+            block += torch.einsum("pn,bpij->bnij", left[:-1] * right[1:], above)
+            block += torch.einsum("pn,bpij->bnji", left[1:] * right[:-1], above)
             below = offset * k + rows - columns
             keep = below >= 0
             starts = torch.arange(count)[:, None] * k + columns[keep][None, :]
             bands[:, below[keep].expand_as(starts), starts] = block[:, :, rows[keep], columns[keep]]
-        bands = bands[:, :, :size]
-        bands[:, 0] += _RIDGE * bands[:, 0].mean(-1, keepdim=True)
-        self.factors = [cholesky_banded(band.numpy(), lower=True, check_finite=False) for band in bands]
+        return bands
 
     def __call__(self, gradient: Tensor, index: Tensor) -> Tensor:
-        """Map gradients (b, n, K * m) of the curves `index` (b,) to steps of the same shape (m right-hand sides)."""
+        """Map gradients (b, n, K m) of the curves `index` (b,) to steps of the same shape (m right-hand sides)."""
         out = torch.empty_like(gradient)
         columns = gradient.shape[-1] // self.width
         for row, problem in enumerate(index.tolist()):
@@ -68,6 +90,30 @@ class CurvePreconditioner:
             solved = cho_solve_banded((self.factors[problem], True), rhs, check_finite=False)
             out[row] = torch.from_numpy(solved).reshape(gradient.shape[1:])
         return out
+
+
+def _factor(band: Tensor) -> np.ndarray:
+    return cholesky_banded(band.numpy(), lower=True, check_finite=False)
+
+
+def _mixed_factor(true: Tensor, safe: Tensor) -> np.ndarray | None:
+    """Return the Cholesky factor of (true + t safe) / (1 + t) for the first t that makes it positive definite."""
+    for share in _SAFE_SHARES:
+        try:
+            return _factor((true + share * safe) / (1 + share))
+        except LinAlgError:
+            continue
+    return None
+
+
+def chord_blocks(metric: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Gauss-Newton Hessian blocks of the curve energy for metrics (B, N, K, K) in the chart."""
+    n_points = metric.shape[1]
+    chords = (n_points - 1) * (metric[:, 1:] + metric[:, :-1]) / 2
+    diagonal = torch.zeros_like(metric)
+    diagonal[:, 1:] += chords
+    diagonal[:, :-1] += chords
+    return diagonal, -chords
 
 
 class GroupedPreconditioner:
@@ -88,14 +134,12 @@ class GroupedPreconditioner:
         self.groups = groups
         floor = _SMALLEST_EIGENVALUE * scales.abs().amax(dim=(1, 2), keepdim=True)
         scales = torch.maximum(scales.abs(), floor)
-        self.parts = [
-            CurvePreconditioner(
-                design,
-                scales[:, :, g, None, None],
-                None if extra is None else extra[:, :, g, None, None],
-            )
-            for g in range(len(groups))
-        ]
+        self.parts = []
+        for g in range(len(groups)):
+            diagonal, above = chord_blocks(scales[:, :, g, None, None])
+            if extra is not None:
+                diagonal += extra[:, :, g, None, None]
+            self.parts.append(CurvePreconditioner(design, diagonal, above))
 
     def __call__(self, gradient: Tensor, index: Tensor) -> Tensor:
         """Map gradients (b, n, K) of the curves `index` (b,) to steps of the same shape."""

@@ -1,0 +1,70 @@
+"""`tps systems`, `tps contents`, `tps doctor`: what is there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from tps.cli.console import ConsoleProgress
+from tps.engine import available_platforms, choose_platform, default_workers
+from tps.pipeline import STAGES, RunFolder, stage_state
+from tps.pipeline.folder import versions
+from tps.systems import available_systems, data_directory, format_region, load_system
+
+
+@click.command()
+@click.argument("name", required=False)
+def systems(name: str | None) -> None:
+    """List the built-in systems, or show one (a name or a folder of your own)."""
+    if name is None:
+        for summary in available_systems():
+            click.echo(f"{summary.name:24} {summary.description}")
+        return
+    system = load_system(name)
+    click.echo(f"{system.name}: {system.description}")
+    click.echo(f"folder         {system.directory}")
+    click.echo(f"atoms          {system.n_atoms}")
+    click.echo(f"temperature    {system.temperature:g} K")
+    click.echo(f"features       {', '.join(system.feature_names)}")
+    for label, state in (("A", system.state_a), ("B", system.state_b)):
+        click.echo(f"state {label}        {state.name}: {format_region(state.region, system.collective_variables)}")
+    for note in system.notes:
+        click.echo(f"note           {note}")
+
+
+@click.command()
+@click.argument("run", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def contents(run: Path, as_json: bool) -> None:
+    """Show what a run folder holds, and what is missing or out of date."""
+    folder = RunFolder.open(run)
+    entries = folder.manifest()["stages"]
+    rows = {stage.name: {"state": stage_state(folder, stage), **entries.get(stage.name, {})} for stage in STAGES}
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    click.echo(f"{'stage':16}{'state':14}{'seconds':>9}{'evaluations':>14}  details")
+    for name, row in rows.items():
+        if row["state"] == "missing":
+            click.echo(f"{name:16}{row['state']:14}")
+            continue
+        details = row["failure"] or ", ".join(f"{key} {value}" for key, value in row["details"].items())
+        evaluations = f"{row['force_evaluations']:,}"
+        click.echo(f"{name:16}{row['state']:14}{row['seconds']:9.1f}{evaluations:>14}  {details}")
+
+
+@click.command()
+@click.option("-s", "--system", "name", default="alanine-dipeptide", show_default=True, help="System to measure on.")
+def doctor(name: str) -> None:
+    """Check this installation: versions, platforms and their speed on a system, built-in data."""
+    for package, version in versions().items():
+        click.echo(f"{package:14} {version}")
+    click.echo(f"cores          {default_workers()}")
+    click.echo(f"platforms      {', '.join(available_platforms())}")
+    click.echo(f"systems        {data_directory('systems')}")
+    click.echo(f"run files      {', '.join(sorted(p.stem for p in data_directory('configs').glob('*.toml')))}")
+    system = load_system(name)
+    ConsoleProgress().say(f"measuring platforms on {system.name} ...")
+    click.echo(f"{system.name:14} {choose_platform(system.system_xml, system.positions_a).describe()}")

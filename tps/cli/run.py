@@ -1,0 +1,80 @@
+"""`tps run`: everything, from a run file to the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from tps.cli.console import ConsoleProgress
+from tps.config import load_config
+from tps.pipeline import STAGES, RunFolder, run_all, summary_rows
+from tps.report import format_quantity
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Run folder.")
+@click.option("-s", "--system", help="Another system than the run file names: a built-in name or a folder.")
+@click.option("--seed", type=click.IntRange(min=0), help="Another seed than the run file names.")
+@click.option("-n", "--n-paths", type=click.IntRange(min=1), help="Another number of paths.")
+@click.option("--until", type=click.Choice([stage.name for stage in STAGES]), help="Stop after this stage.")
+@click.option("--force", is_flag=True, help="Replace results of other settings.")
+@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
+def run(
+    config: Path,
+    output: Path,
+    system: str | None,
+    seed: int | None,
+    n_paths: int | None,
+    until: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Run every stage of CONFIG into a run folder.
+
+    CONFIG is a TOML file or the name of one that ships with tps: demo, low-variance, avoid-region, smoke. Stages that
+    are there and whose inputs have not changed are not run again, so an interrupted run goes on with the same command.
+    """
+    settings = load_config(config)
+    if system is not None:
+        settings = settings.updated("run", {"system": system})
+    if seed is not None:
+        settings = settings.updated("run", {"seed": seed})
+    if n_paths is not None:
+        settings = settings.updated("paths", {"n_paths": n_paths})
+    folder = RunFolder.create(output, settings, force=force)
+    progress = ConsoleProgress()
+    for note in folder.system.notes:
+        progress.say(note)
+    run_all(folder, progress, force=force, until=until)
+    if until not in (None, STAGES[-1].name):
+        click.echo(f"stopped after {until}; go on with: tps run {config} -o {output}")
+        return
+    content = json.loads((output / "analysis" / "metrics.json").read_text())
+    if as_json:
+        click.echo(json.dumps(content, indent=1))
+        return
+    for label, text in summary_rows(folder):
+        click.echo(f"{label:28} {text}")
+    click.echo()
+    click.echo(comparison(content))
+    click.echo()
+    for warning in content["warnings"]:
+        click.echo(f"warning: {warning}")
+    click.echo(f"trajectories   {output / 'paths'}  (topology: {output / 'topology.pdb'})")
+    click.echo(f"figures        {output / 'figures'}")
+    click.echo(f"report         {output / 'report.html'}")
+
+
+def comparison(content: dict) -> str:
+    """Return the table of the geodesic beside the straight lines."""
+    rows = ("hit_rate", "u_max", "u_max_minus_a", "dissipated_work", "spread")
+    methods = {"geodesic": content["metrics"], **content["baselines"]}
+    names = {"geodesic": "geodesic", "straight_line": "straight line", "straight_line_with_profile": "line, its profile"}
+    lines = ["".join([f"{'':18}", *(f"{names.get(method, method):>24}" for method in methods)])]
+    for row in rows:
+        cells = [f"{format_quantity(found[row]):>24}" for found in methods.values()]
+        lines.append(f"{row:18}" + "".join(cells))
+    return "\n".join(lines)

@@ -1,0 +1,142 @@
+"""One verb per stage, on a run folder; options change the run file of the folder before the stage runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tps.cli.console import ConsoleProgress
+from tps.errors import ConfigError
+from tps.pipeline import RunFolder, run_stage
+
+RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
+FORCE = click.option("--force", is_flag=True, help="Replace a result of other settings.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the manifest entry as JSON.")
+
+
+def stage_commands() -> tuple[click.Command, ...]:
+    """Return the verbs of the stages, in their order."""
+    return (conformations, train, geodesic, paths, analyse, report)
+
+
+def _execute(run: Path, stage: str, section: str | None, changes: dict[str, Any], force: bool, as_json: bool) -> None:
+    folder = RunFolder.open(run)
+    given = {key: value for key, value in changes.items() if value not in (None, ())}
+    if given and section is not None:
+        folder = folder.with_config(folder.config.updated(section, given))
+    entry = run_stage(folder, stage, ConsoleProgress(), force=force)
+    if as_json:
+        click.echo(json.dumps(entry, indent=1))
+    else:
+        state = "up to date" if entry["reused"] else f"done in {entry['seconds']:.1f} s"
+        details = ", ".join(f"{key} {value}" for key, value in entry["details"].items())
+        click.echo(f"{stage}: {state}" + (f" ({details})" if details else ""))
+    if entry["failure"]:
+        raise ConfigError(entry["failure"])
+
+
+@click.command()
+@RUN
+@click.option("--n-walkers", type=click.IntRange(min=1), help="Independent simulations.")
+@click.option("--n-build-steps", type=click.IntRange(min=1), help="MD steps per walker that build the bias.")
+@click.option("--n-sample-steps", type=click.IntRange(min=1), help="MD steps per walker that are sampled.")
+@FORCE
+@JSON
+def conformations(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
+    """Sample or import weighted frames of the molecule."""
+    _execute(run, "conformations", "conformations", changes, force, as_json)
+
+
+@click.command()
+@RUN
+@click.option("--model", type=click.Choice(["log-partition", "denoiser"]), help="What to train.")
+@click.option("--n-steps", type=click.IntRange(min=1), help="Training steps.")
+@click.option("--device", help="Torch device, such as cpu or cuda.")
+@FORCE
+@JSON
+def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
+    """Train the diffusion model on the weighted frames."""
+    _execute(run, "train", "train", changes, force, as_json)
+
+
+@click.command()
+@RUN
+@click.option("--n-points", type=click.IntRange(min=4), help="Points of the curve.")
+@click.option("--anchor-log-snr", type=float, help="Log-SNR at which the end structures are anchored.")
+@click.option("--min-log-snr", type=float, help="Low variance: floor on ln kappa of every torsion.")
+@click.option("--max-std", type=float, help="Low variance: ceiling on the posterior standard deviation [rad].")
+@click.option("--avoid", multiple=True, help='Region to avoid, such as "phi=-60..60,psi=-120..0" [degrees, nm].')
+@click.option("--avoid-p-max", type=float, help="Largest probability of a region to avoid, anywhere on the curve.")
+@click.option(
+    "--avoid-point",
+    "avoid_points",
+    multiple=True,
+    help='Point to keep away from, such as "phi=0,psi=-70,log_snr=3,kl=2" [degrees, nats].',
+)
+@click.option("--windings", help="Extra turns of the starting curve per feature, such as 0,-1.")
+@FORCE
+@JSON
+def geodesic(
+    run: Path, force: bool, as_json: bool, windings: str | None, avoid_points: tuple[str, ...], **changes: Any
+) -> None:
+    """Find the geodesic between the two end structures, under constraints."""
+    changes["windings"] = None if windings is None else _whole_numbers(windings)
+    changes["avoid_points"] = tuple(_avoid_point(text) for text in avoid_points)
+    _execute(run, "geodesic", "geodesic", changes, force, as_json)
+
+
+@click.command()
+@RUN
+@click.option("-n", "--n-paths", type=click.IntRange(min=1), help="Paths along the geodesic.")
+@click.option("--n-baseline-paths", type=click.IntRange(min=0), help="Paths along each straight line.")
+@click.option("--n-steps", type=click.IntRange(min=1), help="MD steps of one path.")
+@click.option("--enforce/--no-enforce", default=None, help="Wall the regions to avoid off during the dynamics.")
+@FORCE
+@JSON
+def paths(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
+    """Run annealed Langevin dynamics along the geodesic and the straight lines beside it."""
+    _execute(run, "paths", "paths", changes, force, as_json)
+
+
+@click.command()
+@RUN
+@FORCE
+@JSON
+def analyse(run: Path, force: bool, as_json: bool) -> None:
+    """Compute every reported number: analysis/metrics.json."""
+    _execute(run, "analyse", None, {}, force, as_json)
+
+
+@click.command()
+@RUN
+@FORCE
+@JSON
+def report(run: Path, force: bool, as_json: bool) -> None:
+    """Draw the figures and write report.html."""
+    _execute(run, "report", None, {}, force, as_json)
+
+
+def _whole_numbers(text: str) -> list[int]:
+    return _parse("--windings", text, lambda: [int(part) for part in text.split(",")], "whole numbers such as 0,-1")
+
+
+def _avoid_point(text: str) -> dict[str, Any]:
+    def read() -> dict[str, Any]:
+        values = {name.strip(): float(value) for name, value in (part.split("=") for part in text.split(","))}
+        point: dict[str, Any] = {"log_snr": values.pop("log_snr"), "min_kl_nats": values.pop("kl")}
+        return {**point, "center_degree": values}
+
+    return _parse("--avoid-point", text, read, "name=degrees,...,log_snr=number,kl=nats")
+
+
+def _parse(option: str, text: str, read: Callable[[], Any], form: str) -> Any:
+    try:
+        return read()
+    except (ValueError, KeyError) as error:
+        raise ConfigError(f"{option} takes {form}, but got {text!r}") from error
+
+

@@ -1,0 +1,198 @@
+"""The run file: one section per stage, the unit in every key, unknown keys refused with the nearest known one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomlkit
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from tps.errors import ConfigError
+from tps.systems import data_directory
+from tps.systems.sections import Section, read_toml, validate
+
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class RunSection(Section):
+    """[run] What the whole run shares."""
+
+    system: str = Field(description="Name of a built-in system, or the folder of your own.")
+    seed: NonNegativeInt = Field(0, description="Everything random follows from it.")
+    n_workers: PositiveInt | None = Field(None, description="Cores to use; all of them by default.")
+    platform: str | None = Field(None, description="OpenMM platform; the fastest measured one by default.")
+    timestep_ps: PositiveFloat = Field(0.002, description="Time step of Langevin dynamics.")
+    friction_per_ps: PositiveFloat = Field(1.0, description="Friction of Langevin dynamics.")
+
+
+class ConformationsSection(Section):
+    """[conformations] Weighted frames."""
+
+    method: Literal["metadynamics", "md", "import"] = "metadynamics"
+    n_walkers: PositiveInt = Field(2, description="Independent simulations, half of them started from B.")
+    n_build_steps: PositiveInt = Field(1_000_000, description="MD steps per walker that build the bias.")
+    n_sample_steps: PositiveInt = Field(1_500_000, description="MD steps per walker that are sampled.")
+    frame_interval_steps: PositiveInt = 250
+    bias_features: tuple[str, ...] | None = Field(None, description="One to three features to bias; all by default.")
+    bias_factor: float = Field(10.0, gt=1)
+    hill_height_kj_per_mol: PositiveFloat = 1.2
+    hill_width_degree: PositiveFloat = 17.0
+    hill_interval_steps: PositiveInt = 250
+    trajectories: tuple[str, ...] = Field((), description="method = import: files MDTraj reads.")
+    stride: PositiveInt = 1
+    weights_file: str | None = None
+    weights_kind: Literal["weight", "log-weight", "bias-kj-per-mol"] = "log-weight"
+    weights_column: str | None = None
+    skip_bad_frames: bool = False
+
+    @model_validator(mode="after")
+    def _import_needs_files(self) -> ConformationsSection:
+        if (self.method == "import") != bool(self.trajectories):
+            raise ValueError("method = \"import\" and trajectories = [...] go together: give both or neither")
+        if self.weights_file and self.method != "import":
+            raise ValueError("weights_file goes with method = \"import\"")
+        return self
+
+
+class TrainSection(Section):
+    """[train] The diffusion model."""
+
+    model: Literal["log-partition", "denoiser"] = "log-partition"
+    target: Literal["auto", "posterior-mean", "per-sample"] = "auto"
+    n_steps: PositiveInt = 1000
+    batch_size: PositiveInt = 128
+    learning_rate: PositiveFloat | None = None
+    patience: PositiveInt = 10
+    evaluate_every_steps: PositiveInt = 100
+    n_components: PositiveInt = 256
+    width: PositiveInt = 128
+    depth: PositiveInt = 3
+    device: str = Field("cpu", description="Torch device.")
+
+
+class AvoidPoint(Section):
+    """[[geodesic.avoid_points]] A spacetime point to keep a KL distance from."""
+
+    center_degree: dict[str, float]
+    log_snr: float
+    min_kl_nats: PositiveFloat
+
+
+class GeodesicSection(Section):
+    """[geodesic] The curve from A to B and its constraints."""
+
+    n_points: int = Field(64, ge=4)
+    representation: Literal["spline", "points"] = "spline"
+    anchor_log_snr: float = Field(4.0, description="Log-SNR at which the end structures are anchored.")
+    windings: tuple[int, ...] | None = Field(None, description="Extra turns of the starting curve, per feature.")
+    min_log_snr: float | None = Field(None, description="Low variance: ln kappa of every torsion stays above.")
+    max_std: PositiveFloat | None = Field(None, description="Low variance: ceiling on the posterior s.d. [rad].")
+    avoid: tuple[str, ...] = Field((), description="Regions such as \"phi=-60..60,psi=-120..0\" (degrees).")
+    avoid_p_max: Probability = Field(0.01, description="Largest p(region | eta) on the curve.")
+    avoid_points: tuple[AvoidPoint, ...] = ()
+    max_iterations: PositiveInt = 500
+
+    @model_validator(mode="after")
+    def _floor_below_anchor(self) -> GeodesicSection:
+        if self.min_log_snr is not None and self.min_log_snr >= self.anchor_log_snr:
+            raise ValueError(
+                f"min_log_snr ({self.min_log_snr:g}) must lie below anchor_log_snr ({self.anchor_log_snr:g}), "
+                "where the end states sit"
+            )
+        return self
+
+
+class PathsSection(Section):
+    """[paths] Annealed Langevin dynamics along the geodesic, and along the two straight lines beside it."""
+
+    n_paths: PositiveInt = 64
+    n_steps: PositiveInt = Field(64_000, description="MD steps of one path.")
+    n_updates: PositiveInt = Field(640, description="Moves of the tilt along the curve.")
+    n_frames: PositiveInt = Field(320, description="Stored frames of one path.")
+    n_equilibration_steps: PositiveInt = 5_000
+    n_baseline_paths: NonNegativeInt = Field(32, description="Paths for each straight line; 0 for none.")
+    enforce: bool = Field(False, description="Keep the dynamics out of the regions to avoid by a wall.")
+    wall_stiffness_kj_per_mol: PositiveFloat = Field(1000.0, description="Of that wall, per rad² or nm².")
+
+    @model_validator(mode="after")
+    def _divisible(self) -> PathsSection:
+        if self.n_steps % self.n_updates or self.n_updates % self.n_frames:
+            raise ValueError(
+                f"n_steps ({self.n_steps}) must be a multiple of n_updates ({self.n_updates}), and n_updates a "
+                f"multiple of n_frames ({self.n_frames})"
+            )
+        return self
+
+
+class RunConfig(Section):
+    """A whole run."""
+
+    run: RunSection
+    conformations: ConformationsSection = ConformationsSection()
+    train: TrainSection = TrainSection()
+    geodesic: GeodesicSection = GeodesicSection()
+    paths: PathsSection = PathsSection()
+
+    @model_validator(mode="after")
+    def _wall_needs_region(self) -> RunConfig:
+        if self.paths.enforce and not self.geodesic.avoid:
+            raise ValueError("paths.enforce needs a region to keep out of: give geodesic.avoid")
+        return self
+
+    def updated(self, section: str, changes: dict[str, Any]) -> RunConfig:
+        """Return a configuration with some keys of one section changed, checked anew."""
+        data = self.model_dump(mode="json")
+        data[section] = {**data[section], **changes}
+        return validate(data, RunConfig, "options", ConfigError)
+
+    def to_toml(self) -> str:
+        """Return the configuration as TOML, all defaults written out, each key with its description."""
+        document = tomlkit.document()
+        for name in type(self).model_fields:
+            document.add(name, _table(getattr(self, name)))
+        return tomlkit.dumps(document)
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a run file; paths in it are relative to the file, and come back absolute.
+
+    A bare name without a suffix, such as `demo`, means a run file that ships with tps.
+
+    Raises
+    ------
+    ConfigError
+        In one sentence: the file is missing, is not TOML, or has unknown keys or bad values.
+    """
+    shipped = data_directory("configs") / f"{path}.toml"
+    if not path.exists() and path.suffix == "" and shipped.is_file():
+        path = shipped
+    config = read_toml(path, RunConfig, ConfigError)
+    base = path.resolve().parent
+    data = config.model_dump(mode="json")
+    if (base / config.run.system / "system.toml").is_file():
+        data["run"]["system"] = str((base / config.run.system).resolve())
+    conformations = data["conformations"]
+    conformations["trajectories"] = [str(base / file) for file in conformations["trajectories"]]
+    if conformations["weights_file"]:
+        conformations["weights_file"] = str(base / conformations["weights_file"])
+    return validate(data, RunConfig, str(path), ConfigError)
+
+
+def _table(section: BaseModel) -> tomlkit.items.Table:
+    table = tomlkit.table()
+    for key, value in section.model_dump(mode="json").items():
+        description = type(section).model_fields[key].description
+        if value is None:
+            table.add(tomlkit.comment(f"{key} =  # {description or ''}".rstrip(" #")))
+        elif value and isinstance(value, list) and isinstance(value[0], dict):
+            tables = tomlkit.aot()
+            for row in value:
+                tables.append(tomlkit.item(row))
+            table.add(key, tables)
+        else:
+            item = tomlkit.item(value)
+            if description:
+                item.comment(description)
+            table.add(key, item)
+    return table

@@ -1,0 +1,29 @@
+"""How a stage tells what it is doing; the command line shows it, a script may ignore it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Receives what a stage has to say while it works."""
+
+    def say(self, text: str) -> None:
+        """Take one line."""
+
+    def task(self, description: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """Open a bar of `total` units; what it yields is called with the number of units done so far."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def say(self, text: str) -> None:
+        """Drop the line."""
+
+    @contextmanager
+    def task(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Yield a function that does nothing."""
+        yield lambda done: None

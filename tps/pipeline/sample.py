@@ -1,0 +1,160 @@
+"""The conformations stage: metadynamics, plain MD or the user's trajectories, on as many cores as there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tps.config import ConformationsSection
+from tps.conformations import (
+    Conformations,
+    MetadynamicsSettings,
+    SampledFrames,
+    SamplingTask,
+    import_trajectories,
+    run_metadynamics,
+    sample_frames,
+    write_dcd,
+)
+from tps.engine import LangevinSettings, PlatformChoice, local_executor, map_tasks, potential_energies
+from tps.errors import ConfigError
+from tps.features import TorsionFeatures
+from tps.pipeline.folder import RunFolder
+from tps.pipeline.progress import Progress
+from tps.systems import MolecularSystem
+
+
+@dataclass(frozen=True, eq=False)
+class SampledConformations:
+    """Weighted frames with their positions (n_frames, n_atoms, 3) [nm], and how they were made."""
+
+    frames: Conformations
+    positions: NDArray[np.float32]
+    n_evaluations: int
+    notes: tuple[str, ...] = ()
+    bias: NDArray[np.float64] | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write frames.dcd, data.npz and, after metadynamics, bias.npy [kJ/mol]."""
+        folder.mkdir(parents=True)
+        write_dcd(folder / "frames.dcd", self.positions)
+        self.frames.save(folder / "data.npz")
+        if self.bias is not None:
+            np.save(folder / "bias.npy", self.bias)
+
+
+def sample_conformations(
+    run: RunFolder,
+    platform: PlatformChoice,
+    langevin: LangevinSettings,
+    n_workers: int,
+    progress: Progress,
+) -> SampledConformations:
+    """Return weighted frames by the method the configuration names."""
+    section, system = run.config.conformations, run.system
+    if section.method == "import":
+        return _imported(system, section, platform)
+    n = section.n_walkers
+    starts = [system.positions_a if walker % 2 == 0 else system.positions_b for walker in range(n)]
+    seeds = run.seeds(0, 2 * n)
+    bias = None
+    total = n if section.method == "md" else 2 * n
+    with (
+        local_executor("processes", min(n_workers, n)) as executor,
+        progress.task(section.method, total) as advance,
+    ):
+        count = iter(range(1, total + 1))
+
+        def done() -> None:
+            advance(next(count))
+
+        if section.method == "md":
+            tasks = [
+                SamplingTask(
+                    system.system_xml, start, section.n_sample_steps, section.frame_interval_steps, langevin, platform, seed
+                )
+                for start, seed in zip(starts, seeds[n:], strict=True)
+            ]
+            walkers = map_tasks(executor, sample_frames, tasks, done)
+            built = 0
+        else:
+            walkers, bias = run_metadynamics(
+                system.system_xml,
+                _biased_atoms(system, section),
+                starts,
+                metadynamics_settings(section),
+                langevin,
+                platform,
+                seeds,
+                executor,
+                done,
+            )
+            built = n * section.n_build_steps
+    frames = _dataset(system, walkers)
+    positions = np.concatenate([walker.positions for walker in walkers])
+    return SampledConformations(
+        frames, positions, built + sum(walker.n_evaluations for walker in walkers), bias=bias
+    )
+
+
+def metadynamics_settings(section: ConformationsSection) -> MetadynamicsSettings:
+    """Translate the section into the settings of metadynamics."""
+    return MetadynamicsSettings(
+        n_build_steps=section.n_build_steps,
+        n_sample_steps=section.n_sample_steps,
+        frame_interval=section.frame_interval_steps,
+        bias_factor=section.bias_factor,
+        hill_height=section.hill_height_kj_per_mol,
+        hill_width=float(np.deg2rad(section.hill_width_degree)),
+        hill_interval=section.hill_interval_steps,
+    )
+
+
+def _biased_atoms(
+    system: MolecularSystem, section: ConformationsSection
+) -> tuple[tuple[int, int, int, int], ...]:
+    names = section.bias_features or system.feature_names
+    unknown = [name for name in names if name not in system.feature_names]
+    if unknown:
+        raise ConfigError(
+            f"conformations.bias_features: {unknown[0]!r} is not a feature of {system.name}: choose among "
+            f"{', '.join(system.feature_names)}"
+        )
+    atoms = system.feature_atoms
+    return tuple(
+        tuple(int(a) for a in atoms[system.feature_names.index(name)]) for name in names  # type: ignore[misc]
+    )
+
+
+def _dataset(system: MolecularSystem, walkers: list[SampledFrames]) -> Conformations:
+    features = TorsionFeatures.from_system(system)
+    return Conformations(
+        torsions=np.concatenate([features.angles(walker.positions) for walker in walkers]),
+        log_weights=np.concatenate([walker.log_weights for walker in walkers]),
+        potential_energy=np.concatenate([walker.potential_energy for walker in walkers]),
+        walker=np.repeat(np.arange(len(walkers)), [len(walker.log_weights) for walker in walkers]),
+    )
+
+
+def _imported(
+    system: MolecularSystem, section: ConformationsSection, platform: PlatformChoice
+) -> SampledConformations:
+    imported = import_trajectories(
+        system,
+        [Path(file) for file in section.trajectories],
+        stride=section.stride,
+        weights_file=None if section.weights_file is None else Path(section.weights_file),
+        weights_kind=section.weights_kind,
+        weights_column=section.weights_column,
+        skip_bad_frames=section.skip_bad_frames,
+    )
+    frames = Conformations(
+        torsions=TorsionFeatures.from_system(system).angles(imported.positions),
+        log_weights=imported.log_weights,
+        potential_energy=potential_energies(system.create_openmm_system(), imported.positions, platform),
+        walker=imported.trajectory,
+    )
+    return SampledConformations(frames, imported.positions, frames.n_frames, imported.notes)
