@@ -262,7 +262,8 @@ def exported(request, run, tmp_path):
     return out
 
 
-def test_pymol_script_loads_every_file(exported, monkeypatch):
+@pytest.mark.parametrize("n_states", [1, N_FRAMES])
+def test_pymol_script_loads_every_file(exported, monkeypatch, n_states):
     """Run the script's Python block with a stand-in for PyMOL, in the way PyMOL runs it."""
     text = (exported / "view.pml").read_text()
     code = re.search(r"^python\n(.*)^python end$", text, flags=re.MULTILINE | re.DOTALL)[1]
@@ -270,7 +271,7 @@ def test_pymol_script_loads_every_file(exported, monkeypatch):
 
     class Command:
         def __getattr__(self, name):
-            return lambda *args, **kwargs: calls.append((name, *args)) or N_FRAMES
+            return lambda *args, **kwargs: calls.append((name, *args)) or n_states
 
     pymol = ModuleType("pymol")
     pymol.cmd = Command()
@@ -281,6 +282,8 @@ def test_pymol_script_loads_every_file(exported, monkeypatch):
     assert all(Path(file).is_file() for file in loaded)
     assert {Path(file).name for file in loaded} >= set(read_record(exported).files) - {"topology.pdb"}
     assert [call[1] for call in calls if call[0] == "disable"] == ["path_0003", "path_0004"]
+    # PyMOL refuses to smooth a single state
+    assert sum(call[0] == "smooth" for call in calls) == (4 if n_states > 1 else 0)
     assert next(call[1] for call in calls if call[0] == "orient").count("path_") == 4
 
 

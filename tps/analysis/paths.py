@@ -160,25 +160,24 @@ def shape_metrics(ensemble: PathEnsemble) -> Metrics:
     }
 
 
-def channels(ensemble: PathEnsemble) -> dict[str, float]:
+def channels(system: MolecularSystem, ensemble: PathEnsemble) -> dict[str, float]:
     """Return the channels of the reactive segments and the fraction of reactive paths in each.
 
-    A channel is how often each torsion turns round the circle more than the short way from A to B: "phi short" or
-    "phi +1", "phi -1".
+    A channel is the way every feature torsion turns from end structure A to end structure B, counted with full turns:
+    "phi -153°, psi +160°" and "phi +207°, psi +160°" are two.
     """
-    rows = np.flatnonzero(ensemble.reactive)
-    names = []
-    for i in rows:
+    ends = [
+        [system.collective_variables[name].values(x[None])[0] for name in system.feature_names]
+        for x in (system.positions_a, system.positions_b)
+    ]
+    direct = np.subtract(ends[1], ends[0])
+    found: Counter[str] = Counter()
+    for i in np.flatnonzero(ensemble.reactive):
         angles = np.unwrap(ensemble.torsions[i, ensemble.segment(i)], axis=0)
-        change = angles[-1] - angles[0]
-        turns = np.rint((change - wrapped(change)) / (2 * np.pi)).astype(int)
-        names.append(
-            ", ".join(
-                f"{name} {f'{turn:+d} turn' if turn else 'short way'}"
-                for name, turn in zip(ensemble.feature_names, turns, strict=True)
-            )
-        )
-    return {name: count / len(rows) for name, count in Counter(names).most_common()}
+        turns = np.rint((angles[-1] - angles[0] - direct) / (2 * np.pi))
+        change = np.rad2deg(direct + 2 * np.pi * turns)
+        found[", ".join(f"{n} {c:+.0f}°" for n, c in zip(system.feature_names, change, strict=True))] += 1
+    return {name: count / found.total() for name, count in found.most_common()}
 
 
 def avoidance_metric(

@@ -25,7 +25,7 @@ from tps.diffusion.training import (
 
 _LEARNING_RATE = 0.1
 _MAX_TORSIONS_POSTERIOR_MEAN = 3  # beyond, the tilted frames collapse onto the nearest one
-_POOL = 30_000
+_MAX_POOL = 30_000
 _HELD_OUT_POOL = 2_000
 _KAPPA_RANGE = (0.2, 200.0)
 _ENOUGH_FRAMES = 10.0  # effective sample size at which a target counts half
@@ -118,10 +118,11 @@ def _posterior_mean_losses(
     def loss(eta: Tensor, target: Tensor, trust: Tensor) -> Tensor:
         return (trust * natural_error(network.mu(eta), target, eta)).mean()
 
-    training, held_out = pool(~frames.held_out, _POOL), pool(frames.held_out, _HELD_OUT_POOL)
+    n_pool = min(_MAX_POOL, settings.n_steps * settings.batch_size)
+    training, held_out = pool(~frames.held_out, n_pool), pool(frames.held_out, _HELD_OUT_POOL)
 
     def training_loss() -> Tensor:
-        chosen = torch.randint(_POOL, (settings.batch_size,), generator=rng).to(device)
+        chosen = torch.randint(n_pool, (settings.batch_size,), generator=rng).to(device)
         return loss(*(part[chosen] for part in training))
 
     return training_loss, lambda: loss(*held_out)

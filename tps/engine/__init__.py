@@ -9,7 +9,7 @@ from tps.engine.dynamics import (
     openmm_seed,
     potential_energies,
 )
-from tps.engine.executor import default_workers, local_executor, map_tasks
+from tps.engine.executor import default_workers, executor_kind, local_executor, map_tasks
 from tps.engine.platform import PlatformChoice, available_platforms, choose_platform
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "available_platforms",
     "choose_platform",
     "default_workers",
+    "executor_kind",
     "local_executor",
     "map_tasks",
     "openmm_seed",

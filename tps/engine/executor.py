@@ -15,6 +15,7 @@ from concurrent.futures import (
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
+from tps.engine.platform import PlatformChoice
 from tps.errors import ParameterError, SimulationError
 
 Task = TypeVar("Task")
@@ -24,6 +25,16 @@ Result = TypeVar("Result")
 def default_workers() -> int:
     """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def executor_kind(platform: PlatformChoice) -> Literal["threads", "processes"]:
+    """Return what simulations on a platform run in.
+
+    Threads share one copy of everything, and OpenMM releases the GIL. But the Reference platform draws all its noise
+    from one generator per process: contexts that step side by side in threads take numbers from each other, and the
+    same seed no longer gives the same trajectory. So it gets processes.
+    """
+    return "processes" if platform.name == "Reference" else "threads"
 
 
 @contextmanager

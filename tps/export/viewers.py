@@ -122,8 +122,9 @@ for name, file, color, visible in paths:
     cmd.show("sticks", name + " and not elem H")
     cmd.set("stick_radius", 0.08, name)
     cmd.color(color, name + " and elem C")
-    # Five frames of smoothing, for the eye: measure in the files, or delete this line first.
-    cmd.smooth(name, 1, min(5, cmd.count_states(name)))
+    # Five frames of smoothing, for the eye: measure in the files, or delete these two lines first.
+    if cmd.count_states(name) > 1:
+        cmd.smooth(name, 1, min(5, cmd.count_states(name)))
     if not visible:
         cmd.disable(name)
 for name, file, color in states:

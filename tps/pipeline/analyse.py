@@ -55,7 +55,7 @@ def analyse_run(
         if regions:
             found["paths_out_of_regions"] = avoidance_metric(system, positions, regions)
         methods[method] = found
-        found_channels[method] = channels(ensemble)
+        found_channels[method] = channels(system, ensemble)
         advance(number + 1)
     content: dict[str, Any] = {
         "metrics": {

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tps.config import PathsSection
 from tps.conformations import Conformations, read_dcd
 from tps.diffusion import (
     ModelSettings,
@@ -25,6 +26,7 @@ from tps.engine import (
     PlatformChoice,
     choose_platform,
     default_workers,
+    executor_kind,
     local_executor,
 )
 from tps.errors import RunFolderError
@@ -167,49 +169,38 @@ def paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     )
     notes: list[str] = []
     evaluations, details = 0, {}
-    for number, method in enumerate((GEODESIC, *BASELINES)):
-        n_paths = section.n_paths if method == GEODESIC else section.n_baseline_paths
-        if n_paths == 0:
-            continue
-        settings = AnnealingSettings(
-            n_paths=n_paths,
-            n_steps=section.n_steps,
-            n_updates=section.n_updates,
-            n_frames=section.n_frames,
-            n_equilibration_steps=section.n_equilibration_steps,
-            wall_stiffness=section.wall_stiffness_kj_per_mol,
-        )
-        with np.load(run.path / "geodesic" / curve_file(method)) as curve:
-            s, eta = curve["s"], curve["eta"]
-        seeds = run.seeds(3 + number, n_paths)
-        with (
-            local_executor("threads", n_workers(run)) as executor,
-            progress.task(f"paths, {method}", n_paths) as advance,
-        ):
-            count = iter(range(1, n_paths + 1))
-            ensemble, positions = annealed_paths(
-                system,
-                s,
-                eta,
-                settings,
-                langevin(run),
-                platform,
-                seeds,
-                executor,
-                walls=walls if method == GEODESIC else (),
-                done=lambda: advance(next(count)),
-            )
-        save_paths(out / path_folder(method), ensemble, positions)
-        evaluations += ensemble.n_evaluations
-        n_failed = int((~ensemble.completed).sum())
-        details[method] = {
-            "started": n_paths,
-            "completed": n_paths - n_failed,
-            "reactive": int(ensemble.reactive.sum()),
-        }
-        if n_failed:
-            first = ensemble.status[~ensemble.completed][0]
-            notes.append(f"{n_failed} of {n_paths} paths along the {method} failed; the first: {first}")
+    with local_executor(executor_kind(platform), n_workers(run)) as executor:
+        for number, method in enumerate((GEODESIC, *BASELINES)):
+            n_paths = section.n_paths if method == GEODESIC else section.n_baseline_paths
+            if n_paths == 0:
+                continue
+            with np.load(run.path / "geodesic" / curve_file(method)) as curve:
+                s, eta = curve["s"], curve["eta"]
+            with progress.task(f"paths, {method}", n_paths) as advance:
+                count = iter(range(1, n_paths + 1))
+                ensemble, positions = annealed_paths(
+                    system,
+                    s,
+                    eta,
+                    annealing_settings(section, n_paths),
+                    langevin(run),
+                    platform,
+                    run.seeds(3 + number, n_paths),
+                    executor,
+                    walls=walls if method == GEODESIC else (),
+                    done=lambda advance=advance, count=count: advance(next(count)),
+                )
+            save_paths(out / path_folder(method), ensemble, positions)
+            evaluations += ensemble.n_evaluations
+            n_failed = int((~ensemble.completed).sum())
+            details[method] = {
+                "started": n_paths,
+                "completed": n_paths - n_failed,
+                "reactive": int(ensemble.reactive.sum()),
+            }
+            if n_failed:
+                first = ensemble.status[~ensemble.completed][0]
+                notes.append(f"{n_failed} of {n_paths} paths along the {method} failed; the first: {first}")
     main = details[GEODESIC]
     failure = f"all {main['started']} paths failed: {notes[0]}" if main["completed"] == 0 else ""
     return StageResult(evaluations, platform.name, tuple(notes), details, failure)
@@ -245,6 +236,18 @@ STAGES: tuple[Stage, ...] = (
     Stage("analyse", ("analysis",), "paths", (), analyse),
     Stage("report", ("report.html", "figures"), "analyse", (), report),
 )
+
+
+def annealing_settings(section: PathsSection, n_paths: int) -> AnnealingSettings:
+    """Translate the section into the settings of annealed Langevin dynamics."""
+    return AnnealingSettings(
+        n_paths=n_paths,
+        n_steps=section.n_steps,
+        n_updates=section.n_updates,
+        n_frames=section.n_frames,
+        n_equilibration_steps=section.n_equilibration_steps,
+        wall_stiffness=section.wall_stiffness_kj_per_mol,
+    )
 
 
 def load_frames(run: RunFolder) -> Conformations:

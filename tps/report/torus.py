@@ -15,7 +15,7 @@ Ranges = Mapping[str, tuple[float, float]]
 
 TURN = 2 * np.pi
 
-#: A tilt that alone would spread an angle by more than this is weak: its centre is hardly the molecule's place.
+#: A tilt that alone would spread an angle by more than this is weak: its centre says little.
 WEAK_SPREAD_DEGREE = 30.0
 #: The same as ln kappa (spread 1/sqrt(kappa)).
 WEAK_TILT = float(-2 * np.log(np.deg2rad(WEAK_SPREAD_DEGREE)))

@@ -30,12 +30,13 @@ from tps.spacetime.starts import chart_line, winding_line
 Representation = Literal["spline", "points"]
 
 #: Iterations between two looks at the metric.
-_REFRESH = 25
+_REFRESH = 12
 #: Rounds of the augmented Lagrangian, and how it hardens when a violation shrinks too slowly.
 _MAX_ROUNDS = 24
+_INITIAL_STIFFNESS = 4.0
 _HARDEN = 4.0
-_SHRINK = 0.25
-_MAX_STIFFNESS = 1e7
+_SHRINK = 0.2
+_MAX_STIFFNESS = 1e8
 _PROBES = 2
 _DIFFERENCE = 1e-5
 #: Negative chords cost this times their square over the mean chord; a step may promise at most this part of the energy.
@@ -312,7 +313,7 @@ class _Problem:
         with torch.no_grad():
             eta, mu = self.evaluate(self.chart(self.coefficients, torch.arange(self.n_curves)))
             chords = (eta.diff(dim=1) * mu.diff(dim=1)).sum((1, 2))
-            self.stiffness = (0.5 * (self.n_points - 1) * chords).abs().clamp_min(1.0)
+            self.stiffness = _INITIAL_STIFFNESS * (0.5 * (self.n_points - 1) * chords).abs().clamp_min(1.0)
             self.multipliers = [
                 [torch.zeros_like(v) for v in self.values(eta[b], mu[b], b)] for b in range(self.n_curves)
             ]
@@ -340,7 +341,7 @@ def _solve(problem: _Problem, max_iterations: int, rtol: float, tolerance: float
             _MAX_STIFFNESS
         )
         before = after
-        loose = max(rtol, loose / 10)
+        loose = rtol if bool(held.all()) else max(rtol, min(1e-3, 1e-2 * float(after.max())))
     return converged & held, spent
 
 

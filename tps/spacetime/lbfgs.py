@@ -75,7 +75,7 @@ def minimise(
     tolerance: Tensor | float,
     max_iterations: int,
     largest_decrease: Tensor | float = float("inf"),
-    memory: int = 12,
+    memory: int = 30,
 ) -> Minimum:
     """Minimise many independent functions by L-BFGS with backtracking, each until its predicted decrease is small.
 

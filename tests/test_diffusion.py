@@ -1,0 +1,217 @@
+"""Networks and training against closed forms: von Mises distributions, their mixtures, and hand-made frames."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import i0e, i1e
+
+from tps.diffusion import (
+    AdaptiveNoiseSchedule,
+    DenoiserNetwork,
+    LogPartitionNetwork,
+    ModelSettings,
+    TrainingSettings,
+    alpha_sigma,
+    draw_tilts,
+    held_out_frames,
+    load_model,
+    posterior_moments,
+    save_model,
+    torsion_statistics,
+    train_denoiser,
+    train_log_partition,
+)
+from tps.diffusion.log_partition import bessel_ratio, log_bessel_i0
+from tps.errors import ModelError, ParameterError
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def random_network(n_torsions=2, n_components=5, seed=0):
+    network = LogPartitionNetwork(n_torsions, n_components).double()
+    with torch.no_grad():
+        network.xi.copy_(3 * torch.randn(network.xi.shape, generator=rng(seed), dtype=torch.float64))
+        network.log_weights.copy_(torch.randn(n_components, generator=rng(seed + 1), dtype=torch.float64))
+    return network
+
+
+def mixture_density(network, theta):
+    """The density (n_grid, n_grid) whose log-partition function the network claims to be."""
+    first, second = torch.meshgrid(theta, theta, indexing="ij")
+    t = torsion_statistics(torch.stack([first, second], -1).reshape(-1, 2))
+    xi = network.xi.detach()
+    weight = torch.softmax(network.log_weights.detach(), 0)
+    log_i0 = torch.from_numpy(np.log(i0e(xi.norm(dim=-1).numpy())) + xi.norm(dim=-1).numpy()).sum(-1)
+    return t, (torch.exp(t @ xi.flatten(1).T - log_i0) * weight).sum(1) / (2 * math.pi) ** 2
+
+
+def test_bessel_functions_and_their_derivatives():
+    kappa = torch.tensor([1e-4, 0.3, 2.0, 30.0, 700.0], dtype=torch.float64, requires_grad=True)
+    np.testing.assert_allclose(bessel_ratio(kappa).detach(), i1e(kappa.detach()) / i0e(kappa.detach()), rtol=1e-12)
+    assert torch.autograd.gradcheck(log_bessel_i0, kappa, eps=1e-6, atol=1e-7)
+    assert torch.autograd.gradcheck(bessel_ratio, kappa[1:], eps=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("eta", [[0.0, 0, 0, 0], [2.0, -1, 0.5, 3], [-8.0, 4, 0, 9]])
+def test_psi_is_the_log_partition_function_of_its_density(eta):
+    """Periodic trapezoid with 256 points a torsion: exact to round-off for these κ."""
+    network, eta = random_network(), torch.tensor([eta], dtype=torch.float64)
+    theta = torch.arange(256, dtype=torch.float64) * 2 * math.pi / 256
+    t, density = mixture_density(network, theta)
+    tilted = density * torch.exp(t @ eta[0]) * (2 * math.pi / 256) ** 2
+    assert network(eta).item() == pytest.approx(math.log(tilted.sum()), abs=1e-8)  # 1e-8 under the root of κ
+    np.testing.assert_allclose(network.mu(eta)[0].detach(), (tilted @ t) / tilted.sum(), atol=1e-7)
+
+
+def test_mu_is_the_gradient_of_psi_and_differentiates():
+    network = random_network()
+    eta = 5 * torch.randn(7, 4, generator=rng(3), dtype=torch.float64)
+    eta.requires_grad_(True)
+    (gradient,) = torch.autograd.grad(network(eta).sum(), eta)
+    torch.testing.assert_close(network.mu(eta), gradient, rtol=1e-10, atol=1e-10)
+    assert torch.autograd.gradcheck(network.mu, eta, eps=1e-6, atol=1e-6)
+
+
+def test_no_chord_is_ever_negative():
+    """ψ is convex whatever its parameters: (η - η')·(μ - μ') >= 0 for any two points."""
+    for seed in range(20):
+        network = random_network(seed=seed)
+        eta = torch.randn(200, 4, generator=rng(seed), dtype=torch.float64) * 10 ** (
+            3 * torch.rand(200, 1, generator=rng(seed + 1), dtype=torch.float64) - 1
+        )
+        mu = network.mu(eta).detach()
+        assert ((eta[:100] - eta[100:]) * (mu[:100] - mu[100:])).sum(1).min() >= -1e-9
+
+
+def test_posterior_moments_of_two_frames_by_hand():
+    """Two frames of weight 1/4 and 3/4: everything is a logistic function."""
+    t = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
+    moments = posterior_moments(torch.tensor([[0.7, 5.0]], dtype=torch.float64), t, torch.tensor([0.25, 0.75]).double().log())
+    first = 0.25 * math.exp(0.7) / (0.25 * math.exp(0.7) + 0.75 * math.exp(-0.7))
+    assert moments.psi.item() == pytest.approx(math.log(0.25 * math.exp(0.7) + 0.75 * math.exp(-0.7)), abs=1e-12)
+    assert moments.mu[0].tolist() == pytest.approx([2 * first - 1, 0.0], abs=1e-12)
+    assert moments.effective_sample_size.item() == pytest.approx(1 / (first**2 + (1 - first) ** 2), rel=1e-12)
+
+
+def biased_frames(n=4000, seed=0):
+    """Frames flat in θ with weights of p0 ∝ exp(3 cos θ): ψ(η) = log I0(|η + 3 e_x|) - log I0(3), exactly."""
+    theta = 2 * math.pi * torch.rand(n, 1, generator=rng(seed), dtype=torch.float64) - math.pi
+    return theta, 3 * torch.cos(theta[:, 0])
+
+
+def test_training_recovers_a_von_mises_distribution():
+    theta, log_weights = biased_frames()
+    network, record = train_log_partition(
+        theta, log_weights, TrainingSettings(n_steps=150, n_components=40), rng()
+    )
+    network = network.double()
+    angle = torch.linspace(-3, 3, 25, dtype=torch.float64)
+    for kappa in (0.5, 3.0, 20.0):
+        eta = kappa * torch.stack([angle.cos(), angle.sin()], -1)
+        total = (eta + torch.tensor([3.0, 0.0])).norm(dim=1)
+        exact = np.log(i0e(total)) + total.numpy() - (math.log(i0e(3.0)) + 3.0)
+        # 4000 frames: at κ = 20 some 280 count (kernel width 0.22 rad of 2 π), so ψ is known to about 0.05 each
+        np.testing.assert_allclose(network(eta).detach(), exact, atol=0.25)
+        assert (network.mu(eta).detach() - posterior_moments(eta, *_normalised(theta, log_weights)).mu).norm(dim=1).mean() < 0.03
+    assert record.target == "posterior-mean"
+    assert record.best_held_out_loss == min(record.held_out_loss)
+
+
+def _normalised(theta, log_weights):
+    return torsion_statistics(theta), log_weights - torch.logsumexp(log_weights, 0)
+
+
+def test_per_sample_targets_learn_the_same_distribution():
+    theta, log_weights = biased_frames(20_000)
+    settings = TrainingSettings(n_steps=600, n_components=20, target="per-sample", batch_size=512)
+    network, record = train_log_partition(theta, log_weights, settings, rng())
+    eta = torch.tensor([[0.0, 0.0], [-3.0, 0.0], [0.0, 4.0], [6.0, 0.0]], dtype=torch.float64)
+    exact = posterior_moments(eta, *_normalised(theta, log_weights)).mu
+    assert (network.double().mu(eta).detach() - exact).norm(dim=1).max() < 0.1
+    assert record.target == "per-sample"
+
+
+def test_training_repeats_with_the_seed():
+    theta, log_weights = biased_frames(1000)
+    settings = TrainingSettings(n_steps=20, n_components=10)
+    first, second, other = (
+        train_log_partition(theta, log_weights, settings, rng(seed))[0].xi.detach() for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_denoiser_learns_a_free_torsion():
+    """For a uniform θ the posterior mean is (I1/I0)(κ) x/|x| with κ = e^λ |x| / α."""
+    theta = 2 * math.pi * torch.rand(6000, 1, generator=rng(), dtype=torch.float64)
+    settings = TrainingSettings(n_steps=1500, batch_size=256, width=64)
+    network, record = train_denoiser(theta, torch.zeros(6000), settings, rng())
+    for level in (-2.0, 0.0, 2.0):
+        log_snr = torch.full((50,), level)
+        alpha, sigma = alpha_sigma(log_snr)
+        angle = torch.linspace(-3, 3, 50)
+        x = (alpha * torch.stack([angle.cos(), angle.sin()])).T
+        kappa = math.exp(level)
+        exact = float(i1e(kappa) / i0e(kappa)) * torch.stack([angle.cos(), angle.sin()], -1)
+        assert (network(x, log_snr).detach() - exact).norm(dim=1).mean() < 0.1
+    assert record.held_out_loss[-1] < record.held_out_loss[0]
+
+
+def test_adaptive_schedule_is_unbiased_and_goes_where_the_loss_is():
+    schedule = AdaptiveNoiseSchedule(-1.0, 1.0, n_bins=10)
+    for _ in range(400):
+        log_snr, _ = schedule.draw(256, rng())
+        schedule.update(log_snr, torch.where(log_snr > 0, 10.0, 0.1))
+    log_snr, importance = schedule.draw(200_000, rng(1))
+    assert (log_snr > 0).double().mean() > 0.65
+    # E[importance f] is the plain mean of f over the range; here f = λ², mean 1/3; standard error below 0.002
+    assert (importance * log_snr**2).mean().item() == pytest.approx(1 / 3, abs=0.008)
+
+
+def test_held_out_frames_are_whole_blocks():
+    mask = held_out_frames(1000)
+    assert mask.sum() == 100
+    assert (mask[1:] != mask[:-1]).sum() <= 2 * 10
+
+
+def test_tilts_cover_weak_and_strong():
+    eta = draw_tilts(torch.zeros(10, 2), 5000, rng())
+    kappa = eta.unflatten(1, (2, 2)).norm(dim=-1)
+    assert kappa.min() < 0.3
+    assert kappa.max() > 150
+
+
+@pytest.mark.parametrize(
+    ("network", "settings"),
+    [
+        (LogPartitionNetwork(2, 4), ModelSettings("log-partition", ("phi", "psi"), {"n_components": 4})),
+        (DenoiserNetwork(2, 8, 2), ModelSettings("denoiser", ("phi", "psi"), {"width": 8, "depth": 2})),
+    ],
+)
+def test_model_files_come_back_and_are_the_same_bytes(tmp_path, network, settings):
+    save_model(tmp_path / "a", network, settings)
+    save_model(tmp_path / "b", network, settings)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    loaded, found = load_model(tmp_path / "a")
+    assert found == settings
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+
+
+def test_damaged_and_missing_models_are_refused(tmp_path):
+    with pytest.raises(ModelError, match="run `tps train` first"):
+        load_model(tmp_path / "none")
+    (tmp_path / "bad").write_bytes(b"not safetensors")
+    with pytest.raises(ModelError, match="not a model of tps"):
+        load_model(tmp_path / "bad")
+
+
+def test_too_few_frames_are_refused():
+    with pytest.raises(ModelError, match="at least 200 frames, but got 30"):
+        train_log_partition(torch.zeros(30, 1), torch.zeros(30), TrainingSettings(), rng())
+    with pytest.raises(ParameterError, match="positive n_steps, but got 0"):
+        TrainingSettings(n_steps=0)

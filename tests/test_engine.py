@@ -1,0 +1,144 @@
+"""Contexts, platforms and executors."""
+
+import json
+import math
+
+import numpy as np
+import openmm
+import pytest
+
+from molecules import chain_positions, torsion_molecule
+from tps.engine import (
+    BIAS_GROUP,
+    Dynamics,
+    LangevinSettings,
+    PlatformChoice,
+    choose_platform,
+    local_executor,
+    map_tasks,
+    potential_energies,
+)
+from tps.errors import ParameterError, SimulationError
+
+REFERENCE = PlatformChoice("Reference")
+LANGEVIN = LangevinSettings(temperature=300.0, timestep=0.001)
+
+
+def test_potential_energies_by_hand():
+    """5 (1 - cos θ) plus a bond stretched by 0.01 nm: 5 (1 - cos 1) + 20000/2 · 0.01²."""
+    positions = np.stack([chain_positions(1.0), chain_positions(1.0)])
+    positions[1, 0, 0] += 0.01
+    system = torsion_molecule("5*(1-cos(theta))").create_openmm_system()
+    exact = 5 * (1 - math.cos(1.0))
+    np.testing.assert_allclose(
+        potential_energies(system, positions, REFERENCE), [exact, exact + 1.0], rtol=1e-9, atol=1e-9
+    )
+
+
+def test_every_step_and_every_frame_is_one_evaluation():
+    molecule = torsion_molecule()
+    dynamics = Dynamics(molecule.create_openmm_system(), LANGEVIN, REFERENCE, seed=1)
+    dynamics.start(molecule.positions_a)
+    dynamics.step(25)
+    dynamics.frame()
+    dynamics.step(5)
+    assert dynamics.n_evaluations == 31
+
+
+def test_a_bias_is_no_part_of_the_molecules_energy():
+    molecule = torsion_molecule()
+    system = molecule.create_openmm_system()
+    bias = openmm.CustomTorsionForce("7")
+    bias.addTorsion(0, 1, 2, 3, [])
+    bias.setForceGroup(BIAS_GROUP)
+    system.addForce(bias)
+    dynamics = Dynamics(system, LANGEVIN, REFERENCE, seed=1)
+    dynamics.start(molecule.positions_a)
+    assert dynamics.frame()[1] == pytest.approx(0.0, abs=1e-9)
+    assert dynamics.bias_energy() == pytest.approx(7.0)
+
+
+def test_the_seed_fixes_the_trajectory():
+    molecule = torsion_molecule()
+
+    def end(seed):
+        dynamics = Dynamics(molecule.create_openmm_system(), LANGEVIN, REFERENCE, seed)
+        dynamics.start(molecule.positions_a)
+        dynamics.step(200)
+        return dynamics.positions()
+
+    np.testing.assert_array_equal(end(3), end(3))
+    assert not np.allclose(end(3), end(4))
+
+
+def test_temperature_of_a_torsion_alone():
+    """<cos θ> of U = 5 (1 - cos θ) at 300 K is I1(κ)/I0(κ), κ = 5/kT."""
+    from scipy.special import i0e, i1e
+
+    molecule = torsion_molecule("5*(1-cos(theta))")
+    dynamics = Dynamics(molecule.create_openmm_system(), LANGEVIN, REFERENCE, seed=5)
+    dynamics.start(chain_positions(0.0))
+    values = []
+    for _ in range(4000):
+        dynamics.step(100)
+        values.append(math.cos(molecule.values(dynamics.positions()[None])["theta"][0]))
+    kappa = 5 / (0.00831446261815324 * 300)
+    blocks = np.array(values).reshape(40, -1).mean(axis=1)
+    error = blocks.std(ddof=1) / math.sqrt(40)
+    assert abs(blocks.mean() - i1e(kappa) / i0e(kappa)) < 4 * error
+    assert error < 0.03
+
+
+def test_broken_structures_are_a_simulation_error():
+    molecule = torsion_molecule()
+    dynamics = Dynamics(molecule.create_openmm_system(), LANGEVIN, REFERENCE, seed=1)
+    broken = molecule.positions_a.copy()
+    broken[2, 1] = np.nan
+    with pytest.raises(SimulationError, match="not finite"):
+        dynamics.start(broken)
+
+
+def test_platform_is_measured_once_and_then_cached(tmp_path):
+    molecule = torsion_molecule()
+    cache = tmp_path / "deep" / "platforms.json"
+    first = choose_platform(molecule.system_xml, molecule.positions_a, cache=cache)
+    second = choose_platform(molecule.system_xml, molecule.positions_a, cache=cache)
+    assert (first.source, second.source) == ("measured", "cached")
+    assert first.steps_per_second == second.steps_per_second
+    assert first.name == max(first.steps_per_second, key=first.steps_per_second.get)
+    assert len(json.loads(cache.read_text())) == 1
+    assert first.name in first.describe()
+
+
+def test_platform_can_be_forced_and_must_exist(tmp_path):
+    molecule = torsion_molecule()
+    assert choose_platform(molecule.system_xml, molecule.positions_a, forced="CPU").name == "CPU"
+    with pytest.raises(ParameterError, match="'Quantum' is not available here: choose one of Reference"):
+        choose_platform(molecule.system_xml, molecule.positions_a, forced="Quantum")
+
+
+def square(value: int) -> int:
+    if value == 13:
+        raise SimulationError("unlucky")
+    return value * value
+
+
+@pytest.mark.parametrize("kind", ["threads", "processes"])
+def test_results_come_in_the_order_of_the_tasks(kind):
+    seen = []
+    with local_executor(kind, 2) as executor:
+        assert map_tasks(executor, square, range(12), lambda: seen.append(1)) == [i * i for i in range(12)]
+    assert len(seen) == 12
+
+
+def test_what_a_task_raises_is_raised():
+    with pytest.raises(SimulationError, match="unlucky"), local_executor("threads", 2) as executor:
+        map_tasks(executor, square, range(20))
+    with pytest.raises(ParameterError, match="at least 1, but got 0"), local_executor("threads", 0):
+        pass
+
+
+@pytest.mark.parametrize("name", ["temperature", "timestep", "friction"])
+def test_langevin_settings_are_positive(name):
+    with pytest.raises(ParameterError, match=f"{name} .* must be positive"):
+        LangevinSettings(**{"temperature": 300.0, name: 0.0})

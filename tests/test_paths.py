@@ -1,0 +1,178 @@
+"""Annealed Langevin dynamics against exact work relations, reactive segments, and paths that fail."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import openmm
+import pytest
+from scipy.special import i0e
+
+from molecules import torsion_molecule
+from tps.engine import LangevinSettings, PlatformChoice, executor_kind, local_executor, potential_energies
+from tps.errors import ParameterError, RunFolderError
+from tps.paths import AnnealingSettings, annealed_paths, load_paths, reactive_segment, save_paths
+from tps.paths.annealed import AnnealingTask, equal_steps, run_annealed_path
+from tps.conformations import read_dcd
+from tps.features import TorsionFeatures
+from tps.systems import Region
+
+REFERENCE = PlatformChoice("Reference")
+LANGEVIN = LangevinSettings(temperature=300.0, timestep=0.002, friction=10.0)
+
+
+def states(text):
+    """'A' in A, 'B' in B, '.' outside."""
+    return np.array([c == "A" for c in text]), np.array([c == "B" for c in text])
+
+
+@pytest.mark.parametrize(
+    ("frames", "expected"),
+    [
+        ("AA..BB", (1, 4)),
+        ("A.A.B.A.B", (2, 4)),
+        (".B.A..B", (3, 6)),
+        ("AB", (0, 1)),
+        ("BBB", None),
+        ("AAA", None),
+        ("B.A", None),
+        ("...", None),
+    ],
+)
+def test_reactive_segment_by_hand(frames, expected):
+    assert reactive_segment(*states(frames)) == expected
+
+
+def test_equal_steps_follow_the_length():
+    s = np.array([0.0, 0.25, 1.0])
+    eta = np.array([[0.0, 8.0], [1.0, 4.0], [1.0, 0.0]])
+    np.testing.assert_allclose(
+        equal_steps(s, eta, 4), [[0, 8], [1, 4], [1, 8 / 3], [1, 4 / 3], [1, 0]], atol=1e-12
+    )
+
+
+def run(molecule, s, eta, settings, seeds, **options):
+    with local_executor(executor_kind(REFERENCE), 2) as executor:
+        return annealed_paths(molecule, s, eta, settings, LANGEVIN, REFERENCE, seeds, executor, **options)
+
+
+def test_work_obeys_jarzynski_on_a_free_torsion():
+    """Stiffening κ from 0.5 to 4 at fixed angle: <exp(-W)> = I0(4)/I0(0.5), W in kT (Jarzynski 1997)."""
+    molecule = torsion_molecule()
+    angle = -1.5
+    direction = np.array([math.cos(angle), math.sin(angle)])
+    kappa = np.array([0.5, 4.0])
+    settings = AnnealingSettings(300, n_steps=1000, n_updates=50, n_frames=5, n_equilibration_steps=1500)
+    ensemble, _ = run(molecule, np.array([0.0, 1.0]), kappa[:, None] * direction, settings, list(range(300)))
+    weights = np.exp(-ensemble.cumulative_work[:, -1])
+    error = weights.std(ddof=1) / math.sqrt(300)
+    exact = i0e(4.0) * math.exp(4.0) / (i0e(0.5) * math.exp(0.5))
+    assert abs(weights.mean() - exact) < 4 * error
+    assert error / exact < 0.05
+    mean_work = ensemble.cumulative_work[:, -1].mean()
+    assert mean_work > -math.log(exact) - 4 * ensemble.cumulative_work[:, -1].std() / math.sqrt(300)
+
+
+def swing(n=21):
+    """A tilt of κ = 40 whose angle moves from -1.5 to 1.5 through 0."""
+    s = np.linspace(0, 1, n)
+    angle = -1.5 + 3.0 * s
+    return s, 40 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+SWING = AnnealingSettings(4, n_steps=8000, n_updates=80, n_frames=40, n_equilibration_steps=500)
+
+
+def test_paths_follow_the_curve_and_react():
+    molecule = torsion_molecule("4*cos(theta)")
+    ensemble, positions = run(molecule, *swing(), SWING, [1, 2, 3, 4])
+    assert ensemble.completed.all()
+    assert ensemble.reactive.all()
+    for i, frames in enumerate(positions):
+        # sd 1/sqrt(40) = 0.16 rad about the centre, and a lag of the friction: 0.8 rad is far outside
+        assert np.abs(ensemble.torsions[i, :, 0] - (-1.5 + 3.0 * ensemble.s)).max() < 0.8
+        start, end = ensemble.reactive_start[i], ensemble.reactive_end[i]
+        angle = molecule.values(frames)["theta"]
+        assert -2.2 <= angle[start] <= -0.8
+        assert 0.8 <= angle[end] <= 2.2
+        assert not ((angle[start + 1 : end] >= 0.8) & (angle[start + 1 : end] <= 2.2)).any()
+        np.testing.assert_allclose(
+            ensemble.potential_energy[i],
+            potential_energies(molecule.create_openmm_system(), frames, REFERENCE),
+            atol=2e-3,  # single precision of 0.1 nm bonds, k = 20,000: δU = k δx² + |F| δx with δx = 1e-8 nm
+        )
+    assert ensemble.n_evaluations == 4 * (8000 + 500 + 40)
+    assert ensemble.frame_interval_ps == pytest.approx(0.4)
+
+
+def test_the_same_seeds_give_the_same_paths():
+    molecule = torsion_molecule()
+    first, second = (run(molecule, *swing(), SWING, [5, 6, 7, 8]) for _ in range(2))
+    np.testing.assert_array_equal(first[0].torsions, second[0].torsions)
+    np.testing.assert_array_equal(first[1][2], second[1][2])
+    other, _ = run(molecule, *swing(), SWING, [9, 10, 11, 12])
+    assert not np.allclose(first[0].torsions, other.torsions)
+
+
+def test_a_wall_keeps_paths_out_and_costs_no_reported_energy():
+    molecule = torsion_molecule()
+    region = Region({"theta": (-0.3, 0.3)})
+    settings = replace(SWING, wall_stiffness=5000.0)
+    free, _ = run(molecule, *swing(), settings, [1, 2, 3, 4])
+    walled, positions = run(molecule, *swing(), settings, [1, 2, 3, 4], walls=(region,))
+    assert (np.abs(free.torsions[..., 0]) < 0.3).any(axis=1).all()
+    depth = 0.3 - np.abs(walled.torsions[..., 0])
+    # a tilt of κ = 40 pulls with at most 100 kJ/mol/rad: 0.02 rad into the wall, and thermally sqrt(kT/k) = 0.022 rad
+    assert depth.max() < 0.15
+    for i, frames in enumerate(positions):
+        np.testing.assert_allclose(
+            walled.potential_energy[i],
+            potential_energies(molecule.create_openmm_system(), frames, REFERENCE),
+            atol=2e-3,
+        )
+
+
+def test_a_path_that_fails_is_told_and_harms_no_other(tmp_path):
+    molecule = torsion_molecule()
+    features = TorsionFeatures.from_system(molecule)
+    s, eta = swing()
+    good = AnnealingTask(
+        molecule.system_xml, features, equal_steps(s, eta, 80), molecule.positions_a, SWING, LANGEVIN, REFERENCE, 1
+    )
+    broken_start = molecule.positions_a.copy()
+    broken_start[0] = np.nan
+    broken_force = openmm.XmlSerializer.deserialize(molecule.system_xml)
+    push = openmm.CustomExternalForce("log(x - 10)")
+    push.addParticle(0, [])
+    broken_force.addForce(push)
+    records = [
+        run_annealed_path(task)
+        for task in (
+            good,
+            replace(good, start=broken_start),
+            replace(good, system_xml=openmm.XmlSerializer.serialize(broken_force)),
+        )
+    ]
+    assert [bool(record.failure) for record in records] == [False, True, True]
+    assert "not finite" in records[1].failure
+    assert "NaN" in records[2].failure or "not a finite number" in records[2].failure
+
+    from tps.paths import PathEnsemble
+
+    ensemble = PathEnsemble.from_records(records, [(0, 3), None, None], ["theta"], 40, 0.4)
+    assert ensemble.completed.tolist() == [True, False, False]
+    assert np.isnan(ensemble.potential_energy[1:]).all()
+    save_paths(tmp_path / "paths", ensemble, [record.positions for record in records])
+    assert [p.name for p in sorted((tmp_path / "paths").glob("*.dcd"))] == ["0000.dcd"]
+    back = load_paths(tmp_path / "paths")
+    np.testing.assert_array_equal(back.status, ensemble.status)
+    np.testing.assert_array_equal(back.torsions, ensemble.torsions)
+    assert back.segment(0) == slice(0, 4)
+    np.testing.assert_allclose(read_dcd(tmp_path / "paths" / "0000.dcd"), records[0].positions, atol=1e-7)
+
+
+def test_missing_paths_and_bad_settings_are_refused(tmp_path):
+    with pytest.raises(RunFolderError, match="run `tps paths` first"):
+        load_paths(tmp_path)
+    with pytest.raises(ParameterError, match=r"n_steps \(100\) must be a multiple of n_updates \(30\)"):
+        AnnealingSettings(1, n_steps=100, n_updates=30, n_frames=10)
