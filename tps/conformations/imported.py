@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import TrajectoryError
+from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
 from tps.units import thermal_energy
 
@@ -107,7 +108,8 @@ def _read(system: MolecularSystem, file: Path) -> NDArray[np.float32]:
         raise TrajectoryError(f"there is no trajectory {file}: check conformations.trajectories")
     needed = f"{file} must hold the {system.n_atoms} atoms of {system.name}"
     try:
-        loaded = mdtraj.load(str(file), **_topology_argument(system, file))
+        with silent_stdout():
+            loaded = mdtraj.load(str(file), **_topology_argument(system, file))
     except (OSError, ValueError, RuntimeError, TypeError, KeyError, IndexError, EOFError) as error:
         raise TrajectoryError(f"{needed}, but MDTraj cannot read it ({_first_line(error)})") from error
     if loaded.n_atoms != system.n_atoms:
