@@ -1,6 +1,7 @@
 """Molecules of four atoms whose torsion has an exactly known distribution, whatever the rest does."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def torsion_molecule(expression: str = "0*theta", temperature: float = 300.0) ->
     topology = app.Topology()
     residue = topology.addResidue("LIG", topology.addChain("A"))
     atoms = [topology.addAtom(f"C{i + 1}", app.Element.getBySymbol("C"), residue) for i in range(4)]
-    for first, second in zip(atoms, atoms[1:], strict=False):
+    for first, second in pairwise(atoms):
         topology.addBond(first, second)
     system = openmm.System()
     for _ in ATOMS:

@@ -62,8 +62,14 @@ def test_files_are_relative_to_the_run_file(tmp_path):
         ('[run]\nsystem = "x"\n[run2]', "run2"),
         ('[run]\nsystem = "x"\ntimestep_fs = 2', "run.timestep_fs: unknown key; did you mean 'timestep_ps'"),
         ('[run]\nsystem = "x"\ntimestep_ps = "fast"', "run.timestep_ps: .*number.*'fast'"),
-        ('[run]\nsystem = "x"\n[paths]\nn_steps = 1000', r"n_steps \(1000\) must be a multiple of n_updates \(640\)"),
-        ('[run]\nsystem = "x"\n[geodesic]\nmin_log_snr = 4.5', r"min_log_snr \(4.5\) must lie below anchor_log_snr \(4\)"),
+        (
+            '[run]\nsystem = "x"\n[paths]\nn_steps = 1000',
+            r"n_steps \(1000\) must be a multiple of n_updates \(640\)",
+        ),
+        (
+            '[run]\nsystem = "x"\n[geodesic]\nmin_log_snr = 4.5',
+            r"min_log_snr \(4.5\) must lie below anchor_log_snr \(4\)",
+        ),
         ('[run]\nsystem = "x"\n[paths]\nenforce = true', "paths.enforce needs a region"),
         ('[run]\nsystem = "x"\n[conformations]\nmethod = "import"', "trajectories"),
         ('[run]\nsystem = "x"\n[geodesic]\navoid_p_max = 1.5', "geodesic.avoid_p_max: .*less than 1"),
@@ -80,7 +86,7 @@ def test_mistakes_are_one_sentence(tmp_path, text, message):
 
 
 def test_a_missing_run_file_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="none.toml does not exist"):
+    with pytest.raises(ConfigError, match=r"none\.toml does not exist"):
         load_config(tmp_path / "none.toml")
 
 

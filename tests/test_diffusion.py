@@ -51,7 +51,9 @@ def mixture_density(network, theta):
 
 def test_bessel_functions_and_their_derivatives():
     kappa = torch.tensor([1e-4, 0.3, 2.0, 30.0, 700.0], dtype=torch.float64, requires_grad=True)
-    np.testing.assert_allclose(bessel_ratio(kappa).detach(), i1e(kappa.detach()) / i0e(kappa.detach()), rtol=1e-12)
+    np.testing.assert_allclose(
+        bessel_ratio(kappa).detach(), i1e(kappa.detach()) / i0e(kappa.detach()), rtol=1e-12
+    )
     assert torch.autograd.gradcheck(log_bessel_i0, kappa, eps=1e-6, atol=1e-7)
     assert torch.autograd.gradcheck(bessel_ratio, kappa[1:], eps=1e-6, atol=1e-7)
 
@@ -90,9 +92,13 @@ def test_no_chord_is_ever_negative():
 def test_posterior_moments_of_two_frames_by_hand():
     """Two frames of weight 1/4 and 3/4: everything is a logistic function."""
     t = torch.tensor([[1.0, 0.0], [-1.0, 0.0]], dtype=torch.float64)
-    moments = posterior_moments(torch.tensor([[0.7, 5.0]], dtype=torch.float64), t, torch.tensor([0.25, 0.75]).double().log())
+    moments = posterior_moments(
+        torch.tensor([[0.7, 5.0]], dtype=torch.float64), t, torch.tensor([0.25, 0.75]).double().log()
+    )
     first = 0.25 * math.exp(0.7) / (0.25 * math.exp(0.7) + 0.75 * math.exp(-0.7))
-    assert moments.psi.item() == pytest.approx(math.log(0.25 * math.exp(0.7) + 0.75 * math.exp(-0.7)), abs=1e-12)
+    assert moments.psi.item() == pytest.approx(
+        math.log(0.25 * math.exp(0.7) + 0.75 * math.exp(-0.7)), abs=1e-12
+    )
     assert moments.mu[0].tolist() == pytest.approx([2 * first - 1, 0.0], abs=1e-12)
     assert moments.effective_sample_size.item() == pytest.approx(1 / (first**2 + (1 - first) ** 2), rel=1e-12)
 
@@ -116,7 +122,9 @@ def test_training_recovers_a_von_mises_distribution():
         exact = np.log(i0e(total)) + total.numpy() - (math.log(i0e(3.0)) + 3.0)
         # 4000 frames: at κ = 20 some 280 count (kernel width 0.22 rad of 2 π), so ψ is known to about 0.05 each
         np.testing.assert_allclose(network(eta).detach(), exact, atol=0.25)
-        assert (network.mu(eta).detach() - posterior_moments(eta, *_normalised(theta, log_weights)).mu).norm(dim=1).mean() < 0.03
+        assert (network.mu(eta).detach() - posterior_moments(eta, *_normalised(theta, log_weights)).mu).norm(
+            dim=1
+        ).mean() < 0.03
     assert record.target == "posterior-mean"
     assert record.best_held_out_loss == min(record.held_out_loss)
 
@@ -152,7 +160,7 @@ def test_denoiser_learns_a_free_torsion():
     network, record = train_denoiser(theta, torch.zeros(6000), settings, rng())
     for level in (-2.0, 0.0, 2.0):
         log_snr = torch.full((50,), level)
-        alpha, sigma = alpha_sigma(log_snr)
+        alpha, _ = alpha_sigma(log_snr)
         angle = torch.linspace(-3, 3, 50)
         x = (alpha * torch.stack([angle.cos(), angle.sin()])).T
         kappa = math.exp(level)

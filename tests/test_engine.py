@@ -6,8 +6,8 @@ import math
 import numpy as np
 import openmm
 import pytest
-
 from molecules import chain_positions, torsion_molecule
+
 from tps.engine import (
     BIAS_GROUP,
     Dynamics,

@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import openmm
 import pytest
+from molecules import torsion_molecule
 from scipy.special import i0e
 
-from molecules import torsion_molecule
+from tps.conformations import read_dcd
 from tps.engine import LangevinSettings, PlatformChoice, executor_kind, local_executor, potential_energies
 from tps.errors import ParameterError, RunFolderError
+from tps.features import TorsionFeatures
 from tps.paths import AnnealingSettings, annealed_paths, load_paths, reactive_segment, save_paths
 from tps.paths.annealed import AnnealingTask, equal_steps, run_annealed_path
-from tps.conformations import read_dcd
-from tps.features import TorsionFeatures
 from tps.systems import Region
 
 REFERENCE = PlatformChoice("Reference")
@@ -137,7 +137,14 @@ def test_a_path_that_fails_is_told_and_harms_no_other(tmp_path):
     features = TorsionFeatures.from_system(molecule)
     s, eta = swing()
     good = AnnealingTask(
-        molecule.system_xml, features, equal_steps(s, eta, 80), molecule.positions_a, SWING, LANGEVIN, REFERENCE, 1
+        molecule.system_xml,
+        features,
+        equal_steps(s, eta, 80),
+        molecule.positions_a,
+        SWING,
+        LANGEVIN,
+        REFERENCE,
+        1,
     )
     broken_start = molecule.positions_a.copy()
     broken_start[0] = np.nan

@@ -34,7 +34,9 @@ class ConformationsSection(Section):
     n_build_steps: PositiveInt = Field(1_000_000, description="MD steps per walker that build the bias.")
     n_sample_steps: PositiveInt = Field(1_500_000, description="MD steps per walker that are sampled.")
     frame_interval_steps: PositiveInt = 250
-    bias_features: tuple[str, ...] | None = Field(None, description="One to three features to bias; all by default.")
+    bias_features: tuple[str, ...] | None = Field(
+        None, description="One to three features to bias; all by default."
+    )
     bias_factor: float = Field(10.0, gt=1)
     hill_height_kj_per_mol: PositiveFloat = 1.2
     hill_width_degree: PositiveFloat = 17.0
@@ -49,9 +51,9 @@ class ConformationsSection(Section):
     @model_validator(mode="after")
     def _import_needs_files(self) -> ConformationsSection:
         if (self.method == "import") != bool(self.trajectories):
-            raise ValueError("method = \"import\" and trajectories = [...] go together: give both or neither")
+            raise ValueError('method = "import" and trajectories = [...] go together: give both or neither')
         if self.weights_file and self.method != "import":
-            raise ValueError("weights_file goes with method = \"import\"")
+            raise ValueError('weights_file goes with method = "import"')
         return self
 
 
@@ -85,10 +87,16 @@ class GeodesicSection(Section):
     n_points: int = Field(64, ge=4)
     representation: Literal["spline", "points"] = "spline"
     anchor_log_snr: float = Field(4.0, description="Log-SNR at which the end structures are anchored.")
-    windings: tuple[int, ...] | None = Field(None, description="Extra turns of the starting curve, per feature.")
-    min_log_snr: float | None = Field(None, description="Low variance: ln kappa of every torsion stays above.")
-    max_std: PositiveFloat | None = Field(None, description="Low variance: ceiling on the posterior s.d. [rad].")
-    avoid: tuple[str, ...] = Field((), description="Regions such as \"phi=-60..60,psi=-120..0\" (degrees).")
+    windings: tuple[int, ...] | None = Field(
+        None, description="Extra turns of the starting curve, per feature."
+    )
+    min_log_snr: float | None = Field(
+        None, description="Low variance: ln kappa of every torsion stays above."
+    )
+    max_std: PositiveFloat | None = Field(
+        None, description="Low variance: ceiling on the posterior s.d. [rad]."
+    )
+    avoid: tuple[str, ...] = Field((), description='Regions such as "phi=-60..60,psi=-120..0" (degrees).')
     avoid_p_max: Probability = Field(0.01, description="Largest p(region | eta) on the curve.")
     avoid_points: tuple[AvoidPoint, ...] = ()
     max_iterations: PositiveInt = 500

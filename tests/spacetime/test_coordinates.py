@@ -21,7 +21,12 @@ def random_eta(spacetime: EuclideanSpacetime | TorusSpacetime, n: int = 50) -> t
 
 @pytest.mark.parametrize(
     "spacetime",
-    [EuclideanSpacetime(1), EuclideanSpacetime(3, 2.5, (1.0, -2.0, 0.5)), TorusSpacetime(1), TorusSpacetime(3)],
+    [
+        EuclideanSpacetime(1),
+        EuclideanSpacetime(3, 2.5, (1.0, -2.0, 0.5)),
+        TorusSpacetime(1),
+        TorusSpacetime(3),
+    ],
 )
 def test_chart_and_split_are_inverted_to_round_off(spacetime):
     """eta -> chart -> eta and eta -> (center, log_snr) -> eta."""

@@ -26,7 +26,9 @@ def test_moments_equal_direct_sums(torsion_family, eta):
     """Mu, psi, metric and effective sample size from the definition, to round-off."""
     weights, statistics = direct(torsion_family, eta), torsion_family.statistics.numpy()
     mean = weights @ statistics
-    covariance = np.einsum("nf,fi,fj->nij", weights, statistics, statistics) - mean[:, :, None] * mean[:, None]
+    covariance = (
+        np.einsum("nf,fi,fj->nij", weights, statistics, statistics) - mean[:, :, None] * mean[:, None]
+    )
     assert np.allclose(torsion_family.mu(eta), mean, atol=1e-12)
     assert np.allclose(torsion_family.metric(eta), covariance, atol=1e-12)
     assert np.allclose(torsion_family.effective_sample_size(eta), 1 / (weights**2).sum(1), rtol=1e-10)

@@ -25,6 +25,7 @@ from tps.spacetime import (
     straight_line,
 )
 
+
 def torsion_point(phi: float, psi: float, log_snr: float) -> SpacetimePoint:
     """Return a point over two torsions [rad]."""
     return SpacetimePoint(torch.tensor([math.cos(phi), math.sin(phi), math.cos(psi), math.sin(psi)]), log_snr)
@@ -94,7 +95,10 @@ def test_constraints_hold_at_every_returned_point(torsion_family, torsion_angles
             RegionProbability(torsion_family, region, 0.01),
             lambda c: math.log(float(torsion_family.probability(c.eta, region).max()) / 0.01),
         ),
-        (UserConstraint("cos phi", lambda eta, mu: mu[:, 0] - 0.45), lambda c: float(c.mu[:-1, 0].max()) - 0.45),
+        (
+            UserConstraint("cos phi", lambda eta, mu: mu[:, 0] - 0.45),
+            lambda c: float(c.mu[:-1, 0].max()) - 0.45,
+        ),
     ]:
         a, b = A, B
         if isinstance(constraint, UserConstraint):
@@ -123,9 +127,7 @@ def test_impossible_constraint_is_named_with_its_violation(torsion_family):
         s = torch.linspace(-1, 1, len(eta)).double()
         return torch.exp(-20 * s.square()) * (1 - s.square())
 
-    found = find_geodesic(
-        torsion_family, A, B, constraints=[LogSnrFloor(3.0), conflict], max_iterations=60
-    )
+    found = find_geodesic(torsion_family, A, B, constraints=[LogSnrFloor(3.0), conflict], max_iterations=60)
     assert "is violated by" in found.status
     assert not found.converged
 
@@ -158,7 +160,9 @@ def test_resampling_moves_points_but_not_the_length(torsion_family):
 
 def test_unusable_input_is_refused_with_the_remedy(torsion_family):
     """End points inside a forbidden region, starts that miss, windings of the wrong length."""
-    with pytest.raises(CurveError, match="end point A itself violates the constraint 'log-SNR floor 5' by 0.632"):
+    with pytest.raises(
+        CurveError, match="end point A itself violates the constraint 'log-SNR floor 5' by 0.632"
+    ):
         find_geodesic(torsion_family, A, B, constraints=[LogSnrFloor(5.0)])
     with pytest.raises(CurveError, match="misses the end points"):
         find_geodesic(torsion_family, A, B, start=straight_line(torsion_family, B, A))

@@ -30,7 +30,9 @@ def hit_metrics(
     """Return both hit rates and the end RMSD of paths with positions (n_frames, n_atoms, 3) [nm] or None."""
     n = ensemble.n_paths
     in_b, near_b, rmsd_end = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool), np.full(n, np.nan)
-    target = np.array([system.collective_variables[f].values(system.positions_b[None])[0] for f in system.feature_names])
+    target = np.array(
+        [system.collective_variables[f].values(system.positions_b[None])[0] for f in system.feature_names]
+    )
     for i, frames in enumerate(positions):
         if frames is None:
             continue
@@ -41,7 +43,8 @@ def hit_metrics(
         near_b[i] = np.sum(wrapped(ensemble.torsions[i, closest] - target) ** 2) < HIT_RADIUS**2
     return {
         "hit_rate": fraction_metric(
-            in_b, "Paths whose last frame is in state B, of all paths started, with the binomial standard error."
+            in_b,
+            "Paths whose last frame is in state B, of all paths started, with the binomial standard error.",
         ),
         "hit_rate_closest_frame": fraction_metric(
             near_b,
@@ -71,13 +74,16 @@ def energy_metrics(
         [K].
     """
     highest = np.array(
-        [ensemble.potential_energy[i, ensemble.segment(i)].max() for i in np.flatnonzero(ensemble.reactive)]
+        [ensemble.potential_energy[i, ensemble.segment(i)].max() for i in ensemble.reactive_paths]
     )
     mean, deviation = mean_and_deviation(highest)
     over = "maximum of the potential energy (no tilt, no wall) over the stored frames of a path's reactive segment"
     found: dict[str, Metric] = {
         "u_max": Metric(
-            mean, deviation, "kJ/mol", f"Mean over paths of the {over}; the error is their standard deviation."
+            mean,
+            deviation,
+            "kJ/mol",
+            f"Mean over paths of the {over}; the error is their standard deviation.",
         )
     }
     kt = thermal_energy(temperature)
@@ -104,7 +110,12 @@ def work_metrics(ensemble: PathEnsemble, delta_f: float) -> Metrics:
     total = ensemble.cumulative_work[ensemble.completed, -1]
     mean, error = mean_and_standard_error(total)
     return {
-        "work": Metric(mean, error, "kT", "Work W done by moving the tilt from A to B; mean and standard error over paths."),
+        "work": Metric(
+            mean,
+            error,
+            "kT",
+            "Work W done by moving the tilt from A to B; mean and standard error over paths.",
+        ),
         "dissipated_work": Metric(
             None if mean is None else mean - delta_f,
             error,
@@ -116,7 +127,7 @@ def work_metrics(ensemble: PathEnsemble, delta_f: float) -> Metrics:
 
 def shape_metrics(ensemble: PathEnsemble) -> Metrics:
     """Return straightness, spread and diversity in the feature torsions."""
-    rows = np.flatnonzero(ensemble.reactive)
+    rows = ensemble.reactive_paths
     ratio, off_line = [], []
     for i in rows:
         angles = np.unwrap(ensemble.torsions[i, ensemble.segment(i)], axis=0)
@@ -143,12 +154,14 @@ def shape_metrics(ensemble: PathEnsemble) -> Metrics:
         "deviation_from_straight": Metric(
             *mean_and_deviation(np.array(off_line)),
             "rad",
-            f"Largest distance from the straight line between the ends {segment}; mean and standard deviation over paths.",
+            f"Largest distance from the straight line between the ends {segment}; mean and standard deviation over "
+            "paths.",
         ),
         "diversity": Metric(
             *mean_and_deviation(distances),
             "",
-            "Mean over pairs of paths of the r.m.s. distance at equal s in (cos θ, sin θ); error: standard deviation over pairs.",
+            "Mean over pairs of paths of the r.m.s. distance at equal s in (cos θ, sin θ); the error is the standard "
+            "deviation over pairs.",
         ),
         "spread": Metric(
             spread,
@@ -172,7 +185,7 @@ def channels(system: MolecularSystem, ensemble: PathEnsemble) -> dict[str, float
     ]
     direct = np.subtract(ends[1], ends[0])
     found: Counter[str] = Counter()
-    for i in np.flatnonzero(ensemble.reactive):
+    for i in ensemble.reactive_paths:
         angles = np.unwrap(ensemble.torsions[i, ensemble.segment(i)], axis=0)
         turns = np.rint((angles[-1] - angles[0] - direct) / (2 * np.pi))
         change = np.rad2deg(direct + 2 * np.pi * turns)
@@ -190,7 +203,8 @@ def avoidance_metric(
             values = system.values(frames)
             out.append(not any(region.contains(values).any() for region in regions))
     return fraction_metric(
-        np.array(out, dtype=bool), "Finished paths with no stored frame in a region to avoid; binomial standard error."
+        np.array(out, dtype=bool),
+        "Finished paths with no stored frame in a region to avoid; binomial standard error.",
     )
 
 

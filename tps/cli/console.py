@@ -28,6 +28,8 @@ class ConsoleProgress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as bars:
+        with Progress(
+            *columns, console=self.console, transient=True, disable=not self.console.is_terminal
+        ) as bars:
             bar = bars.add_task(description, total=total)
             yield lambda done: bars.update(bar, completed=done)

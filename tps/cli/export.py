@@ -12,11 +12,19 @@ from tps.pipeline import RunFolder
 
 @click.command()
 @click.argument("run", type=click.Path(file_okay=False, path_type=Path))
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder; RUN/export by default.")
-@click.option("-f", "--format", "file_format", default="dcd", show_default=True, help=f"One of {', '.join(FORMATS)}.")
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder; RUN/export by default."
+)
+@click.option(
+    "-f", "--format", "file_format", default="dcd", show_default=True, help=f"One of {', '.join(FORMATS)}."
+)
 @click.option("--atoms", help='MDTraj selection, such as "element != H".')
-@click.option("--reactive", is_flag=True, help="Only from the last frame in A to the first following one in B.")
-@click.option("--path", "which", multiple=True, type=click.IntRange(min=0), help="Only this path; may be repeated.")
+@click.option(
+    "--reactive", is_flag=True, help="Only from the last frame in A to the first following one in B."
+)
+@click.option(
+    "--path", "which", multiple=True, type=click.IntRange(min=0), help="Only this path; may be repeated."
+)
 @click.option("--source", default="paths", show_default=True, help="Or baselines/straight_line and its like.")
 @click.option("--align/--no-align", default=True, show_default=True, help="Superpose on heavy atoms.")
 @click.option("--force", is_flag=True, help="Replace an earlier export.")

@@ -29,7 +29,9 @@ def systems(name: str | None) -> None:
     click.echo(f"temperature    {system.temperature:g} K")
     click.echo(f"features       {', '.join(system.feature_names)}")
     for label, state in (("A", system.state_a), ("B", system.state_b)):
-        click.echo(f"state {label}        {state.name}: {format_region(state.region, system.collective_variables)}")
+        click.echo(
+            f"state {label}        {state.name}: {format_region(state.region, system.collective_variables)}"
+        )
     for note in system.notes:
         click.echo(f"note           {note}")
 
@@ -41,7 +43,9 @@ def contents(run: Path, as_json: bool) -> None:
     """Show what a run folder holds, and what is missing or out of date."""
     folder = RunFolder.open(run)
     entries = folder.manifest()["stages"]
-    rows = {stage.name: {"state": stage_state(folder, stage), **entries.get(stage.name, {})} for stage in STAGES}
+    rows = {
+        stage.name: {"state": stage_state(folder, stage), **entries.get(stage.name, {})} for stage in STAGES
+    }
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -56,7 +60,9 @@ def contents(run: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("-s", "--system", "name", default="alanine-dipeptide", show_default=True, help="System to measure on.")
+@click.option(
+    "-s", "--system", "name", default="alanine-dipeptide", show_default=True, help="System to measure on."
+)
 def doctor(name: str) -> None:
     """Check this installation: versions, platforms and their speed on a system, built-in data."""
     for package, version in versions().items():
@@ -64,7 +70,9 @@ def doctor(name: str) -> None:
     click.echo(f"cores          {default_workers()}")
     click.echo(f"platforms      {', '.join(available_platforms())}")
     click.echo(f"systems        {data_directory('systems')}")
-    click.echo(f"run files      {', '.join(sorted(p.stem for p in data_directory('configs').glob('*.toml')))}")
+    click.echo(
+        f"run files      {', '.join(sorted(p.stem for p in data_directory('configs').glob('*.toml')))}"
+    )
     system = load_system(name)
     ConsoleProgress().say(f"measuring platforms on {system.name} ...")
     click.echo(f"{system.name:14} {choose_platform(system.system_xml, system.positions_a).describe()}")

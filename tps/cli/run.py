@@ -15,7 +15,9 @@ from tps.report import format_quantity
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Run folder.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Run folder."
+)
 @click.option("-s", "--system", help="Another system than the run file names: a built-in name or a folder.")
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed than the run file names.")
 @click.option("-n", "--n-paths", type=click.IntRange(min=1), help="Another number of paths.")
@@ -72,7 +74,11 @@ def comparison(content: dict) -> str:
     """Return the table of the geodesic beside the straight lines."""
     rows = ("hit_rate", "u_max", "u_max_minus_a", "dissipated_work", "spread")
     methods = {"geodesic": content["metrics"], **content["baselines"]}
-    names = {"geodesic": "geodesic", "straight_line": "straight line", "straight_line_with_profile": "line, its profile"}
+    names = {
+        "geodesic": "geodesic",
+        "straight_line": "straight line",
+        "straight_line_with_profile": "line, its profile",
+    }
     lines = ["".join([f"{'':18}", *(f"{names.get(method, method):>24}" for method in methods)])]
     for row in rows:
         cells = [f"{format_quantity(found[row]):>24}" for found in methods.values()]

@@ -23,7 +23,9 @@ def stage_commands() -> tuple[click.Command, ...]:
     return (conformations, train, geodesic, paths, analyse, report)
 
 
-def _execute(run: Path, stage: str, section: str | None, changes: dict[str, Any], force: bool, as_json: bool) -> None:
+def _execute(
+    run: Path, stage: str, section: str | None, changes: dict[str, Any], force: bool, as_json: bool
+) -> None:
     folder = RunFolder.open(run)
     given = {key: value for key, value in changes.items() if value not in (None, ())}
     if given and section is not None:
@@ -68,9 +70,15 @@ def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 @click.option("--n-points", type=click.IntRange(min=4), help="Points of the curve.")
 @click.option("--anchor-log-snr", type=float, help="Log-SNR at which the end structures are anchored.")
 @click.option("--min-log-snr", type=float, help="Low variance: floor on ln kappa of every torsion.")
-@click.option("--max-std", type=float, help="Low variance: ceiling on the posterior standard deviation [rad].")
-@click.option("--avoid", multiple=True, help='Region to avoid, such as "phi=-60..60,psi=-120..0" [degrees, nm].')
-@click.option("--avoid-p-max", type=float, help="Largest probability of a region to avoid, anywhere on the curve.")
+@click.option(
+    "--max-std", type=float, help="Low variance: ceiling on the posterior standard deviation [rad]."
+)
+@click.option(
+    "--avoid", multiple=True, help='Region to avoid, such as "phi=-60..60,psi=-120..0" [degrees, nm].'
+)
+@click.option(
+    "--avoid-p-max", type=float, help="Largest probability of a region to avoid, anywhere on the curve."
+)
 @click.option(
     "--avoid-point",
     "avoid_points",
@@ -94,7 +102,9 @@ def geodesic(
 @click.option("-n", "--n-paths", type=click.IntRange(min=1), help="Paths along the geodesic.")
 @click.option("--n-baseline-paths", type=click.IntRange(min=0), help="Paths along each straight line.")
 @click.option("--n-steps", type=click.IntRange(min=1), help="MD steps of one path.")
-@click.option("--enforce/--no-enforce", default=None, help="Wall the regions to avoid off during the dynamics.")
+@click.option(
+    "--enforce/--no-enforce", default=None, help="Wall the regions to avoid off during the dynamics."
+)
 @FORCE
 @JSON
 def paths(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
@@ -121,7 +131,9 @@ def report(run: Path, force: bool, as_json: bool) -> None:
 
 
 def _whole_numbers(text: str) -> list[int]:
-    return _parse("--windings", text, lambda: [int(part) for part in text.split(",")], "whole numbers such as 0,-1")
+    return _parse(
+        "--windings", text, lambda: [int(part) for part in text.split(",")], "whole numbers such as 0,-1"
+    )
 
 
 def _avoid_point(text: str) -> dict[str, Any]:
@@ -138,5 +150,3 @@ def _parse(option: str, text: str, read: Callable[[], Any], form: str) -> Any:
         return read()
     except (ValueError, KeyError) as error:
         raise ConfigError(f"{option} takes {form}, but got {text!r}") from error
-
-

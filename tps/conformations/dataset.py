@@ -95,4 +95,6 @@ class Conformations:
         if not path.is_file():
             raise RunFolderError(f"there are no conformations at {path}: run `tps conformations` first")
         with np.load(path) as data:
-            return cls(**{name: data[name] for name in ("torsions", "log_weights", "potential_energy", "walker")})
+            return cls(
+                **{name: data[name] for name in ("torsions", "log_weights", "potential_energy", "walker")}
+            )

@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from tps.quiet import silent_stdout
 
 _ANGSTROM_PER_NM = np.float32(10.0)
+#: MDTraj writes the date and what happens to lie in memory into the two title lines; the same frames should be the
+#: same bytes.
+_TITLE_OFFSET, _TITLE_BYTES = 100, 160
+_TITLE = b"Created by tps"
 
 
 def write_dcd(path: Path, positions: NDArray[np.float32]) -> None:
     """Write positions (n_frames, n_atoms, 3) [nm] as a DCD file."""
     with mdtraj.formats.DCDTrajectoryFile(str(path), "w", force_overwrite=True) as file:
         file.write(positions.astype(np.float32) * _ANGSTROM_PER_NM)
+    with path.open("r+b") as raw:
+        raw.seek(_TITLE_OFFSET)
+        raw.write(_TITLE.ljust(_TITLE_BYTES))
 
 
 def read_dcd(path: Path) -> NDArray[np.float32]:

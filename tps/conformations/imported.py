@@ -148,7 +148,9 @@ def _read_weights(file: Path, column: str | None) -> NDArray[np.float64]:
             table = np.loadtxt(file, comments="#", ndmin=2)
         table = np.asarray(table, dtype=np.float64)
     except (ValueError, OSError, IndexError) as error:
-        raise TrajectoryError(f"weights file {file} is not a table of numbers ({_first_line(error)})") from error
+        raise TrajectoryError(
+            f"weights file {file} is not a table of numbers ({_first_line(error)})"
+        ) from error
     if table.ndim == 1:
         return table
     return table[:, _column_index(file, column, table.shape[1])]

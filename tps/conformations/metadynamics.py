@@ -131,9 +131,7 @@ def add_frozen_bias(
     One `CustomCompoundBondForce` over all the torsions' atoms: faster than a `CustomCVForce`, same energy.
     """
     n = len(torsion_atoms)
-    names = [
-        f"dihedral(p{4 * i + 1},p{4 * i + 2},p{4 * i + 3},p{4 * i + 4})" for i in range(n)
-    ]
+    names = [f"dihedral(p{4 * i + 1},p{4 * i + 2},p{4 * i + 3},p{4 * i + 4})" for i in range(n)]
     force = openmm.CustomCompoundBondForce(4 * n, f"bias({','.join(names)})")
     limits = [limit for _ in range(n) for limit in (-np.pi, np.pi)]
     sizes = [] if n == 1 else list(reversed(bias.shape))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -26,7 +28,7 @@ class DenoiserNetwork(nn.Module):
         self.n_torsions = n_torsions
         sizes = [2 * n_torsions + 3, *[width] * depth]
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        for n_in, n_out in pairwise(sizes):
             layers += [nn.Linear(n_in, n_out), nn.SiLU()]
         self.residual = nn.Sequential(*layers, nn.Linear(width, 2 * n_torsions))
 

@@ -32,7 +32,9 @@ class AdaptiveNoiseSchedule:
     Kingma and Gao, NeurIPS 2023 (arXiv 2303.00848), Appendix F.
     """
 
-    def __init__(self, low: float = LOG_SNR_RANGE[0], high: float = LOG_SNR_RANGE[1], n_bins: int = 60) -> None:
+    def __init__(
+        self, low: float = LOG_SNR_RANGE[0], high: float = LOG_SNR_RANGE[1], n_bins: int = 60
+    ) -> None:
         self.low, self.high, self.n_bins = low, high, n_bins
         self.mean_square = torch.ones(n_bins)
 
@@ -79,9 +81,9 @@ def train_denoiser(
     `train_log_partition` does not suffer from this. Parameters and errors as there.
     """
     frames = prepare_frames(torsions, log_weights, device)
-    network = seeded(lambda: DenoiserNetwork(torsions.shape[1], settings.width, settings.depth), generator).to(
-        device
-    )
+    network = seeded(
+        lambda: DenoiserNetwork(torsions.shape[1], settings.width, settings.depth), generator
+    ).to(device)
     schedule = AdaptiveNoiseSchedule()
 
     def loss(mask: Tensor, n: int, rng: torch.Generator, *, adapt: bool) -> Tensor:

@@ -156,9 +156,7 @@ def _per_sample_losses(
     held_out_seed = draw_seed(rng)
     return (
         lambda: loss(~frames.held_out, settings.batch_size, rng, fit_baseline=True),
-        lambda: loss(
-            frames.held_out, 4096, torch.Generator().manual_seed(held_out_seed), fit_baseline=False
-        ),
+        lambda: loss(frames.held_out, 4096, torch.Generator().manual_seed(held_out_seed), fit_baseline=False),
     )
 
 

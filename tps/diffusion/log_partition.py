@@ -105,7 +105,9 @@ class LogPartitionNetwork(nn.Module):
         density = statistics @ self.xi.flatten(1).T + torch.log_softmax(self.log_weights, 0) - own
         log_share = torch.log_softmax(density, dim=1) + log_weights[:, None]
         log_mass = torch.logsumexp(log_share, dim=0)
-        share = torch.exp(log_share - log_mass)  # of each component's own mass, so no component is too light to see
+        share = torch.exp(
+            log_share - log_mass
+        )  # of each component's own mass, so no component is too light to see
         resultant = (share.T @ statistics).unflatten(1, (-1, 2))
         length = resultant.norm(dim=-1, keepdim=True).clamp(1e-6, 1 - 1e-6)
         kappa = (length * (2 - length.square()) / (1 - length.square())).clamp(*_KAPPA_BOUNDS)

@@ -101,7 +101,7 @@ def torsion_statistics(torsions: Tensor) -> Tensor:
 
 
 def held_out_frames(n_frames: int) -> Tensor:
-    """Return a mask of the frames held out: every tenth of a hundred blocks, so that neighbours in time stay together."""
+    """Return a mask of the frames held out: every tenth of a hundred blocks, so that neighbours stay together."""
     block = torch.arange(n_frames) * _BLOCKS // n_frames
     return block % 10 == 9
 
@@ -115,8 +115,10 @@ def prepare_frames(torsions: Tensor, log_weights: Tensor, device: str) -> Traini
         If there are too few frames, or those held out carry no weight.
     """
     if len(torsions) < _MIN_FRAMES:
-        raise ModelError(f"training needs at least {_MIN_FRAMES} frames, but got {len(torsions)}: sample longer")
-    log_weights = (log_weights.double() - torch.logsumexp(log_weights.double(), 0)).float()
+        raise ModelError(
+            f"training needs at least {_MIN_FRAMES} frames, but got {len(torsions)}: sample longer"
+        )
+    log_weights = torch.log_softmax(log_weights.double(), 0).float()
     held_out = held_out_frames(len(torsions))
     if not torch.isfinite(log_weights[held_out]).any():
         raise ModelError("the frames held out carry no weight: sample longer, or check the weights file")
@@ -176,7 +178,7 @@ def fit(
     for step in range(1, settings.n_steps + 1):
         loss = training_loss()
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+        loss.backward()
         optimiser.step()
         if step < settings.n_steps:
             schedule.step()

@@ -29,7 +29,9 @@ class LangevinSettings:
     def __post_init__(self) -> None:
         for name in ("temperature", "timestep", "friction"):
             if not getattr(self, name) > 0:
-                raise ParameterError(f"{name} of the Langevin dynamics must be positive: {getattr(self, name)}")
+                raise ParameterError(
+                    f"{name} of the Langevin dynamics must be positive: {getattr(self, name)}"
+                )
 
     def integrator(self, seed: int) -> openmm.LangevinMiddleIntegrator:
         """Return a fresh integrator whose noise is fixed by `seed`."""

@@ -192,9 +192,9 @@ def annealed_paths(
         None if record.positions is None else _segment(system, record.positions) for record in records
     ]
     interval = settings.n_steps // settings.n_frames * langevin.timestep
-    return PathEnsemble.from_records(
-        records, segments, system.feature_names, settings.n_frames, interval
-    ), [record.positions for record in records]
+    return PathEnsemble.from_records(records, segments, system.feature_names, settings.n_frames, interval), [
+        record.positions for record in records
+    ]
 
 
 def _segment(system: MolecularSystem, positions: NDArray[np.float32]) -> tuple[int, int] | None:

@@ -129,6 +129,11 @@ class PathEnsemble:
         """Which paths have a reactive segment, (n_paths,)."""
         return self.reactive_start >= 0
 
+    @property
+    def reactive_paths(self) -> list[int]:
+        """Indices of the paths with a reactive segment."""
+        return [int(i) for i in np.flatnonzero(self.reactive)]
+
     def segment(self, path: int) -> slice:
         """Return the frames of a path's reactive segment, both ends included."""
         return slice(int(self.reactive_start[path]), int(self.reactive_end[path]) + 1)

@@ -96,7 +96,9 @@ class RunFolder:
     def system_digest(self) -> str:
         """Digest of everything the molecule's files say."""
         system = self.system
-        states = repr((system.state_a, system.state_b, system.feature_names, dict(system.collective_variables)))
+        states = repr(
+            (system.state_a, system.state_b, system.feature_names, dict(system.collective_variables))
+        )
         parts = [system.system_xml.encode(), states.encode(), repr(system.temperature).encode()]
         parts += [np.ascontiguousarray(p).tobytes() for p in (system.positions_a, system.positions_b)]
         return digest(*parts)
@@ -168,7 +170,9 @@ class RunFolder:
         """
         path = self.path / ".lock"
         if path.exists() and _alive(path.read_text()):
-            raise RunFolderError(f"another tps (process {path.read_text()}) works in {self.path}: wait for it")
+            raise RunFolderError(
+                f"another tps (process {path.read_text()}) works in {self.path}: wait for it"
+            )
         path.write_text(str(os.getpid()))
         try:
             yield

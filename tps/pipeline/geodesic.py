@@ -116,7 +116,7 @@ def solve_geodesic(
         "straight_line_with_profile": straight_line(family, *ends, log_snr=curve.log_snr),
     }
     curves = {GEODESIC: curve, **lines}
-    result = {
+    result: dict[str, Any] = {
         "status": found.status,
         "length": found.length,
         "curve_energy": found.curve_energy,
@@ -137,11 +137,11 @@ def solve_geodesic(
         "health": _health(family, curve),
     }
     warnings = [] if found.status == "converged" else [f"geodesic: {found.status}"]
-    smallest = result["curves"][GEODESIC]["min_effective_sample_size"]
-    if smallest < ENOUGH_FRAMES:
+    support = result["curves"][GEODESIC]
+    if support["min_effective_sample_size"] < ENOUGH_FRAMES:
         warnings.append(
-            f"the geodesic passes where only {smallest:.0f} effective frames carry the data (at s = "
-            f"{result['curves'][GEODESIC]['min_effective_sample_size_at_s']:.2f}): the model is a guess there; sample more"
+            f"the geodesic passes where only {support['min_effective_sample_size']:.0f} effective frames carry the data "
+            f"(at s = {support['min_effective_sample_size_at_s']:.2f}): the model is a guess there; sample more"
         )
     return SolvedGeodesic(curves, result, tuple(warnings))
 
@@ -154,6 +154,7 @@ def model_family(network: Network, spacetime: TorusSpacetime) -> Family:
     if isinstance(network, LogPartitionNetwork):
         return LogPartitionFamily(network, spacetime)
     from tps.spacetime import TorusDenoiserFamily
+
     return TorusDenoiserFamily(network, spacetime.n_torsions)
 
 
@@ -191,7 +192,9 @@ def build_constraints(
             raise ConfigError("avoiding a region needs the frames' positions")
         inside = torch.as_tensor(region.contains(system.values(positions)))
         constraints.append(RegionProbability(empirical, inside, section.avoid_p_max))
-    constraints += [KLDistance(_avoided_point(system, point), point.min_kl_nats) for point in section.avoid_points]
+    constraints += [
+        KLDistance(_avoided_point(system, point), point.min_kl_nats) for point in section.avoid_points
+    ]
     return constraints
 
 

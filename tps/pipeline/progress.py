@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -27,3 +28,9 @@ class Silent:
     def task(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
         """Yield a function that does nothing."""
         yield lambda done: None
+
+
+def counted(advance: Callable[[int], None]) -> Callable[[], None]:
+    """Turn a bar that takes the number done into a callback for each thing done."""
+    count = itertools.count(1)
+    return lambda: advance(next(count))

@@ -43,9 +43,7 @@ COMPARED = (
 )
 
 
-def report_run(
-    run: RunFolder, frames: Conformations, path_folder: Callable[[str], str], out: Path
-) -> None:
+def report_run(run: RunFolder, frames: Conformations, path_folder: Callable[[str], str], out: Path) -> None:
     """Write figures/*.png and report.html into `out`."""
     content = json.loads((run.path / "analysis" / "metrics.json").read_text())
     methods = {GEODESIC: content["metrics"], **content["baselines"]}
@@ -66,7 +64,8 @@ def report_run(
         summary=summary_rows(run),
         metrics=content["metrics"],
         methods={
-            _spoken(name): {key: found[key] for key in COMPARED if key in found} for name, found in methods.items()
+            _spoken(name): {key: found[key] for key in COMPARED if key in found}
+            for name, found in methods.items()
         },
         figures=shown,
         warnings=content["warnings"],
@@ -79,7 +78,10 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
     content = json.loads((run.path / "analysis" / "metrics.json").read_text())
     metrics, solved = content["metrics"], json.loads((run.path / "geodesic" / "result.json").read_text())
     rows = [
-        ("paths", f"{metrics['paths_started']['value']:.0f} started, {metrics['paths_failed']['value']:.0f} failed"),
+        (
+            "paths",
+            f"{metrics['paths_started']['value']:.0f} started, {metrics['paths_failed']['value']:.0f} failed",
+        ),
         ("ending in state B", format_quantity(metrics["hit_rate"])),
         ("maximum energy above A", format_quantity(metrics["u_max_minus_a"])),
         ("maximum energy above B", format_quantity(metrics["u_max_minus_b"])),
@@ -144,7 +146,10 @@ def _figures(
         ),
         "log_snr": (
             log_snr_along_curve(
-                curve["s"], log_kappa, feature_names=system.feature_names, floor=run.config.geodesic.min_log_snr
+                curve["s"],
+                log_kappa,
+                feature_names=system.feature_names,
+                floor=run.config.geodesic.min_log_snr,
             ),
             "Strength of the tilt along the geodesic",
             "ln κ of each torsion, and the floor where one was asked for.",

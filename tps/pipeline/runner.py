@@ -52,10 +52,10 @@ def run_stage(run: RunFolder, name: str, progress: Progress, *, force: bool = Fa
             "another run folder"
         )
     with run.lock():
-        run.write_config()
         start = time.perf_counter()
         with run.writing(stage.name, stage.outputs) as partial:
             result = stage.function(run, partial, progress)
+            run.write_config()
         entry = _entry(run, stage, result, time.perf_counter() - start)
         run.record(stage.name, entry)
     for note in result.notes:

@@ -23,7 +23,7 @@ from tps.engine import LangevinSettings, PlatformChoice, local_executor, map_tas
 from tps.errors import ConfigError
 from tps.features import TorsionFeatures
 from tps.pipeline.folder import RunFolder
-from tps.pipeline.progress import Progress
+from tps.pipeline.progress import Progress, counted
 from tps.systems import MolecularSystem
 
 
@@ -66,15 +66,17 @@ def sample_conformations(
         local_executor("processes", min(n_workers, n)) as executor,
         progress.task(section.method, total) as advance,
     ):
-        count = iter(range(1, total + 1))
-
-        def done() -> None:
-            advance(next(count))
-
+        done = counted(advance)
         if section.method == "md":
             tasks = [
                 SamplingTask(
-                    system.system_xml, start, section.n_sample_steps, section.frame_interval_steps, langevin, platform, seed
+                    system.system_xml,
+                    start,
+                    section.n_sample_steps,
+                    section.frame_interval_steps,
+                    langevin,
+                    platform,
+                    seed,
                 )
                 for start, seed in zip(starts, seeds[n:], strict=True)
             ]
@@ -123,10 +125,8 @@ def _biased_atoms(
             f"conformations.bias_features: {unknown[0]!r} is not a feature of {system.name}: choose among "
             f"{', '.join(system.feature_names)}"
         )
-    atoms = system.feature_atoms
-    return tuple(
-        tuple(int(a) for a in atoms[system.feature_names.index(name)]) for name in names  # type: ignore[misc]
-    )
+    rows = [system.feature_atoms[system.feature_names.index(name)] for name in names]
+    return tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in rows)
 
 
 def _dataset(system: MolecularSystem, walkers: list[SampledFrames]) -> Conformations:

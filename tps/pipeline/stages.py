@@ -14,6 +14,7 @@ import torch
 from tps.config import PathsSection
 from tps.conformations import Conformations, read_dcd
 from tps.diffusion import (
+    LogPartitionNetwork,
     ModelSettings,
     TrainingSettings,
     load_model,
@@ -34,7 +35,7 @@ from tps.paths import AnnealingSettings, annealed_paths, load_paths, save_paths
 from tps.pipeline.analyse import analyse_run
 from tps.pipeline.folder import RunFolder, digest, file_digest
 from tps.pipeline.geodesic import BASELINES, GEODESIC, solve_geodesic
-from tps.pipeline.progress import Progress
+from tps.pipeline.progress import Progress, counted
 from tps.pipeline.report import report_run
 from tps.pipeline.sample import sample_conformations
 from tps.systems import parse_region
@@ -120,11 +121,9 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         )
     folder = out / "model"
     folder.mkdir()
-    size = (
-        {"n_components": network.n_components}
-        if section.model == "log-partition"
-        else {"width": section.width, "depth": section.depth}
-    )
+    size = {"width": section.width, "depth": section.depth}
+    if isinstance(network, LogPartitionNetwork):
+        size = {"n_components": network.n_components}
     save_model(
         folder / "model.safetensors", network, ModelSettings(section.model, run.system.feature_names, size)
     )
@@ -137,9 +136,9 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         "target": record.target,
     }
     (folder / "training.json").write_text(json.dumps(training, indent=1))
-    details = {
-        key: training[key] for key in ("best_step", "stopped_early", "target")
-    } | {"held_out_loss": record.best_held_out_loss}
+    details = {key: training[key] for key in ("best_step", "stopped_early", "target")} | {
+        "held_out_loss": record.best_held_out_loss
+    }
     return StageResult(details=details)
 
 
@@ -165,7 +164,9 @@ def paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     section, system = run.config.paths, run.system
     platform = run_platform(run, progress)
     walls = tuple(
-        parse_region(text, system.collective_variables) for text in run.config.geodesic.avoid if section.enforce
+        parse_region(text, system.collective_variables)
+        for text in run.config.geodesic.avoid
+        if section.enforce
     )
     notes: list[str] = []
     evaluations, details = 0, {}
@@ -177,7 +178,6 @@ def paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
             with np.load(run.path / "geodesic" / curve_file(method)) as curve:
                 s, eta = curve["s"], curve["eta"]
             with progress.task(f"paths, {method}", n_paths) as advance:
-                count = iter(range(1, n_paths + 1))
                 ensemble, positions = annealed_paths(
                     system,
                     s,
@@ -188,7 +188,7 @@ def paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
                     run.seeds(3 + number, n_paths),
                     executor,
                     walls=walls if method == GEODESIC else (),
-                    done=lambda advance=advance, count=count: advance(next(count)),
+                    done=counted(advance),
                 )
             save_paths(out / path_folder(method), ensemble, positions)
             evaluations += ensemble.n_evaluations
@@ -214,9 +214,7 @@ def analyse(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         if (run.path / path_folder(method)).is_dir()
     }
     with progress.task("analysis", len(ensembles)) as advance:
-        warnings = analyse_run(
-            run, load_frames(run), ensembles, path_folder, out / "analysis", advance
-        )
+        warnings = analyse_run(run, load_frames(run), ensembles, path_folder, out / "analysis", advance)
     return StageResult(notes=tuple(warnings))
 
 
@@ -268,9 +266,7 @@ def n_workers(run: RunFolder) -> int:
 
 def run_platform(run: RunFolder, progress: Progress) -> PlatformChoice:
     """Choose the platform and say so."""
-    choice = choose_platform(
-        run.system.system_xml, run.system.positions_a, forced=run.config.run.platform
-    )
+    choice = choose_platform(run.system.system_xml, run.system.positions_a, forced=run.config.run.platform)
     progress.say(f"platform: {choice.describe()}")
     return choice
 

@@ -11,7 +11,14 @@ from tps.spacetime.constraints import (
     UserConstraint,
     UserPenalty,
 )
-from tps.spacetime.coordinates import EuclideanSpacetime, Spacetime, SpacetimePoint, TorusSpacetime, eta_of, point_of
+from tps.spacetime.coordinates import (
+    EuclideanSpacetime,
+    Spacetime,
+    SpacetimePoint,
+    TorusSpacetime,
+    eta_of,
+    point_of,
+)
 from tps.spacetime.curve import SpacetimeCurve, curve_energy, fisher_rao_length, resample, squared_chords
 from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family, LogPartitionFamily, fisher_metric

@@ -1,4 +1,4 @@
-"""What every geodesic is compared with: straight lines at constant stiffness, or with a given log-SNR profile."""
+"""What every geodesic is compared with: straight lines, at constant stiffness or with a given log-SNR profile."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def straight_line(
     n_points : int
         Ignored when a profile is given.
     log_snr : Tensor (n_points,), optional
-        Profile, for instance a geodesic's. Linear between the two ends unless given, so constant where they agree.
+        Profile, for instance a geodesic's. Linear between the ends unless given, so constant where they
+        agree.
 
     Returns
     -------
@@ -44,7 +45,9 @@ def straight_line(
     else:
         profile = torch.as_tensor(log_snr, dtype=torch.float64)
         if profile.ndim != 1 or len(profile) < 2 or not bool(torch.isfinite(profile).all()):
-            raise CurveError(f"a log-SNR profile needs at least two finite numbers, but got {tuple(profile.shape)}")
+            raise CurveError(
+                f"a log-SNR profile needs at least two finite numbers, but got {tuple(profile.shape)}"
+            )
         s = torch.linspace(0, 1, len(profile), dtype=torch.float64)
     if isinstance(spacetime, TorusSpacetime):
         line = winding_line(spacetime, a, b, len(s), [0] * spacetime.n_torsions)

@@ -1,13 +1,13 @@
 """What a curve must not do: conditions that hold at every point, and penalties that only cost.
 
-A constraint's values are at most zero where it holds. Their unit is named by each class, and the solver's tolerance is
-in that unit.
+A constraint's values are at most zero where it holds. Their unit is named by each class, and the solver's
+tolerance is in that unit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tps.errors import ParameterError
 from tps.spacetime.coordinates import SpacetimePoint, eta_of
+from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family
 from tps.spacetime.information import kl_along_curve
@@ -65,7 +66,9 @@ class ConstraintReport:
 
 @dataclass(frozen=True)
 class LogSnrFloor:
-    """log_snr >= floor (Karczewski et al., Eq. 21); on a torus ln kappa_i >= floor for every torsion. Unit: log-SNR.
+    """log_snr >= floor (Karczewski et al., Eq. 21); on a torus ln kappa_i >= floor for every torsion.
+
+    Unit: log-SNR.
 
     Parameters
     ----------
@@ -80,7 +83,7 @@ class LogSnrFloor:
         return f"log-SNR floor {self.floor:g}"
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
-        """floor - log_snr, to first order (n, n_torsions or 1)."""
+        """Floor - log_snr, to first order (n, n_torsions or 1)."""
         return family.spacetime.floor_violation(eta, self.floor)
 
 
@@ -105,7 +108,7 @@ class StdCeiling:
         return f"standard-deviation ceiling {self.ceiling:g}"
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
-        """std - ceiling (n, n_torsions or 1)."""
+        """Std - ceiling (n, n_torsions or 1)."""
         return family.spacetime.posterior_std(mu) - self.ceiling
 
 
@@ -130,7 +133,8 @@ class RegionProbability:
     def __post_init__(self) -> None:
         if not 0 < self.p_max < 1:
             raise ParameterError(f"p_max must lie between 0 and 1, but got {self.p_max}")
-        self.frames.log_probability(torch.zeros(1, self.frames.spacetime.n_statistics).double(), self.indicator)
+        no_tilt = torch.zeros(1, self.frames.spacetime.n_statistics, dtype=torch.float64)
+        self.frames.log_probability(no_tilt, self.indicator)
 
     @property
     def name(self) -> str:
@@ -138,7 +142,7 @@ class RegionProbability:
         return f"region probability at most {self.p_max:g}"
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
-        """ln p(region | eta) - ln p_max (n, 1)."""
+        """Ln p(region | eta) - ln p_max (n, 1)."""
         return self.frames.log_probability(eta, self.indicator)[:, None] - math.log(self.p_max)
 
 
@@ -150,8 +154,8 @@ class UserConstraint:
     ----------
     name : str
     function : callable
-        Maps eta and mu (n, K) to (n,) or (n, n_conditions), differentiable, at most 0 where the condition holds; scale
-        it so that the solver's tolerance (1e-3) is small.
+        Maps eta and mu (n, K) to (n,) or (n, n_conditions), differentiable, at most 0 where the condition
+        holds; scale it so that the solver's tolerance (1e-3) is small.
     """
 
     name: str
@@ -185,10 +189,10 @@ class UserPenalty:
 
 @dataclass(frozen=True)
 class KLDistance:
-    """KL(p(. | z) || p(. | curve)) at least `at_least` nats (Karczewski et al., Eq. 22): keep away from z. Unit: relative.
+    """KL(p(. | z) || p(. | curve)) >= `at_least` nats (Karczewski et al., Eq. 22): keep away from z.
 
-    Absolute. Where the family has no psi, Eq. 62 is integrated: along the straight line in eta from z to the curve's
-    first point, and from there along the curve.
+    Absolute. Where the family has no psi, Eq. 62 is integrated: along the straight line in eta from z to the
+    curve's first point, and from there along the curve. Unit: relative, 1 - KL / at_least.
 
     Parameters
     ----------
@@ -214,3 +218,16 @@ class KLDistance:
         """1 - KL / at_least (n, 1)."""
         target = eta_of(family.spacetime, self.point)
         return (1 - kl_along_curve(family, target, eta, mu) / self.at_least)[:, None]
+
+
+def constraint_reports(
+    family: Family, curve: SpacetimeCurve, constraints: Sequence[Constraint], tolerance: float
+) -> tuple[ConstraintReport, ...]:
+    """Return how well a curve obeys each constraint, at its worst point."""
+    reports = []
+    for constraint in constraints:
+        with torch.no_grad():
+            worst = constraint.values(family, curve.eta, curve.mu).amax(1)
+        at = int(worst.argmax())
+        reports.append(ConstraintReport(constraint.name, float(worst[at]), float(curve.s[at]), tolerance))
+    return tuple(reports)

@@ -19,8 +19,8 @@ class SpacetimePoint:
     Parameters
     ----------
     center : Tensor (n_features,)
-        Noisy features over alpha, in the unit of the features; anything `torch.as_tensor` takes. For torsions the pairs
-        (cos t, sin t), whose length is a torsion's own precision relative to exp(log_snr).
+        Noisy features over alpha, in the unit of the features; anything `torch.as_tensor` takes. For torsions
+        the pairs (cos t, sin t), whose length is a torsion's own precision relative to exp(log_snr).
     log_snr : float
         ln(alpha**2 / sigma**2), for features in their own unit.
 
@@ -45,7 +45,7 @@ class SpacetimePoint:
 
 
 class Spacetime(Protocol):
-    """How natural parameters, centers and noise levels hang together, and the chart in which curves are optimised."""
+    """How natural parameters, centers and noise levels hang together, and the chart curves are optimised in."""
 
     @property
     def n_features(self) -> int:
@@ -179,7 +179,7 @@ class EuclideanSpacetime:
         return variance.clamp_min(1e-14).sqrt()
 
     def floor_violation(self, eta: Tensor, floor: float) -> Tensor:
-        """floor - log_snr (n, 1)."""
+        """Floor - log_snr (n, 1)."""
         return floor - (-2 * eta[..., -1:]).clamp_min(1e-300).log()
 
 

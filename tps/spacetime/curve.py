@@ -86,7 +86,7 @@ def squared_chords(curve: SpacetimeCurve) -> Tensor:
 
 
 def curve_energy(curve: SpacetimeCurve) -> float:
-    """Return (N - 1)/2 times the sum of squared chords (Karczewski et al., Eq. 14); length**2 / 2 at constant speed."""
+    """Return (N - 1)/2 times the sum of squared chords (Karczewski et al., Eq. 14): length**2 / 2 at constant speed."""
     return float(0.5 * (curve.n_points - 1) * squared_chords(curve).sum())
 
 
@@ -105,7 +105,8 @@ def negative_chord_fraction(curve: SpacetimeCurve) -> float:
 def resample(family: Family, curve: SpacetimeCurve, n_points: int | None = None) -> SpacetimeCurve:
     """Return the same curve with points at equal Fisher-Rao distance.
 
-    Points between the given ones are interpolated by a cubic spline in the solver's chart; the end points stay.
+    Points between the given ones are interpolated by a cubic spline in the solver's chart; the end points
+    stay.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ def resample(family: Family, curve: SpacetimeCurve, n_points: int | None = None)
             points = spline(where)
         else:
             points = np.stack([np.interp(where, knots, column) for column in chart.T], axis=1)
-        eta = curve.spacetime.from_chart(torch.from_numpy(points))
+        eta = curve.spacetime.from_chart(torch.tensor(points))
         eta[0], eta[-1] = curve.eta[0], curve.eta[-1]
         return SpacetimeCurve.from_eta(family, eta)
 
@@ -145,5 +146,5 @@ def resample(family: Family, curve: SpacetimeCurve, n_points: int | None = None)
         found = at(where)
         chords = squared_chords(found).clamp_min(0).sqrt().numpy()
     arc = np.concatenate([[0.0], np.cumsum(chords)])
-    s = torch.from_numpy(arc / arc[-1]) if arc[-1] > 0 else found.s
+    s = torch.tensor(arc / arc[-1]) if arc[-1] > 0 else found.s
     return SpacetimeCurve(found.spacetime, found.eta, found.mu, found.psi, s)

@@ -62,12 +62,17 @@ class CurveProblem:
         self.n_points, self.n_curves, self.width = len(design), len(start), start.shape[-1]
         self.everything = torch.arange(self.n_curves)
         self.fixed = design[:, :1] * start[:, None, 0] + design[:, -1:] * start[:, None, -1]
-        fit = torch.linalg.lstsq(self.moving.expand(self.n_curves, -1, -1), start - self.fixed)
+        # the default driver, gelsy, differs in the last bit from run to run
+        fit = torch.linalg.lstsq(
+            self.moving.expand(self.n_curves, -1, -1), start - self.fixed, driver="gelsd"
+        )
         self.coefficients = fit.solution.flatten(1)
         self.n_evaluations = torch.zeros(self.n_curves, dtype=torch.int64)
         self.typical_chord = self._mean_chord()
         self.margin = torch.full((self.n_curves, len(constraints)), margin, dtype=torch.float64)
-        self.stiffness = _INITIAL_STIFFNESS * (0.5 * (self.n_points - 1) ** 2 * self.typical_chord).clamp_min(1.0)
+        self.stiffness = _INITIAL_STIFFNESS * (0.5 * (self.n_points - 1) ** 2 * self.typical_chord).clamp_min(
+            1.0
+        )
         self.multipliers = [[torch.zeros_like(v) for v in values] for values in self.constraint_values()]
 
     def chart(self, coefficients: Tensor | None = None, index: Tensor | None = None) -> Tensor:
@@ -92,7 +97,10 @@ class CurveProblem:
 
     def violations(self) -> Tensor:
         """Largest value of each constraint on each curve (B, n_constraints), margins added."""
-        return torch.stack([torch.stack([v.max() for v in row]) for row in self.constraint_values()]) + self.margin
+        return (
+            torch.stack([torch.stack([v.max() for v in row]) for row in self.constraint_values()])
+            + self.margin
+        )
 
     def update_multipliers(self) -> None:
         """Move the multipliers to what the constraints press with now."""
@@ -176,7 +184,9 @@ class CurveProblem:
         with torch.enable_grad():
             leaf = flat.detach().requires_grad_(True)
             eta = self.spacetime.from_chart(leaf)
-            rows = [torch.autograd.grad(eta[:, i].sum(), leaf, retain_graph=True)[0] for i in range(self.width)]
+            rows = [
+                torch.autograd.grad(eta[:, i].sum(), leaf, retain_graph=True)[0] for i in range(self.width)
+            ]
         jacobian = torch.stack(rows, dim=1)
         metric = jacobian.mT @ fisher_metric(self.family, eta.detach()) @ jacobian
         self.n_evaluations[index] += self.width

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,10 +100,11 @@ class EmpiricalFamily:
         raw = torch.as_tensor(log_weights, dtype=torch.float64).detach()
         self.spacetime = spacetime
         shape = tuple(self.statistics.shape)
-        if len(shape) != 2 or shape[0] < 1 or shape[1] != spacetime.n_statistics or tuple(raw.shape) != shape[:1]:
+        width = spacetime.n_statistics
+        if len(shape) != 2 or shape[0] < 1 or shape[1] != width or tuple(raw.shape) != shape[:1]:
             raise ParameterError(
-                f"an empirical family needs statistics (n_frames, {spacetime.n_statistics}) and log_weights (n_frames,), "
-                f"but got {shape} and {tuple(raw.shape)}; give one row per frame"
+                f"an empirical family needs statistics (n_frames, {width}) and log_weights (n_frames,), but got "
+                f"{shape} and {tuple(raw.shape)}; give one row per frame"
             )
         if not bool(torch.isfinite(self.statistics).all()) or not bool(torch.isfinite(raw).all()):
             raise ParameterError(
@@ -135,7 +135,8 @@ class EmpiricalFamily:
             weights /= weights.sum(1, keepdim=True)
             mu = weights @ self.statistics
             for i in range(eta.shape[1]):
-                metric[part, i] = weights @ (self.statistics[:, i : i + 1] * self.statistics) - mu[:, i : i + 1] * mu
+                second = weights @ (self.statistics[:, i : i + 1] * self.statistics)
+                metric[part, i] = second - mu[:, i : i + 1] * mu
         return metric
 
     def effective_sample_size(self, eta: Tensor) -> Tensor:

@@ -56,9 +56,7 @@ def fisher_metric(family: Family, eta: Tensor) -> Tensor:
     with torch.enable_grad():
         leaf = eta.detach().requires_grad_(True)
         mu = family.mu(leaf)
-        rows = [
-            torch.autograd.grad(mu[:, i].sum(), leaf, retain_graph=True)[0] for i in range(mu.shape[1])
-        ]
+        rows = [torch.autograd.grad(mu[:, i].sum(), leaf, retain_graph=True)[0] for i in range(mu.shape[1])]
     return torch.stack(rows, dim=1)
 
 

@@ -64,8 +64,8 @@ def kl_from_point(family: Family, target: Tensor, eta: Tensor, n_nodes: int = 16
 def kl_along_curve(family: Family, target: Tensor, eta: Tensor, mu: Tensor) -> Tensor:
     """Return KL(p(. | target) || p(. | eta_k)) [nats] at every point of a curve, differentiable.
 
-    Exact where psi is known. Elsewhere Eq. 62 is integrated from the target to the first point along a straight
-    line, and from there along the curve by the trapezoidal rule.
+    Exact where psi is known. Elsewhere Eq. 62 is integrated from the target to the first point along a
+    straight line, and from there along the curve by the trapezoidal rule.
 
     Parameters
     ----------

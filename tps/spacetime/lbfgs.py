@@ -15,7 +15,8 @@ Precondition = Callable[[Tensor, Tensor], Tensor]
 
 _ARMIJO = 1e-4
 _CURVATURE = 1e-10
-_MAX_BACKTRACKS = 25
+_MAX_BACKTRACKS = 15
+_NOISE = 100.0
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class _Memory:
         self.scale = torch.ones(n_problems, 1, dtype=torch.float64)
 
     def add(self, step: Tensor, change: Tensor, precondition: Precondition, index: Tensor) -> None:
-        """Store steps and changes (B, n), zero for problems that did not move; flat or negative curvature is dropped."""
+        """Store steps and gradient changes (B, n), zero where nothing moved; negative curvature is dropped."""
         curvature = (step * change).sum(-1, keepdim=True)
         keep = curvature > _CURVATURE * step.norm(dim=-1, keepdim=True) * change.norm(dim=-1, keepdim=True)
         inverse = torch.where(keep, 1 / torch.where(keep, curvature, 1.0), 0.0)
@@ -77,7 +78,7 @@ def minimise(
     largest_decrease: Tensor | float = float("inf"),
     memory: int = 30,
 ) -> Minimum:
-    """Minimise many independent functions by L-BFGS with backtracking, each until its predicted decrease is small.
+    """Minimise many functions by L-BFGS with backtracking, each until its predicted decrease is small.
 
     Parameters
     ----------
@@ -87,7 +88,7 @@ def minimise(
     precondition : Precondition
         A positive definite inverse Hessian, roughly; a good one makes the unit step acceptable.
     tolerance : Tensor (B,) or float
-        Stop when half of |gradient . step|, the decrease a quadratic model predicts, is below this twice in a row.
+        Stop when half of |gradient . step|, the predicted decrease, is below this twice in a row.
     max_iterations : int
     largest_decrease : Tensor (B,) or float
         Steps are shortened so that the predicted decrease stays below this: a trust region.
@@ -149,6 +150,10 @@ def minimise(
         failed = active[open_]
         past.forget(failed[~stuck[failed]])
         given_up = failed[stuck[failed]]
+        # no step found, and little was promised: this is as exact as the function is (single precision)
+        promised = -slope[open_] / 2 <= _NOISE * limit[failed]
+        converged[failed[promised]] = True
+        given_up = torch.unique(torch.cat([given_up, failed[promised]]))
         stuck[failed] = True
         past.add(moved, change, precondition, active)
         if len(given_up):

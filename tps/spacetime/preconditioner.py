@@ -1,4 +1,4 @@
-"""The natural gradient of a whole curve: the inverse of the energy's Gauss-Newton Hessian, from banded Choleskys."""
+"""The natural gradient of a whole curve: the inverse of its energy's Hessian, by banded Cholesky factors."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class CurvePreconditioner:
     above : Tensor (B, N - 1, K, K)
         Its blocks (j, j + 1).
     newton : tuple of Tensor, optional
-        Diagonal and upper blocks of the true Hessian, which may be indefinite: mixed with the positive definite one
-        only as far as needed.
+        Diagonal and upper blocks of the true Hessian, which may be indefinite: mixed with the positive
+        definite one only as far as needed.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class CurvePreconditioner:
         for row, problem in enumerate(index.tolist()):
             rhs = gradient[row].reshape(self.n * self.width, columns).numpy()
             solved = cho_solve_banded((self.factors[problem], True), rhs, check_finite=False)
-            out[row] = torch.from_numpy(solved).reshape(gradient.shape[1:])
+            out[row] = torch.tensor(solved).reshape(gradient.shape[1:])
         return out
 
 

@@ -1,4 +1,4 @@
-"""Curves to start from: each winding round the torus, or way through the data, ends in its own local minimum."""
+"""Curves to start from: each way round the torus or through the data ends in its own local minimum."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ import torch
 from torch import Tensor
 
 from tps.errors import CurveError
+from tps.spacetime.constraints import Constraint
 from tps.spacetime.coordinates import Spacetime, SpacetimePoint, TorusSpacetime, eta_of
+from tps.spacetime.family import Family
+
+#: How far a user's start may miss the end points, relative to their chart vectors.
+_LARGEST_GAP = 0.05
 
 
 def wrap_angle(angle: Tensor) -> Tensor:
@@ -35,8 +40,8 @@ def winding_line(
     a, b : SpacetimePoint
     n_points : int
     windings : sequence of int (n_torsions,)
-        Full turns added to the short way, per torsion: 0 is the short way, and -1 the long one where the short way
-        goes up.
+        Full turns added to the short way, per torsion: 0 is the short way, and -1 the long one where the
+        short way goes up.
 
     Returns
     -------
@@ -50,15 +55,82 @@ def winding_line(
     """
     if len(windings) != spacetime.n_torsions:
         raise CurveError(
-            f"windings need one whole number for each of {spacetime.n_torsions} torsions, but got {len(windings)}"
+            f"windings need a whole number for each of {spacetime.n_torsions} torsions, but got {len(windings)}"
         )
     ends = torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)])
     angles, kappa = spacetime.angles(ends), spacetime.kappa(ends)
     if not bool((kappa > 0).all()):
-        raise CurveError("a winding is defined only where every torsion has a positive stiffness; raise log_snr")
+        raise CurveError("a winding needs a positive stiffness of every torsion at both ends; raise log_snr")
     turns = 2 * math.pi * torch.tensor([float(w) for w in windings], dtype=torch.float64)
     change = wrap_angle(angles[1] - angles[0]) + turns
     s = torch.linspace(0, 1, n_points, dtype=torch.float64)[:, None]
-    eta = spacetime.eta_from_angles(angles[0] + s * change, ((1 - s) * kappa[0].log() + s * kappa[1].log()).exp())
+    stiffness = ((1 - s) * kappa[0].log() + s * kappa[1].log()).exp()
+    eta = spacetime.eta_from_angles(angles[0] + s * change, stiffness)
     eta[0], eta[-1] = ends[0], ends[1]
     return eta
+
+
+def starting_chart(
+    family: Family,
+    a: SpacetimePoint,
+    b: SpacetimePoint,
+    start: Tensor | None,
+    n_points: int,
+    constraints: Sequence[Constraint] = (),
+) -> Tensor:
+    """Return the starting curve in the solver's chart.
+
+    Parameters
+    ----------
+    family : Family
+    a, b : SpacetimePoint
+    start : Tensor (n, K) or None
+        Natural parameters of any number of points from a to b. Unless given, the straight line in the chart,
+        or on a torus, where constraints forbid that, the short way at constant stiffness.
+    n_points : int
+    constraints : sequence of Constraint
+
+    Returns
+    -------
+    Tensor (n_points, K)
+
+    Raises
+    ------
+    CurveError
+        If the start is not a finite curve from a to b.
+    """
+    spacetime = family.spacetime
+    if start is None:
+        eta = chart_line(spacetime, a, b, n_points)
+        if isinstance(spacetime, TorusSpacetime) and not _allowed(family, eta, constraints):
+            eta = winding_line(spacetime, a, b, n_points, [0] * spacetime.n_torsions)
+        return spacetime.to_chart(eta)
+    eta = torch.as_tensor(start, dtype=torch.float64).detach()
+    if (
+        eta.ndim != 2
+        or eta.shape[1] != spacetime.n_statistics
+        or len(eta) < 2
+        or not bool(eta.isfinite().all())
+    ):
+        raise CurveError(
+            f"a starting curve needs finite natural parameters (n >= 2, {spacetime.n_statistics}), but got "
+            f"{tuple(eta.shape)}; take them from SpacetimeCurve.eta"
+        )
+    given = spacetime.to_chart(eta)
+    place = torch.linspace(0, len(given) - 1, n_points, dtype=torch.float64)
+    low = place.floor().long().clamp_max(len(given) - 2)
+    chart = torch.lerp(given[low], given[low + 1], (place - low)[:, None])
+    ends = spacetime.to_chart(torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)]))
+    gap = float((chart[[0, -1]] - ends).norm(dim=1).max())
+    if gap > _LARGEST_GAP * max(1.0, float(ends.abs().max())):
+        raise CurveError(
+            f"the starting curve misses the end points by {gap:.3g} in the solver's chart; start it at A and end it at B"
+        )
+    chart[0], chart[-1] = ends[0], ends[1]
+    return chart
+
+
+def _allowed(family: Family, eta: Tensor, constraints: Sequence[Constraint]) -> bool:
+    with torch.no_grad():
+        mu = family.mu(eta)
+        return all(bool((c.values(family, eta, mu) <= 0).all()) for c in constraints)

@@ -1,17 +1,28 @@
-"""Molecules: topology, force field, end structures, collective variables and the states A and B."""
+"""Molecules and surfaces: force field or potential, end points, collective variables and the states A and B."""
 
 from tps.systems.catalogue import SystemSummary, available_systems, data_directory, load_system
 from tps.systems.collective_variables import CollectiveVariable, Distance, Torsion, torsion_angles
 from tps.systems.molecular import MolecularSystem
-from tps.systems.regions import Region, State, format_region, parse_region, region_from_keys
+from tps.systems.regions import Ranged, Region, State, format_region, parse_region, region_from_keys
+from tps.systems.surface import Axis, Potential, SurfaceSystem
+from tps.systems.surface_potentials import DoubleWell, DualChannel, MuellerBrown
+from tps.systems.surface_table import TablePotential
 
 __all__ = [
+    "Axis",
     "CollectiveVariable",
     "Distance",
+    "DoubleWell",
+    "DualChannel",
     "MolecularSystem",
+    "MuellerBrown",
+    "Potential",
+    "Ranged",
     "Region",
     "State",
+    "SurfaceSystem",
     "SystemSummary",
+    "TablePotential",
     "Torsion",
     "available_systems",
     "data_directory",

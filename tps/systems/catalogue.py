@@ -8,6 +8,7 @@ from typing import Literal
 
 import openmm
 from openmm import app
+from pydantic import BaseModel
 
 import tps
 from tps.errors import SystemDefinitionError
@@ -19,6 +20,8 @@ from tps.systems.peptides import find_torsion
 from tps.systems.regions import State, nearest, region_from_keys
 from tps.systems.sections import read_toml
 from tps.systems.structures import Structure, check_same_molecule, read_structure
+from tps.systems.surface import SurfaceSystem
+from tps.systems.surface_file import SurfaceFile, load_surface
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,13 @@ class SystemSummary:
     name: str
     description: str
     directory: Path
+    kind: Literal["molecule", "surface"] = "molecule"
+
+
+class _Tables(BaseModel):
+    """Which tables a system.toml has."""
+
+    surface: object = None
 
 
 def data_directory(kind: Literal["systems", "configs"]) -> Path:
@@ -47,15 +57,11 @@ def data_directory(kind: Literal["systems", "configs"]) -> Path:
 
 def available_systems() -> tuple[SystemSummary, ...]:
     """Return the built-in systems, sorted by name."""
-    files = sorted(data_directory("systems").glob("*/system.toml"))
-    sections = [(file, read_toml(file, SystemFile, SystemDefinitionError).system) for file in files]
-    return tuple(
-        SystemSummary(file.parent.name, section.description, file.parent) for file, section in sections
-    )
+    return tuple(_summary(file) for file in sorted(data_directory("systems").glob("*/system.toml")))
 
 
-def load_system(name_or_directory: str | Path) -> MolecularSystem:
-    """Load a system.
+def load_system(name_or_directory: str | Path) -> MolecularSystem | SurfaceSystem:
+    """Load a molecule, or a surface where system.toml has a table [surface].
 
     Parameters
     ----------
@@ -69,6 +75,17 @@ def load_system(name_or_directory: str | Path) -> MolecularSystem:
         In one sentence, naming file and key.
     """
     directory = _find(name_or_directory)
+    return load_surface(directory) if _is_surface(directory / "system.toml") else load_molecule(directory)
+
+
+def load_molecule(directory: Path) -> MolecularSystem:
+    """Load the molecule of a folder.
+
+    Raises
+    ------
+    SystemDefinitionError
+        In one sentence, naming file and key.
+    """
     file = directory / "system.toml"
     settings = read_toml(file, SystemFile, SystemDefinitionError)
     section = settings.system
@@ -107,6 +124,18 @@ def load_system(name_or_directory: str | Path) -> MolecularSystem:
         )
     except SystemDefinitionError as reason:
         raise SystemDefinitionError(f"{file}: {reason}") from None
+
+
+def _is_surface(file: Path) -> bool:
+    return read_toml(file, _Tables, SystemDefinitionError).surface is not None
+
+
+def _summary(file: Path) -> SystemSummary:
+    if _is_surface(file):
+        surface = read_toml(file, SurfaceFile, SystemDefinitionError).surface
+        return SystemSummary(file.parent.name, surface.description, file.parent, "surface")
+    system = read_toml(file, SystemFile, SystemDefinitionError).system
+    return SystemSummary(file.parent.name, system.description, file.parent)
 
 
 def _find(name_or_directory: str | Path) -> Path:

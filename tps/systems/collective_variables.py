@@ -40,6 +40,7 @@ class CollectiveVariable:
     periodic: ClassVar[bool]
     user_unit: ClassVar[str]
     user_scale: ClassVar[float]  # internal units per user unit
+    lowest: ClassVar[float]
 
     def __post_init__(self) -> None:
         if not NAME_PATTERN.fullmatch(self.name):
@@ -67,6 +68,7 @@ class Torsion(CollectiveVariable):
     periodic = True
     user_unit = "degree"
     user_scale = math.pi / 180
+    lowest = -math.pi
 
     def values(self, positions: ArrayLike) -> NDArray[np.float64]:
         """Map positions (n_frames, n_atoms, 3) [nm] to angles (n_frames,) in (-pi, pi] [rad]."""
@@ -82,6 +84,7 @@ class Distance(CollectiveVariable):
     periodic = False
     user_unit = "nm"
     user_scale = 1.0
+    lowest = 0.0
 
     def values(self, positions: ArrayLike) -> NDArray[np.float64]:
         """Map positions (n_frames, n_atoms, 3) [nm] to distances (n_frames,) [nm]."""

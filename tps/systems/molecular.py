@@ -15,6 +15,7 @@ from openmm import app
 
 from tps.errors import SystemDefinitionError
 from tps.systems.collective_variables import CollectiveVariable, Torsion
+from tps.systems.ends import End, check_avoided_region, check_states
 from tps.systems.regions import Region, State
 from tps.units import thermal_energy
 
@@ -83,7 +84,7 @@ class MolecularSystem:
                 raise SystemDefinitionError(
                     f"feature {name} must be a torsion among the collective variables"
                 )
-        self._check_states()
+        check_states(*self._ends())
 
     @property
     def n_atoms(self) -> int:
@@ -116,54 +117,11 @@ class MolecularSystem:
         SystemDefinitionError
             Naming the end structure it contains.
         """
-        for label, state, positions in self._ends():
-            if self._contains(region, positions):
-                raise SystemDefinitionError(
-                    f"the region to avoid contains end structure {label} ({state.name}: "
-                    f"{self.describe(positions, region)}), so no path can end there: make it smaller"
-                )
+        check_avoided_region(region, *self._ends())
 
-    def describe(self, positions: NDArray[np.float64], region: Region) -> str:
-        """Return the values of a region's variables at positions (n_atoms, 3) [nm], in the user's units."""
-        variables = [self.collective_variables[name] for name in region.ranges]
-        values = [
-            (variable, variable.values(positions[None])[0] / variable.user_scale) for variable in variables
-        ]
-        return ", ".join(f"{variable.name} = {value:.4g} {variable.user_unit}" for variable, value in values)
-
-    def _ends(self) -> tuple[tuple[str, State, NDArray[np.float64]], ...]:
-        return ("A", self.state_a, self.positions_a), ("B", self.state_b, self.positions_b)
-
-    def _contains(self, region: Region, positions: NDArray[np.float64]) -> bool:
-        return bool(region.contains(self.values(positions[None]))[0])
-
-    def _check_states(self) -> None:
-        a, b = self.state_a, self.state_b
-        if a.region.overlaps(b.region):
-            raise SystemDefinitionError(
-                f"[states.A] ({a.name}) and [states.B] ({b.name}) overlap: give both a range of one "
-                "collective variable such that the two ranges do not meet"
-            )
-        inside = {
-            (label, other): self._contains(state.region, positions)
-            for label, state, _ in self._ends()
-            for other, _, positions in self._ends()
-        }
-        if inside["A", "B"] and inside["B", "A"]:
-            raise SystemDefinitionError(
-                f"[states.A] ({a.name}) contains end structure B and [states.B] ({b.name}) contains A: "
-                "swap structure_a and structure_b, or the two states"
-            )
-        for label, state, positions in self._ends():
-            other, other_positions = ("B", self.positions_b) if label == "A" else ("A", self.positions_a)
-            if inside[label, other]:
-                raise SystemDefinitionError(
-                    f"[states.{label}] ({state.name}) contains end structure {other} "
-                    f"({self.describe(other_positions, state.region)}): state {label} must contain structure "
-                    f"{label} only"
-                )
-            if not inside[label, label]:
-                raise SystemDefinitionError(
-                    f"[states.{label}] ({state.name}) contains neither end structure: structure {label} has "
-                    f"{self.describe(positions, state.region)}, widen the ranges to take it in"
-                )
+    def _ends(self) -> tuple[End, End]:
+        variables = self.collective_variables
+        return (
+            End("A", self.state_a, "structure", self.values(self.positions_a[None]), variables),
+            End("B", self.state_b, "structure", self.values(self.positions_b[None]), variables),
+        )

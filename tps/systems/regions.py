@@ -7,14 +7,42 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import SystemDefinitionError
-from tps.systems.collective_variables import CollectiveVariable
 
 _RANGE_TEXT = re.compile(r"\s*(?P<name>\w+)\s*=\s*(?P<low>\S+?)\s*\.\.\s*(?P<high>\S+)\s*")
+
+
+class Ranged(Protocol):
+    """What a range can be of: a collective variable of a molecule, or an axis of a surface."""
+
+    @property
+    def name(self) -> str:
+        """What region strings call it."""
+
+    @property
+    def kind(self) -> str:
+        """What messages call it, such as torsion."""
+
+    @property
+    def periodic(self) -> bool:
+        """Whether it is an angle, so that a range may wrap."""
+
+    @property
+    def user_unit(self) -> str:
+        """Unit at the borders, such as degree; empty for none."""
+
+    @property
+    def user_scale(self) -> float:
+        """Internal units per user unit."""
+
+    @property
+    def lowest(self) -> float:
+        """Least value there can be, in internal units."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +109,15 @@ class State:
     region: Region
 
 
-def make_range(variable: CollectiveVariable, low: float, high: float, where: str) -> tuple[float, float]:
+def make_range(variable: Ranged, low: float, high: float, where: str) -> tuple[float, float]:
     """Convert a range from the user's units to internal ones.
 
     Parameters
     ----------
-    variable : CollectiveVariable
+    variable : Ranged
         What the range is of.
     low, high : float
-        Bounds [degree for torsions, nm for distances]; a torsion's range runs from low upwards to high, so it
+        Bounds [degree for angles, nm for distances]; an angle's range runs from low upwards to high, so it
         wraps through 180 degrees when low > high.
     where : str
         File and key, for the message of an error.
@@ -109,14 +137,16 @@ def make_range(variable: CollectiveVariable, low: float, high: float, where: str
             f"{where}: a range needs two different bounds, but got {low:g} and {high:g}"
         )
     if not variable.periodic:
-        if not 0 <= low < high:
+        if not variable.lowest <= low < high:
+            bound = f"{variable.lowest:g} <= " if math.isfinite(variable.lowest) else ""
+            unit = f" [{variable.user_unit}]" if variable.user_unit else ""
             raise SystemDefinitionError(
-                f"{where}: a distance range needs 0 <= low < high [nm], but got {low:g} and {high:g}"
+                f"{where}: a {variable.kind} range needs {bound}low < high{unit}, but got {low:g} and {high:g}"
             )
         return low, high
     if max(abs(low), abs(high)) > 360 or high - low > 360:
         raise SystemDefinitionError(
-            f"{where}: a torsion range is given in degrees between -360 and 360 and spans at most 360, "
+            f"{where}: a {variable.kind} range is given in degrees between -360 and 360 and spans at most 360, "
             f"but got {low:g} and {high:g}"
         )
     if high - low == 360:
@@ -125,8 +155,13 @@ def make_range(variable: CollectiveVariable, low: float, high: float, where: str
     return math.radians(lowest), math.radians(highest)
 
 
+def range_key(variable: Ranged) -> str:
+    """Return the key of a variable's range in a file, such as phi_degree; without a unit, the bare name."""
+    return f"{variable.name}_{variable.user_unit}" if variable.user_unit else variable.name
+
+
 def region_from_keys(
-    keys: Mapping[str, tuple[float, float]], variables: Mapping[str, CollectiveVariable], where: str
+    keys: Mapping[str, tuple[float, float]], variables: Mapping[str, Ranged], where: str
 ) -> Region:
     """Read a region from keys that carry a unit, such as ``phi_degree = [-60, 60]`` or ``oh_nm = [0, 0.25]``.
 
@@ -135,7 +170,7 @@ def region_from_keys(
     SystemDefinitionError
         For an unknown key, a wrong unit or an impossible range, with `where` (file and table) in front.
     """
-    known = {f"{name}_{variable.user_unit}": variable for name, variable in variables.items()}
+    known = {range_key(variable): variable for variable in variables.values()}
     ranges = {}
     for key, (low, high) in keys.items():
         if key not in known:
@@ -148,7 +183,7 @@ def region_from_keys(
     return Region(ranges)
 
 
-def parse_region(text: str, variables: Mapping[str, CollectiveVariable]) -> Region:
+def parse_region(text: str, variables: Mapping[str, Ranged]) -> Region:
     """Read a region such as ``"phi=-60..60,psi=-120..0"``: degrees for torsions, nm for distances.
 
     Raises
@@ -179,7 +214,7 @@ def parse_region(text: str, variables: Mapping[str, CollectiveVariable]) -> Regi
     return Region(ranges)
 
 
-def format_region(region: Region, variables: Mapping[str, CollectiveVariable]) -> str:
+def format_region(region: Region, variables: Mapping[str, Ranged]) -> str:
     """Return the text that `parse_region` reads, in degrees and nm."""
     scaled = {
         name: [x / variables[name].user_scale for x in bounds] for name, bounds in region.ranges.items()
@@ -202,14 +237,14 @@ def _pieces(low: float, high: float) -> list[tuple[float, float]]:
     return [(low, high)] if low < high else [(low, math.pi), (-math.pi, high)]
 
 
-def _explain_unknown_key(key: str, known: Mapping[str, CollectiveVariable]) -> str:
+def _explain_unknown_key(key: str, known: Mapping[str, Ranged]) -> str:
     for right, variable in known.items():
-        if key.rpartition("_")[0] == variable.name:
+        if variable.name in (key, key.rpartition("_")[0]):
             return f"unknown key: {variable.name} is a {variable.kind}, whose ranges are given as {right}"
     return f"unknown key{nearest(key, (*known, 'name'))}"
 
 
-def _example(variables: Mapping[str, CollectiveVariable]) -> str:
+def _example(variables: Mapping[str, Ranged]) -> str:
     for variable in variables.values():
         return f"{variable.name}=-60..60" if variable.periodic else f"{variable.name}=0.2..0.4"
     return "phi=-60..60"

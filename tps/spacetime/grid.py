@@ -1,0 +1,86 @@
+"""The family of a density on a grid: exact answers for potentials in one to three dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tps.errors import ParameterError
+from tps.spacetime.coordinates import EuclideanSpacetime, Spacetime, TorusSpacetime
+from tps.spacetime.empirical import EmpiricalFamily
+
+
+class GridFamily(EmpiricalFamily):
+    """p0 proportional to exp(log_density) on a rectangular grid: frames at its points, weighted by the quadrature rule.
+
+    Axes are all periodic (angles, T = (cos, sin)) or all open (T = (x, |x|**2)).
+
+    Parameters
+    ----------
+    axes : sequence of Tensor (n_i,)
+        Uniformly spaced coordinates, one to three axes. A periodic axis covers 2 pi once, its end left out [rad].
+    log_density : Tensor (n_1, ..., n_d)
+        -U/kT, up to a constant; -inf where the density vanishes.
+    periodic : bool
+        Whether the axes are angles.
+
+    Raises
+    ------
+    ParameterError
+        If the axes are not uniform, do not fit the density, or do not cover the circle.
+    """
+
+    def __init__(self, axes: Sequence[Tensor], log_density: Tensor, *, periodic: bool) -> None:
+        self.axes = tuple(torch.as_tensor(axis, dtype=torch.float64) for axis in axes)
+        self.log_density = torch.as_tensor(log_density, dtype=torch.float64)
+        self.periodic = periodic
+        shape = tuple(len(axis) for axis in self.axes)
+        if not 1 <= len(self.axes) <= 3 or tuple(self.log_density.shape) != shape or min(shape, default=0) < 3:
+            raise ParameterError(
+                f"a grid needs one to three axes of at least 3 points and a density of their shape, but got {shape} and "
+                f"{tuple(self.log_density.shape)}"
+            )
+        for number, axis in enumerate(self.axes):
+            _check_axis(number, axis, periodic)
+        points = torch.stack([m.flatten() for m in torch.meshgrid(*self.axes, indexing="ij")], dim=1)
+        weights = self.log_density.flatten() + self._log_quadrature().flatten()
+        self.inside = torch.isfinite(weights)
+        spacetime: Spacetime
+        if periodic:
+            spacetime = TorusSpacetime(len(shape))
+            statistics = torch.stack([points.cos(), points.sin()], dim=-1).flatten(1)
+        else:
+            share = torch.softmax(weights, 0)[:, None]
+            mean = (share * points).sum(0)
+            spread = float((share * (points - mean).square()).sum() / len(shape))
+            spacetime = EuclideanSpacetime(len(shape), spread, tuple(mean.tolist()))
+            statistics = torch.cat([points, points.square().sum(1, keepdim=True)], dim=1)
+        self.points = points[self.inside]
+        super().__init__(statistics[self.inside], weights[self.inside], spacetime)
+
+    def _log_quadrature(self) -> Tensor:
+        """Log-weights of the trapezoidal rule, which on a circle is uniform."""
+        weights = torch.zeros(self.log_density.shape, dtype=torch.float64)
+        if not self.periodic:
+            for number in range(len(self.axes)):
+                ends = torch.zeros(len(self.axes[number]), dtype=torch.float64)
+                ends[[0, -1]] = -torch.log(torch.tensor(2.0, dtype=torch.float64))
+                weights += ends.view([-1 if i == number else 1 for i in range(len(self.axes))])
+        return weights
+
+    def indicator(self, region: Tensor) -> Tensor:
+        """Map a mask on the grid (n_1, ..., n_d) to one over the points that carry density (n_frames,)."""
+        return torch.as_tensor(region).flatten()[self.inside]
+
+
+def _check_axis(number: int, axis: Tensor, periodic: bool) -> None:
+    steps = axis.diff()
+    if not bool(steps.min() > 0) or float(steps.max() - steps.min()) > 1e-6 * float(steps.mean()):
+        raise ParameterError(f"axis {number} of the grid must rise in equal steps; interpolate it first")
+    span = float(steps.mean()) * len(axis)
+    if periodic and abs(span - 2 * torch.pi) > 1e-6:
+        raise ParameterError(
+            f"axis {number} of a periodic grid must cover 2 pi = 6.2832 rad once, its end left out, but covers {span:.4f}"
+        )

@@ -1,0 +1,315 @@
+"""Surfaces: analytic or tabulated potentials in one or two dimensions, as systems with exact answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tps.errors import ParameterError, SystemDefinitionError
+from tps.systems.collective_variables import NAME_PATTERN
+from tps.systems.ends import End, check_avoided_region, check_states
+from tps.systems.regions import Region, State
+
+MAX_AXES = 2
+
+
+class Potential(Protocol):
+    """A potential energy over one or two axes, vectorised, in float64."""
+
+    def energy(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map points (..., d) to energies (...); NaN where there is none."""
+
+    def gradient(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map points (..., d) to the exact derivative of `energy` (..., d)."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One coordinate of a surface; stands where a molecule has a collective variable.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits and underscores, starting with a letter.
+    index : int
+        Which column of the points it is.
+    low, high : float
+        Where the surface is drawn and put on grids; -pi and pi [rad] for a periodic axis.
+    periodic : bool
+        Whether it is an angle [rad].
+
+    Raises
+    ------
+    SystemDefinitionError
+        If the name or the bounds cannot be used.
+    """
+
+    name: str
+    index: int
+    low: float
+    high: float
+    periodic: bool = False
+
+    def __post_init__(self) -> None:
+        if not NAME_PATTERN.fullmatch(self.name):
+            raise SystemDefinitionError(
+                f"axis {self.name!r}: a name has letters, digits and underscores, and starts with a letter"
+            )
+        if not -math.inf < self.low < self.high < math.inf:
+            raise SystemDefinitionError(
+                f"axis {self.name}: bounds need two finite numbers low < high, but got {self.low:g} and {self.high:g}"
+            )
+        if self.periodic and (self.low, self.high) != (-math.pi, math.pi):
+            raise SystemDefinitionError(
+                f"axis {self.name} is periodic, so its bounds are -pi and pi [rad]: leave them out"
+            )
+
+    @property
+    def kind(self) -> str:
+        """What messages call it."""
+        return "periodic coordinate" if self.periodic else "coordinate"
+
+    @property
+    def user_unit(self) -> str:
+        """Unit at the borders."""
+        return "degree" if self.periodic else ""
+
+    @property
+    def user_scale(self) -> float:
+        """Internal units per user unit."""
+        return math.pi / 180 if self.periodic else 1.0
+
+    @property
+    def lowest(self) -> float:
+        """Least value a range may name."""
+        return -math.pi if self.periodic else -math.inf
+
+    def values(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map points (..., d) to the values of this axis (...); angles come back in (-pi, pi] [rad]."""
+        column = np.asarray(points, dtype=np.float64)[..., self.index]
+        return -np.remainder(math.pi - column, 2 * math.pi) + math.pi if self.periodic else column
+
+    def grid(self, n: int) -> NDArray[np.float64]:
+        """Return n equally spaced values: both bounds included, or one whole turn from -pi without its end."""
+        return np.linspace(self.low, self.high, n, endpoint=not self.periodic)
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceSystem:
+    """A potential with end points and states, checked: what every later stage takes in place of a molecule.
+
+    Energies are in the surface's own unit, in which `kt` is given too. Points are (..., d), d = 1 or 2. A surface is
+    either a torus (every axis an angle) or a Euclidean space (none is); that decides the statistic T:
+
+        torus       T = (cos x1, sin x1, cos x2, sin x2)     as torsions have it
+        euclidean   T = (x1, x2, |x|^2)
+
+    Parameters
+    ----------
+    name, description : str
+    directory : Path
+        Folder of its system.toml.
+    potential : Potential
+    axes : tuple of Axis
+        One or two, all periodic or none.
+    kt : float
+        Thermal energy, in the unit of the energy.
+    energy_unit : str
+        Label of that unit.
+    point_a, point_b : array (d,)
+        End points, [rad] for angles.
+    state_a, state_b : State
+        Disjoint; A contains end point A and not B, and the other way round.
+    definition : bytes
+        Everything the files say about the potential, to tell whether it has changed.
+
+    Raises
+    ------
+    SystemDefinitionError
+        If these do not fit together.
+    """
+
+    name: str
+    description: str
+    directory: Path
+    potential: Potential
+    axes: tuple[Axis, ...]
+    kt: float
+    energy_unit: str
+    point_a: NDArray[np.float64]
+    point_b: NDArray[np.float64]
+    state_a: State
+    state_b: State
+    definition: bytes = b""
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.axes) <= MAX_AXES or len(set(self.axis_names)) != len(self.axes):
+            raise SystemDefinitionError(
+                f"a surface has one or two axes of different names, but got {', '.join(self.axis_names) or 'none'}"
+            )
+        if len({axis.periodic for axis in self.axes}) == 2:
+            raise SystemDefinitionError(
+                "either every axis of a surface is periodic or none is: not one of two"
+            )
+        if not 0 < self.kt < math.inf:
+            raise SystemDefinitionError(f"kt must be positive and finite, but got {self.kt}")
+        for label, name in (("A", "point_a"), ("B", "point_b")):
+            point = np.array(getattr(self, name), dtype=np.float64)
+            if point.shape != (self.n_axes,):
+                raise SystemDefinitionError(
+                    f"[states.{label}] point needs {self.n_axes} numbers, one per axis, but got {point.tolist()}"
+                )
+            if not np.isfinite(self.potential.energy(point)):
+                raise SystemDefinitionError(
+                    f"[states.{label}] point {point.tolist()} has no finite energy: move it to where the surface is"
+                )
+            point.setflags(write=False)
+            object.__setattr__(self, name, point)
+        check_states(*self._ends())
+
+    @property
+    def n_axes(self) -> int:
+        """Number of axes d."""
+        return len(self.axes)
+
+    @property
+    def axis_names(self) -> tuple[str, ...]:
+        """Names of the axes."""
+        return tuple(axis.name for axis in self.axes)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Names of the axes: all of them are features."""
+        return self.axis_names
+
+    @property
+    def periodic(self) -> tuple[bool, ...]:
+        """Which axes are angles."""
+        return tuple(axis.periodic for axis in self.axes)
+
+    @property
+    def bounds(self) -> NDArray[np.float64]:
+        """Low and high of each axis (d, 2)."""
+        return np.array([(axis.low, axis.high) for axis in self.axes])
+
+    @cached_property
+    def collective_variables(self) -> Mapping[str, Axis]:
+        """The axes by name."""
+        return {axis.name: axis for axis in self.axes}
+
+    @property
+    def spacetime_kind(self) -> Literal["torus", "euclidean"]:
+        """Which spacetime the statistic belongs to."""
+        return "torus" if self.axes[0].periodic else "euclidean"
+
+    @property
+    def n_statistics(self) -> int:
+        """Number K of statistics: 2 d on a torus, d + 1 in a Euclidean space."""
+        return 2 * self.n_axes if self.spacetime_kind == "torus" else self.n_axes + 1
+
+    def energy(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map points (..., d) to the potential energy (...) [the surface's unit]; NaN where there is none."""
+        return self.potential.energy(self._checked(points))
+
+    def gradient(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map points (..., d) to the gradient of `energy` (..., d) [the surface's unit per unit of the axis]."""
+        return self.potential.gradient(self._checked(points))
+
+    def values(self, points: ArrayLike) -> dict[str, NDArray[np.float64]]:
+        """Map points (n, d) to the value (n,) of every axis; angles in (-pi, pi] [rad]."""
+        x = self._checked(points)
+        return {axis.name: axis.values(x) for axis in self.axes}
+
+    def wrapped(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Return points (..., d) with their angles in (-pi, pi] [rad]."""
+        x = self._checked(points)
+        return np.stack([axis.values(x) for axis in self.axes], axis=-1)
+
+    def features(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map points (..., d) to features: cosine and sine interleaved per axis (..., 2 d), or x itself (..., d)."""
+        x = self._checked(points)
+        if self.spacetime_kind == "euclidean":
+            return x
+        return np.stack([np.cos(x), np.sin(x)], axis=-1).reshape(*x.shape[:-1], 2 * self.n_axes)
+
+    def statistics(self, points: ArrayLike) -> NDArray[np.float64]:
+        """Map points (..., d) to the sufficient statistic T (..., K)."""
+        features = self.features(points)
+        if self.spacetime_kind == "torus":
+            return features
+        return np.concatenate([features, np.sum(features**2, axis=-1, keepdims=True)], axis=-1)
+
+    def tilt_energy(self, points: ArrayLike, eta: ArrayLike) -> NDArray[np.float64]:
+        """Map points (..., d) and eta (K,) to the tilt's energy u = -eta . T (...) [kT].
+
+        References
+        ----------
+        Karczewski et al., ICLR 2026, Eq. 57: p(x | eta) is proportional to exp(-U/kT + eta . T).
+        """
+        return -(self.statistics(points) @ self._natural(eta))
+
+    def tilt_force(self, points: ArrayLike, eta: ArrayLike) -> NDArray[np.float64]:
+        """Map points (..., d) and eta (K,) to the tilt's force, grad(eta . T) (..., d) [kT per unit of the axis].
+
+        On a torus eta_y cos x - eta_x sin x per axis; otherwise eta_i + 2 eta_K x_i = e^log_snr (center - x).
+        """
+        x, natural = self._checked(points), self._natural(eta)
+        if self.spacetime_kind == "torus":
+            return natural[1::2] * np.cos(x) - natural[0::2] * np.sin(x)
+        return natural[:-1] + 2 * natural[-1] * x
+
+    def tilt_stiffness(self, eta: ArrayLike) -> float:
+        """Return the largest second derivative of the tilt's energy for eta (K,) [kT per unit squared].
+
+        The largest kappa of an axis on a torus, e^log_snr otherwise.
+        """
+        natural = self._natural(eta)
+        if self.spacetime_kind == "torus":
+            return float(np.hypot(natural[0::2], natural[1::2]).max())
+        return float(abs(2 * natural[-1]))
+
+    def energy_grid(self, n: int) -> tuple[tuple[NDArray[np.float64], ...], NDArray[np.float64]]:
+        """Return n values of each axis and the energies on their grid (n,) or (n, n), first axis first."""
+        if n < 2:
+            raise ParameterError(f"a grid needs at least 2 points per axis, but got {n}")
+        axes = tuple(axis.grid(n) for axis in self.axes)
+        return axes, self.energy(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
+
+    def check_avoided_region(self, region: Region) -> None:
+        """Check that a region that paths shall stay out of contains neither end point.
+
+        Raises
+        ------
+        SystemDefinitionError
+            Naming the end point it contains.
+        """
+        check_avoided_region(region, *self._ends())
+
+    def _checked(self, points: ArrayLike) -> NDArray[np.float64]:
+        x = np.asarray(points, dtype=np.float64)
+        if x.ndim == 0 or x.shape[-1] != self.n_axes:
+            raise ParameterError(
+                f"points must be (..., {self.n_axes}), one column per axis, but got {x.shape}"
+            )
+        return x
+
+    def _natural(self, eta: ArrayLike) -> NDArray[np.float64]:
+        natural = np.asarray(eta, dtype=np.float64)
+        if natural.shape != (self.n_statistics,):
+            raise ParameterError(f"eta must be ({self.n_statistics},), but got {natural.shape}")
+        return natural
+
+    def _ends(self) -> tuple[End, End]:
+        variables = self.collective_variables
+        return (
+            End("A", self.state_a, "point", self.values(self.point_a[None]), variables),
+            End("B", self.state_b, "point", self.values(self.point_b[None]), variables),
+        )
