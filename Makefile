@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all a new user needs; each makes .venv when it is missing.
 PYTHON ?= python3
 RUN ?= runs/demo
-export OMP_NUM_THREADS ?= 2
+export OMP_NUM_THREADS ?= 1
 
 STAMP := .venv/installed
 

@@ -283,3 +283,20 @@ def test_dynamics_stay_out_of_a_walled_region(alanine):
 def test_walls_refuse_nonsense(region, stiffness, message):
     with pytest.raises(ParameterError, match=message):
         add_wall(empty_system(4), region, VARIABLES, stiffness, 1)
+
+
+def test_a_wall_with_a_margin_begins_before_its_region():
+    """k/2 (depth + margin)² on a range of an angle: by hand on a chain of four atoms."""
+    from molecules import ATOMS, chain_positions
+    from tps.engine import PlatformChoice, potential_energies
+    from tps.systems import Torsion
+
+    system = openmm.System()
+    for _ in ATOMS:
+        system.addParticle(12.0)
+    add_wall(system, Region({"theta": (-0.5, 0.5)}), {"theta": Torsion("theta", ATOMS)}, 100.0, 1, 0.2)
+    angles = np.array([-0.8, -0.7, -0.6, 0.0, 0.65])
+    energies = potential_energies(
+        system, np.stack([chain_positions(a) for a in angles]), PlatformChoice("Reference")
+    )
+    np.testing.assert_allclose(energies, 50 * np.maximum(0, 0.7 - np.abs(angles)) ** 2, atol=1e-6)

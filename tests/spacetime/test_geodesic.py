@@ -160,9 +160,7 @@ def test_resampling_moves_points_but_not_the_length(torsion_family):
 
 def test_unusable_input_is_refused_with_the_remedy(torsion_family):
     """End points inside a forbidden region, starts that miss, windings of the wrong length."""
-    with pytest.raises(
-        CurveError, match="end point A itself violates the constraint 'log-SNR floor 5' by 0.632"
-    ):
+    with pytest.raises(CurveError, match=r"end point A itself .* 'log-SNR floor 5' by 0\.632"):
         find_geodesic(torsion_family, A, B, constraints=[LogSnrFloor(5.0)])
     with pytest.raises(CurveError, match="misses the end points"):
         find_geodesic(torsion_family, A, B, start=straight_line(torsion_family, B, A))

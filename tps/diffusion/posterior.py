@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_CHUNK_ELEMENTS = 4_000_000  # tilts × frames held at once, 32 MB in float64
+_CHUNK_ELEMENTS = 1_000_000  # tilts × frames held at once, 8 MB in float64
 
 
 class PosteriorMoments(NamedTuple):
@@ -31,12 +31,17 @@ def posterior_moments(eta: Tensor, statistics: Tensor, log_weights: Tensor) -> P
     log_weights : (n_frames,) tensor
         Normalised: logsumexp is 0.
     """
-    mus, psis, sizes = [], [], []
-    for chunk in eta.split(max(1, _CHUNK_ELEMENTS // len(statistics))):
-        exponent = chunk @ statistics.T + log_weights
-        psi = torch.logsumexp(exponent, dim=1)
-        weight = torch.exp(exponent - psi[:, None])
-        mus.append(weight @ statistics)
-        psis.append(psi)
-        sizes.append(1.0 / weight.square().sum(1))
-    return PosteriorMoments(torch.cat(mus), torch.cat(psis), torch.cat(sizes))
+    mu, psi, size = torch.empty_like(eta), eta.new_empty(len(eta)), eta.new_empty(len(eta))
+    step = max(1, _CHUNK_ELEMENTS // len(statistics))
+    buffer = eta.new_empty(
+        min(step, len(eta)), len(statistics)
+    )  # one for all chunks: fresh ones fragment the heap
+    for start in range(0, len(eta), step):
+        rows = slice(start, min(start + step, len(eta)))
+        weight = buffer[: rows.stop - rows.start]
+        torch.addmm(log_weights, eta[rows], statistics.T, out=weight)
+        psi[rows] = torch.logsumexp(weight, dim=1)
+        weight.sub_(psi[rows, None]).exp_()
+        mu[rows] = weight @ statistics
+        size[rows] = 1.0 / weight.square_().sum(1)
+    return PosteriorMoments(mu, psi, size)

@@ -17,6 +17,7 @@ def add_wall(
     collective_variables: Mapping[str, CollectiveVariable],
     stiffness: float,
     force_group: int,
+    margin: float = 0.0,
 ) -> openmm.CustomCompoundBondForce:
     """Add a wall that is zero outside a region and rises with the depth inside it.
 
@@ -37,6 +38,8 @@ def add_wall(
         k [kJ/mol/rad**2, kJ/mol/nm**2].
     force_group : int
         Group of the force, so that its energy can be told apart.
+    margin : float
+        How far outside the region the wall begins [rad, nm]: heat pushes a molecule into a wall by sqrt(kT/k).
 
     Returns
     -------
@@ -58,12 +61,13 @@ def add_wall(
         points = ", ".join(f"p{particles.index(atom) + 1}" for atom in variable.atoms)
         low, high = region.ranges[variable.name]
         if not variable.periodic:
+            low, high = low - margin, high + margin
             definitions.append(f"value{i} = distance({points})")
             depths += [f"value{i} - ({low!r})"] if low > 0 else []
             depths += [f"({high!r}) - value{i}"] if high < math.inf else []
-        elif (width := high - low if low < high else high - low + 2 * math.pi) < 2 * math.pi:
+        elif (width := high - low if low < high else high - low + 2 * math.pi) + 2 * margin < 2 * math.pi:
             definitions.append(f"turns{i} = (dihedral({points}) - ({low + width / 2!r}))/{2 * math.pi!r}")
-            depths.append(f"{width / 2!r} - {2 * math.pi!r}*abs(turns{i} - floor(turns{i} + 0.5))")
+            depths.append(f"{width / 2 + margin!r} - {2 * math.pi!r}*abs(turns{i} - floor(turns{i} + 0.5))")
     if not depths:
         raise ParameterError(
             "a wall needs a region with a bound that can be crossed, but it covers everything"

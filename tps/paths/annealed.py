@@ -7,6 +7,7 @@ protocol, not physical time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -29,6 +30,9 @@ from tps.paths.ensemble import PathEnsemble, PathRecord
 from tps.paths.segments import reactive_segment
 from tps.systems import MolecularSystem, Region
 from tps.units import thermal_energy
+
+#: A wall begins this many thermal depths sqrt(kT/k) before its region, so that heat does not push paths inside.
+_WALL_MARGIN = 3.0
 
 
 @dataclass(frozen=True)
@@ -178,8 +182,16 @@ def annealed_paths(
         [nm]; None for a path that failed.
     """
     openmm_system = system.create_openmm_system()
+    margin = _WALL_MARGIN * math.sqrt(thermal_energy(langevin.temperature) / settings.wall_stiffness)
     for region in walls:
-        add_wall(openmm_system, region, system.collective_variables, settings.wall_stiffness, WALL_GROUP)
+        add_wall(
+            openmm_system,
+            region,
+            system.collective_variables,
+            settings.wall_stiffness,
+            WALL_GROUP,
+            margin,
+        )
     xml = openmm.XmlSerializer.serialize(openmm_system)
     features = TorsionFeatures.from_system(system)
     protocol = equal_steps(s, eta, settings.n_updates)

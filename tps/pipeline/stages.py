@@ -109,6 +109,9 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         depth=section.depth,
         target=section.target,
     )
+    torch.set_num_threads(
+        1
+    )  # faster than two for tensors this small, and the same result on any number of cores
     trainer = train_log_partition if section.model == "log-partition" else train_denoiser
     with progress.task("training", settings.n_steps) as advance:
         network, record = trainer(
@@ -144,6 +147,7 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
 
 def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Solve for the geodesic, and lay the straight lines beside it."""
+    torch.set_num_threads(1)
     frames = load_frames(run)
     network, settings = load_model(run.path / "model" / "model.safetensors")
     positions = read_dcd(run.path / "conformations" / "frames.dcd") if run.config.geodesic.avoid else None

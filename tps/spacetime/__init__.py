@@ -19,20 +19,36 @@ from tps.spacetime.coordinates import (
     eta_of,
     point_of,
 )
-from tps.spacetime.curve import SpacetimeCurve, curve_energy, fisher_rao_length, resample, squared_chords
+from tps.spacetime.curve import (
+    SpacetimeCurve,
+    curve_energy,
+    fisher_rao_length,
+    negative_chord_fraction,
+    resample,
+    squared_chords,
+)
+from tps.spacetime.denoiser import Denoiser, DenoiserFamily, TorusDenoiserFamily
 from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family, LogPartitionFamily, fisher_metric
 from tps.spacetime.geodesic import Geodesic, find_geodesic, find_geodesics
+from tps.spacetime.grid import GridFamily
 from tps.spacetime.information import kl_divergence, symmetrised_kl
+from tps.spacetime.mixture import Box, GaussianFamily, GaussianMixtureFamily
 from tps.spacetime.starts import chart_line, winding_line
 
 __all__ = [
+    "Box",
     "Constraint",
     "ConstraintReport",
+    "Denoiser",
+    "DenoiserFamily",
     "EmpiricalFamily",
     "EuclideanSpacetime",
     "Family",
+    "GaussianFamily",
+    "GaussianMixtureFamily",
     "Geodesic",
+    "GridFamily",
     "KLDistance",
     "LogPartitionFamily",
     "LogSnrFloor",
@@ -41,6 +57,7 @@ __all__ = [
     "SpacetimeCurve",
     "SpacetimePoint",
     "StdCeiling",
+    "TorusDenoiserFamily",
     "TorusSpacetime",
     "UserConstraint",
     "UserPenalty",
@@ -52,6 +69,7 @@ __all__ = [
     "fisher_metric",
     "fisher_rao_length",
     "kl_divergence",
+    "negative_chord_fraction",
     "point_of",
     "resample",
     "squared_chords",

@@ -8,7 +8,8 @@ from torch import Tensor
 from tps.spacetime.curve_problem import CurveProblem
 
 _MAX_ROUNDS = 30
-_HARDEN, _SHRINK, _MAX_STIFFNESS = 4.0, 0.2, 1e9
+_HARDEN, _UPDATE, _GAP = 2.0, 4.0, 1e-3
+VERBOSE=False
 _LOOSEST = 1e-3
 
 
@@ -36,23 +37,22 @@ def solve(problem: CurveProblem, max_iterations: int, rtol: float, tolerance: fl
     """
     if not problem.constraints:
         return problem.descend(problem.everything, max_iterations, rtol)
-    spent, before = 0, problem.violations()
+    spent = 0
     finished = torch.zeros(problem.n_curves, dtype=torch.bool)
     loose = _LOOSEST
     for _ in range(_MAX_ROUNDS):
         going = problem.everything[~finished]
         converged, used = problem.descend(going, max_iterations - spent, loose)
         spent += used
-        after = problem.violations()
-        held = (after <= tolerance / 2).all(1)
+        values, pressures = problem.constraint_values(), problem.pressures()
+        violation, gap = problem.violations().amax(1), problem.gaps()
+        held = (violation <= tolerance / 2) & (gap <= _GAP)
         if loose <= rtol:
             finished[going] = converged & held[going]
+        if VERBOSE: print('   ',loose,used,int(problem.n_evaluations[0]),violation.tolist(),gap.tolist(),problem.stiffness.tolist())
         if bool(finished.all()) or spent >= max_iterations:
             break
-        problem.update_multipliers()
-        slow = (after > _SHRINK * before.clamp_min(tolerance)).any(1) & ~held
-        harder = (problem.stiffness * _HARDEN).clamp_max(_MAX_STIFFNESS)
-        problem.stiffness = torch.where(slow, harder, problem.stiffness)
-        before = after
-        loose = rtol if bool(held.all()) else max(rtol, min(_LOOSEST, 1e-2 * float(after.max())))
+        problem.update_multipliers(_UPDATE)
+        problem.stiffness = torch.where(violation > tolerance / 2, problem.stiffness * _HARDEN, problem.stiffness)
+        loose = rtol if bool(held.all()) else max(rtol, min(_LOOSEST, 1e-2 * float(torch.maximum(violation, gap).max())))
     return finished, spent

@@ -21,10 +21,13 @@ from tps.spacetime.preconditioner import (
 
 #: Iterations between two looks at the metric.
 _REFRESH = 12
-#: Negative chords cost this times their square over the mean chord.
-_BARRIER = 25.0
-#: Stiffness of the augmented Lagrangian to begin with, in units of the energy.
-_INITIAL_STIFFNESS = 4.0
+#: Negative squared chords cost this times their square over the mean; from this many times the mean, chords are leaps.
+_NEGATIVE_CHORD = 25.0
+_LONG_CHORD = 3.0
+#: The barrier's stiffness to begin with, and the multipliers in units of the energy.
+_INITIAL_STIFFNESS = 100.0
+_INITIAL_PRESSURE = 1.0
+_CEILING = 0.9
 _PROBES = 2
 _DIFFERENCE = 1e-5
 #: Points evaluated in one call while the Hessian is taken by differences.
@@ -70,10 +73,13 @@ class CurveProblem:
         self.n_evaluations = torch.zeros(self.n_curves, dtype=torch.int64)
         self.typical_chord = self._mean_chord()
         self.margin = torch.full((self.n_curves, len(constraints)), margin, dtype=torch.float64)
-        self.stiffness = _INITIAL_STIFFNESS * (0.5 * (self.n_points - 1) ** 2 * self.typical_chord).clamp_min(
-            1.0
-        )
-        self.multipliers = [[torch.zeros_like(v) for v in values] for values in self.constraint_values()]
+        self.ceiling = torch.full_like(self.margin, torch.inf)
+        energy = 0.5 * (self.n_points - 1) ** 2 * self.typical_chord
+        self.stiffness = torch.full((self.n_curves,), _INITIAL_STIFFNESS, dtype=torch.float64)
+        self.multipliers = [
+            [torch.full_like(v, _INITIAL_PRESSURE * max(float(e), 1.0)) for v in row]
+            for e, row in zip(energy, self.constraint_values(), strict=True)
+        ]
 
     def chart(self, coefficients: Tensor | None = None, index: Tensor | None = None) -> Tensor:
         """Map coefficients (b, n) of the curves `index`, all unless given, to chart points (b, N, K)."""
@@ -102,15 +108,33 @@ class CurveProblem:
             + self.margin
         )
 
-    def update_multipliers(self) -> None:
-        """Move the multipliers to what the constraints press with now."""
-        for curve, row in enumerate(self.constraint_values()):
-            for number, value in enumerate(row):
-                self.multipliers[curve][number] = self._pressure(curve, number, value)
+    def pressures(self) -> list[list[Tensor]]:
+        """What each constraint presses with at each point (N, n_conditions) of each curve."""
+        return [
+            [self._pressure(curve, number, value) for number, value in enumerate(row)]
+            for curve, row in enumerate(self.constraint_values())
+        ]
+
+    def gaps(self) -> Tensor:
+        """Return how much of the energy of each curve (B,) the multipliers may still hide: |mean of pressure * value|."""
+        energy = 0.5 * (self.n_points - 1) ** 2 * self._mean_chord()
+        rows = zip(self.constraint_values(), self.pressures(), self.margin, strict=True)
+        gaps = [
+            sum(float((p * (v + m)).abs().sum()) for v, p, m in zip(row, pressure, margin, strict=True))
+            for row, pressure, margin in rows
+        ]
+        return torch.tensor(gaps, dtype=torch.float64) / (self.n_points * energy)
+
+    def update_multipliers(self, limit: float) -> None:
+        """Move the multipliers towards the pressures, by at most a factor `limit`."""
+        for old, new in zip(self.multipliers, self.pressures(), strict=True):
+            old[:] = [torch.minimum(torch.maximum(n, o / limit), o * limit) for o, n in zip(old, new, strict=True)]
+
+    def _scaled(self, curve: int, number: int, value: Tensor) -> Tensor:
+        return (value + self.margin[curve, number]) * self.stiffness[curve]
 
     def _pressure(self, curve: int, number: int, value: Tensor) -> Tensor:
-        shifted = value + self.margin[curve, number]
-        return (self.multipliers[curve][number] + self.stiffness[curve] * shifted).clamp_min(0)
+        return self.multipliers[curve][number] * _barrier_slope(self._scaled(curve, number, value))
 
     def value_and_gradient(self, chart: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Map chart points (b, N, K) of the curves `index` to what is minimised (b,) and its gradient (b, N, K)."""
@@ -118,24 +142,35 @@ class CurveProblem:
         with torch.enable_grad():
             eta, mu = self.evaluate(leaf)
             chords = (eta.diff(dim=1) * mu.diff(dim=1)).sum(-1)
-            # only the error of a model makes chords negative; unchecked, it is exploited without limit
-            below = chords.clamp_max(0).square() * (_BARRIER / self.typical_chord[index, None])
-            value = 0.5 * (self.n_points - 1) * (chords + below).sum(-1)
+            value = 0.5 * (self.n_points - 1) * self._guarded(chords, self.typical_chord[index, None]).sum(-1)
             if self.constraints or self.penalties:
                 rows = enumerate(index.tolist())
                 value = value + torch.stack([self._terms(eta[row], mu[row], curve) for row, curve in rows])
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
         return value.detach(), gradient
 
+    @staticmethod
+    def _guarded(chords: Tensor, typical: Tensor) -> Tensor:
+        """Squared chords (b, N - 1), made dear where they are negative or leap.
+
+        Neither happens on a geodesic, whose chords are equal. But only the error of a model makes chords negative,
+        and unchecked it is exploited without limit; and a leap passes unseen over what a constraint forbids.
+        """
+        below = chords.clamp_max(0).square() * (_NEGATIVE_CHORD / typical)
+        leap = (chords / typical - _LONG_CHORD).clamp_min(0).square() * typical
+        return chords + below + leap
+
     def _terms(self, eta: Tensor, mu: Tensor, curve: int) -> Tensor:
-        """Penalties, and for each constraint the mean over points of (pressure**2 - multiplier**2) / (2 stiffness)."""
+        """Penalties, and for each constraint the mean over points of multiplier * barrier / stiffness."""
         total = torch.zeros((), dtype=torch.float64)
         for penalty in self.penalties:
             total = total + penalty.cost(eta, mu)
         for number, constraint in enumerate(self.constraints):
-            pressure = self._pressure(curve, number, constraint.values(self.family, eta, mu))
-            excess = pressure.square() - self.multipliers[curve][number].square()
-            total = total + excess.sum() / (2 * self.stiffness[curve] * self.n_points)
+            scaled = self._scaled(curve, number, constraint.values(self.family, eta, mu))
+            cost = (self.multipliers[curve][number] * _barrier(scaled)).sum()
+            if float(scaled.detach().amax()) > self.ceiling[curve, number]:
+                cost = cost + torch.inf
+            total = total + cost / (self.stiffness[curve] * self.n_points)
         return total
 
     def objective(self, coefficients: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,6 +183,9 @@ class CurveProblem:
         """Minimise the curves `index` (b,) from where they are; return converged (b,) and the iterations spent."""
         spent, done = 0, torch.zeros(len(index), dtype=torch.bool)
         stalled = torch.zeros(len(index), dtype=torch.bool)
+        if self.constraints:
+            # no step may lead across what is forbidden
+            self.ceiling = (1.5 * self.violations() * self.stiffness[:, None]).clamp_min(_CEILING)
         while spent < max_iterations and not bool((done | stalled).all()):
             going = torch.nonzero(~(done | stalled))[:, 0]
             curves = index[going]
@@ -258,10 +296,26 @@ class CurveProblem:
                 eta, mu = self.evaluate(leaf)
                 for number, constraint in enumerate(self.constraints):
                     value = constraint.values(self.family, eta[0], mu[0])
-                    pressed = self._pressure(curve, number, value.detach()) > 0
+                    scaled = self._scaled(curve, number, value.detach())
+                    weight = self.multipliers[curve][number] * _barrier_curvature(scaled)
                     for column in range(value.shape[1]):
                         (g,) = torch.autograd.grad(value[:, column].sum(), leaf, retain_graph=True)
-                        gradients.append(torch.where(pressed[:, column, None], g[0], 0.0))
+                        gradients.append(weight[:, column, None].sqrt() * g[0])
                         self.n_evaluations[curve] += 1
             rows.append(torch.stack(gradients, dim=1) * (self.stiffness[curve] / self.n_points).sqrt())
         return torch.stack(rows)
+
+
+def _barrier(t: Tensor) -> Tensor:
+    """Return -ln(1 - t) up to t = 1/2, and beyond it the parabola that continues it smoothly."""
+    inside = -torch.log1p(-t.clamp_max(0.5))
+    over = (t - 0.5).clamp_min(0)
+    return inside + 2 * over + 2 * over.square()
+
+
+def _barrier_slope(t: Tensor) -> Tensor:
+    return 1 / (1 - t.clamp_max(0.5)) + 4 * (t - 0.5).clamp_min(0)
+
+
+def _barrier_curvature(t: Tensor) -> Tensor:
+    return 1 / (1 - t.clamp_max(0.5)).square()

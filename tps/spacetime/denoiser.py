@@ -94,9 +94,7 @@ class DenoiserFamily:
             copies = x.repeat(k, 1)
             probes = self._probes.repeat_interleave(n, dim=0)
             again = checked_denoise(self.denoise, copies, log_snr.repeat(k), self.dtype)
-            (products,) = torch.autograd.grad(
-                (again * probes).sum(), copies, create_graph=eta.requires_grad
-            )
+            (products,) = torch.autograd.grad((again * probes).sum(), copies, create_graph=eta.requires_grad)
             divergence = (products * probes).sum(1).view(k, n).sum(0)
             # sigma**2 / alpha
             gain = torch.sigmoid(-log_snr) / torch.sigmoid(log_snr).sqrt()

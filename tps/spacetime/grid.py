@@ -11,6 +11,9 @@ from tps.errors import ParameterError
 from tps.spacetime.coordinates import EuclideanSpacetime, Spacetime, TorusSpacetime
 from tps.spacetime.empirical import EmpiricalFamily
 
+#: Relative inequality of steps that is put down to rounding.
+_UNIFORM = 1e-3
+
 
 class GridFamily(EmpiricalFamily):
     """p0 proportional to exp(log_density) on a rectangular grid: frames at its points, weighted by the quadrature rule.
@@ -37,9 +40,13 @@ class GridFamily(EmpiricalFamily):
         self.log_density = torch.as_tensor(log_density, dtype=torch.float64)
         self.periodic = periodic
         shape = tuple(len(axis) for axis in self.axes)
-        if not 1 <= len(self.axes) <= 3 or tuple(self.log_density.shape) != shape or min(shape, default=0) < 3:
+        if (
+            not 1 <= len(self.axes) <= 3
+            or tuple(self.log_density.shape) != shape
+            or min(shape, default=0) < 3
+        ):
             raise ParameterError(
-                f"a grid needs one to three axes of at least 3 points and a density of their shape, but got {shape} and "
+                f"a grid needs 1 to 3 axes of at least 3 points and a density of their shape, but got {shape} and "
                 f"{tuple(self.log_density.shape)}"
             )
         for number, axis in enumerate(self.axes):
@@ -77,10 +84,11 @@ class GridFamily(EmpiricalFamily):
 
 def _check_axis(number: int, axis: Tensor, periodic: bool) -> None:
     steps = axis.diff()
-    if not bool(steps.min() > 0) or float(steps.max() - steps.min()) > 1e-6 * float(steps.mean()):
+    if not bool(steps.min() > 0) or float(steps.max() - steps.min()) > _UNIFORM * float(steps.mean()):
         raise ParameterError(f"axis {number} of the grid must rise in equal steps; interpolate it first")
     span = float(steps.mean()) * len(axis)
-    if periodic and abs(span - 2 * torch.pi) > 1e-6:
+    if periodic and abs(span - 2 * torch.pi) > _UNIFORM:
         raise ParameterError(
-            f"axis {number} of a periodic grid must cover 2 pi = 6.2832 rad once, its end left out, but covers {span:.4f}"
+            f"axis {number} of a periodic grid must cover 2 pi = 6.2832 rad once, its end left out, but covers "
+            f"{span:.4f}"
         )

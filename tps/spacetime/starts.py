@@ -124,7 +124,8 @@ def starting_chart(
     gap = float((chart[[0, -1]] - ends).norm(dim=1).max())
     if gap > _LARGEST_GAP * max(1.0, float(ends.abs().max())):
         raise CurveError(
-            f"the starting curve misses the end points by {gap:.3g} in the solver's chart; start it at A and end it at B"
+            f"the starting curve misses the end points by {gap:.3g} in the solver's chart; "
+            "start it at A and end it at B"
         )
     chart[0], chart[-1] = ends[0], ends[1]
     return chart

@@ -1,0 +1,85 @@
+"""Ratios of speeds within one run: what annealing costs beside bare dynamics, and what a second process gains."""
+
+import os
+import time
+
+import numpy as np
+import openmm
+import pytest
+
+from tps.engine import LangevinSettings, choose_platform, local_executor, map_tasks
+from tps.features import TorsionFeatures
+from tps.paths.annealed import AnnealingSettings, AnnealingTask, equal_steps, run_annealed_path
+from tps.systems import load_system
+
+pytestmark = pytest.mark.benchmark
+SETTINGS = AnnealingSettings(1, n_steps=64_000, n_updates=640, n_frames=320, n_equilibration_steps=1000)
+
+
+def make_task(seed: int = 1) -> AnnealingTask:
+    system = load_system("alanine-dipeptide")
+    angles = np.stack([np.linspace(a, b, 64) for a, b in ((-2.6, 1.05), (2.8, -0.7))], axis=1)
+    eta = 50 * np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(64, 4)
+    return AnnealingTask(
+        system.system_xml,
+        TorsionFeatures.from_system(system),
+        equal_steps(np.linspace(0, 1, 64), eta, SETTINGS.n_updates),
+        system.positions_a,
+        SETTINGS,
+        LangevinSettings(system.temperature),
+        choose_platform(system.system_xml, system.positions_a),
+        seed,
+    )
+
+
+def bare_rate(task: AnnealingTask) -> float:
+    """Steps per second of the molecule alone, by OpenMM's own integrator in one call."""
+    integrator = task.langevin.integrator(1)
+    context = openmm.Context(
+        openmm.XmlSerializer.deserialize(task.system_xml),
+        integrator,
+        openmm.Platform.getPlatformByName(task.platform.name),
+        task.platform.properties,
+    )
+    context.setPositions(task.start)
+    context.setVelocitiesToTemperature(300.0, 1)
+    integrator.step(1000)
+    start = time.perf_counter()
+    integrator.step(SETTINGS.n_steps)
+    return SETTINGS.n_steps / (time.perf_counter() - start)
+
+
+def annealed_rate(task: AnnealingTask) -> float:
+    start = time.perf_counter()
+    record = run_annealed_path(task)
+    assert not record.failure
+    return record.n_evaluations / (time.perf_counter() - start)
+
+
+def test_annealing_keeps_seven_tenths_of_the_bare_rate():
+    task = make_task()
+    ratios = [annealed_rate(task) / bare_rate(task) for _ in range(5)]
+    print(
+        f"\nannealed Langevin / bare OpenMM stepping: {np.median(ratios):.2f} (five pairs, {min(ratios):.2f} to "
+        f"{max(ratios):.2f})"
+    )
+    assert np.median(ratios) >= 0.7
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_two_processes_gain_seven_tenths():
+    """Both pools are warm: what is compared is work, not the start of an interpreter."""
+    tasks = [make_task(seed) for seed in range(8)]
+    ratios = []
+    with local_executor("processes", 1) as one, local_executor("processes", 2) as two:
+        map_tasks(one, run_annealed_path, tasks[:1])
+        map_tasks(two, run_annealed_path, tasks[:4])
+        for _ in range(3):
+            seconds = []
+            for executor in (one, two):
+                start = time.perf_counter()
+                map_tasks(executor, run_annealed_path, tasks)
+                seconds.append(time.perf_counter() - start)
+            ratios.append(seconds[0] / seconds[1])
+    print(f"\none process / two processes: {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+    assert np.median(ratios) >= 1.7
