@@ -288,6 +288,7 @@ def test_walls_refuse_nonsense(region, stiffness, message):
 def test_a_wall_with_a_margin_begins_before_its_region():
     """k/2 (depth + margin)² on a range of an angle: by hand on a chain of four atoms."""
     from molecules import ATOMS, chain_positions
+
     from tps.engine import PlatformChoice, potential_energies
     from tps.systems import Torsion
 

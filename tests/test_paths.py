@@ -121,8 +121,8 @@ def test_a_wall_keeps_paths_out_and_costs_no_reported_energy():
     free, _ = run(molecule, *swing(), settings, [1, 2, 3, 4])
     walled, positions = run(molecule, *swing(), settings, [1, 2, 3, 4], walls=(region,))
     assert (np.abs(free.torsions[..., 0]) < 0.3).any(axis=1).all()
-    # the wall begins 3 sqrt(kT/k) = 0.067 rad before the region; a tilt of κ = 40 pulls with at most 100 kJ/mol/rad, 0.02
-    # rad into it, so a frame in the region is out by 2 standard deviations of its own
+    # the wall begins 3 sqrt(kT/k) = 0.067 rad before the region; a tilt of κ = 40 pulls with at most 100 kJ/mol/rad,
+    # 0.02 rad into it, so a frame in the region is 2 standard deviations away
     assert (np.abs(walled.torsions[..., 0]) < 0.3).mean() < 0.05
     assert (np.abs(walled.torsions[..., 0]) < 0.2).sum() == 0
     for i, frames in enumerate(positions):

@@ -11,7 +11,7 @@ from tps.cli.console import ConsoleProgress
 from tps.engine import available_platforms, choose_platform, default_workers
 from tps.pipeline import STAGES, RunFolder, stage_state
 from tps.pipeline.folder import versions
-from tps.systems import available_systems, data_directory, format_region, load_system
+from tps.systems import MolecularSystem, available_systems, data_directory, format_region, load_system
 
 
 @click.command()
@@ -20,13 +20,16 @@ def systems(name: str | None) -> None:
     """List the built-in systems, or show one (a name or a folder of your own)."""
     if name is None:
         for summary in available_systems():
-            click.echo(f"{summary.name:24} {summary.description}")
+            click.echo(f"{summary.name:24} {summary.kind:10} {summary.description}")
         return
     system = load_system(name)
     click.echo(f"{system.name}: {system.description}")
     click.echo(f"folder         {system.directory}")
-    click.echo(f"atoms          {system.n_atoms}")
-    click.echo(f"temperature    {system.temperature:g} K")
+    if isinstance(system, MolecularSystem):
+        click.echo(f"atoms          {system.n_atoms}")
+        click.echo(f"temperature    {system.temperature:g} K")
+    else:
+        click.echo(f"surface        kT = {system.kt:g} {system.energy_unit}".rstrip())
     click.echo(f"features       {', '.join(system.feature_names)}")
     for label, state in (("A", system.state_a), ("B", system.state_b)):
         click.echo(
@@ -74,5 +77,7 @@ def doctor(name: str) -> None:
         f"run files      {', '.join(sorted(p.stem for p in data_directory('configs').glob('*.toml')))}"
     )
     system = load_system(name)
+    if not isinstance(system, MolecularSystem):
+        return
     ConsoleProgress().say(f"measuring platforms on {system.name} ...")
     click.echo(f"{system.name:14} {choose_platform(system.system_xml, system.positions_a).describe()}")

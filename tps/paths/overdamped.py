@@ -190,7 +190,7 @@ def overdamped_annealed_paths(
     -------
     ensemble : PathEnsemble
         `torsions` holds the axes' values (angles wrapped), `potential_energy` is in the surface's unit, and
-        `frame_interval_ps` is the mean of τ between frames. A walker that leaves the numbers, or the table, fails alone.
+        `frame_interval_ps` is the mean τ between frames. A walker that leaves the numbers, or the table, fails alone.
     positions : (n_paths, n_frames, d) array
         Unwrapped; NaN for a path that failed.
     """

@@ -22,7 +22,7 @@ from openmm import app
 
 import tps
 from tps.config import RunConfig, load_config
-from tps.errors import ConfigError, RunFolderError
+from tps.errors import ConfigError, RunFolderError, SystemDefinitionError
 from tps.systems import MolecularSystem, load_system
 
 CONFIG_FILE, MANIFEST_FILE, TOPOLOGY_FILE = "run.toml", "manifest.json", "topology.pdb"
@@ -89,8 +89,20 @@ class RunFolder:
 
     @cached_property
     def system(self) -> MolecularSystem:
-        """The molecule of this run."""
-        return load_system(self.config.run.system)
+        """The molecule of this run.
+
+        Raises
+        ------
+        SystemDefinitionError
+            If it cannot be loaded, or is a surface.
+        """
+        system = load_system(self.config.run.system)
+        if not isinstance(system, MolecularSystem):
+            raise SystemDefinitionError(
+                f"{system.name} is a surface, and run files take molecules: use it from Python, with "
+                "tps.paths.overdamped"
+            )
+        return system
 
     @cached_property
     def system_digest(self) -> str:

@@ -28,6 +28,7 @@ from tps.spacetime import (
     SpacetimeCurve,
     SpacetimePoint,
     StdCeiling,
+    TorusDenoiserFamily,
     TorusSpacetime,
     find_geodesic,
     fisher_metric,
@@ -140,8 +141,8 @@ def solve_geodesic(
     support = result["curves"][GEODESIC]
     if support["min_effective_sample_size"] < ENOUGH_FRAMES:
         warnings.append(
-            f"the geodesic passes where only {support['min_effective_sample_size']:.0f} effective frames carry the data "
-            f"(at s = {support['min_effective_sample_size_at_s']:.2f}): the model is a guess there; sample more"
+            f"the geodesic passes where only {support['min_effective_sample_size']:.0f} effective frames carry the "
+            f"data (at s = {support['min_effective_sample_size_at_s']:.2f}): the model is a guess there; sample more"
         )
     return SolvedGeodesic(curves, result, tuple(warnings))
 
@@ -153,8 +154,6 @@ def model_family(network: Network, spacetime: TorusSpacetime) -> Family:
         parameter.requires_grad_(False)
     if isinstance(network, LogPartitionNetwork):
         return LogPartitionFamily(network, spacetime)
-    from tps.spacetime import TorusDenoiserFamily
-
     return TorusDenoiserFamily(network, spacetime.n_torsions)
 
 

@@ -4,7 +4,8 @@ from tps.systems.catalogue import SystemSummary, available_systems, data_directo
 from tps.systems.collective_variables import CollectiveVariable, Distance, Torsion, torsion_angles
 from tps.systems.molecular import MolecularSystem
 from tps.systems.regions import Ranged, Region, State, format_region, parse_region, region_from_keys
-from tps.systems.surface import Axis, Potential, SurfaceSystem
+from tps.systems.surface import Potential, SurfaceSystem
+from tps.systems.surface_axis import Axis
 from tps.systems.surface_potentials import DoubleWell, DualChannel, MuellerBrown
 from tps.systems.surface_table import TablePotential
 

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tps.errors import ParameterError, SystemDefinitionError
-from tps.systems.collective_variables import NAME_PATTERN
 from tps.systems.ends import End, check_avoided_region, check_states
 from tps.systems.regions import Region, State
+from tps.systems.surface_axis import Axis
 
 MAX_AXES = 2
 
@@ -28,77 +28,6 @@ class Potential(Protocol):
 
     def gradient(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map points (..., d) to the exact derivative of `energy` (..., d)."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One coordinate of a surface; stands where a molecule has a collective variable.
-
-    Parameters
-    ----------
-    name : str
-        Letters, digits and underscores, starting with a letter.
-    index : int
-        Which column of the points it is.
-    low, high : float
-        Where the surface is drawn and put on grids; -pi and pi [rad] for a periodic axis.
-    periodic : bool
-        Whether it is an angle [rad].
-
-    Raises
-    ------
-    SystemDefinitionError
-        If the name or the bounds cannot be used.
-    """
-
-    name: str
-    index: int
-    low: float
-    high: float
-    periodic: bool = False
-
-    def __post_init__(self) -> None:
-        if not NAME_PATTERN.fullmatch(self.name):
-            raise SystemDefinitionError(
-                f"axis {self.name!r}: a name has letters, digits and underscores, and starts with a letter"
-            )
-        if not -math.inf < self.low < self.high < math.inf:
-            raise SystemDefinitionError(
-                f"axis {self.name}: bounds need two finite numbers low < high, but got {self.low:g} and {self.high:g}"
-            )
-        if self.periodic and (self.low, self.high) != (-math.pi, math.pi):
-            raise SystemDefinitionError(
-                f"axis {self.name} is periodic, so its bounds are -pi and pi [rad]: leave them out"
-            )
-
-    @property
-    def kind(self) -> str:
-        """What messages call it."""
-        return "periodic coordinate" if self.periodic else "coordinate"
-
-    @property
-    def user_unit(self) -> str:
-        """Unit at the borders."""
-        return "degree" if self.periodic else ""
-
-    @property
-    def user_scale(self) -> float:
-        """Internal units per user unit."""
-        return math.pi / 180 if self.periodic else 1.0
-
-    @property
-    def lowest(self) -> float:
-        """Least value a range may name."""
-        return -math.pi if self.periodic else -math.inf
-
-    def values(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Map points (..., d) to the values of this axis (...); angles come back in (-pi, pi] [rad]."""
-        column = np.asarray(points, dtype=np.float64)[..., self.index]
-        return -np.remainder(math.pi - column, 2 * math.pi) + math.pi if self.periodic else column
-
-    def grid(self, n: int) -> NDArray[np.float64]:
-        """Return n equally spaced values: both bounds included, or one whole turn from -pi without its end."""
-        return np.linspace(self.low, self.high, n, endpoint=not self.periodic)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,8 @@ from pydantic import ConfigDict, Field, PositiveFloat
 from tps.errors import SystemDefinitionError
 from tps.systems.regions import State, nearest, region_from_keys
 from tps.systems.sections import Section, read_toml, validate
-from tps.systems.surface import Axis, Potential, SurfaceSystem
+from tps.systems.surface import Potential, SurfaceSystem
+from tps.systems.surface_axis import Axis
 from tps.systems.surface_potentials import DoubleWell, DualChannel, MuellerBrown
 from tps.systems.surface_table import TablePotential, read_table
 

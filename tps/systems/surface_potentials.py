@@ -26,8 +26,8 @@ MUELLER_BROWN = np.array(
 class MuellerBrown:
     """The Müller-Brown potential: three minima along one bent valley.
 
-    Minima -146.700 at (-0.558, 1.442), -108.167 at (0.623, 0.028) and -80.768 at (-0.050, 0.467); saddle points -40.665 at
-    (-0.822, 0.624) and -72.249 at (0.212, 0.293).
+    Minima -146.700 at (-0.558, 1.442), -108.167 at (0.623, 0.028) and -80.768 at (-0.050, 0.467); saddle
+    points -40.665 at (-0.822, 0.624) and -72.249 at (0.212, 0.293).
 
     Parameters
     ----------
@@ -89,8 +89,8 @@ class DoubleWell:
 class DualChannel:
     """U = stiffness (x^2 + y^2 - 1)^2 + barrier y^2 + asymmetry y^3: a ring with two wells and two channels.
 
-    Minima 0 at (-1, 0) and (1, 0), a summit `stiffness` at the origin, saddle points on x = 0 (`saddle_points`), the lower
-    one on the side where asymmetry y is negative.
+    Minima 0 at (-1, 0) and (1, 0), a summit `stiffness` at the origin, saddle points on x = 0 (`saddle_points`), the
+    lower one on the side where asymmetry y is negative.
 
     Parameters
     ----------

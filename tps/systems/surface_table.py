@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +70,11 @@ class TablePotential:
                 f"{bad} of {self.values.size} energies of the table are not finite numbers: fill every cell, a large "
                 "number where nothing was seen"
             )
+
+    @cached_property
+    def _spline(self) -> CubicSpline | RectBivariateSpline:
         grid, values = self._continued() if self.periodic else (self.grid, self.values)
-        spline = CubicSpline(*grid, values) if len(grid) == 1 else RectBivariateSpline(*grid, values)
-        object.__setattr__(self, "_spline", spline)
+        return CubicSpline(*grid, values) if len(grid) == 1 else RectBivariateSpline(*grid, values)
 
     def energy(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map points (..., d) to energies (...)."""
@@ -91,10 +94,10 @@ class TablePotential:
         low = np.array([axis[0] for axis in self.grid])
         if self.periodic:
             wrapped = low + np.remainder(points - low, 2 * np.pi)
-            return wrapped, ~np.isfinite(points).all(axis=-1)
+            return wrapped, np.asarray(~np.isfinite(points).all(axis=-1))
         high = np.array([axis[-1] for axis in self.grid])
         clipped = np.clip(points, low, high)
-        return clipped, (clipped != points).any(axis=-1)
+        return clipped, np.asarray((clipped != points).any(axis=-1))
 
     def _evaluate(self, x: NDArray[np.float64], order: tuple[int, ...]) -> NDArray[np.float64]:
         x = np.nan_to_num(x)
