@@ -4,11 +4,11 @@ Two walkers build a well-tempered bias V with the force field of systems/alanine
 frozen bias. The table is the maximum of a penalised likelihood: with c the histogram of the biased frames and gamma
 the bias factor,
 
-    u = F/kT = -V/kT / (1 - 1/gamma) - g,    frames ~ exp(V/kT/(gamma - 1) + g),
+    F/kT = -V/kT / (1 - 1/gamma) - g,    frames p ~ exp(V/kT / (gamma - 1) + g),
 
-where g minimises -sum c ln(frames) + 1/2 smoothness |Laplacian g|**2 on the periodic grid. Where no frame ever came, the
-table holds what metadynamics says, less what the missing frames say: a lower bound of the free energy there. The smoothness
-is chosen by the likelihood of one walker's frames under the table of the other's. Takes about five minutes on one core.
+where g minimises -sum c ln p + 1/2 smoothness |Laplacian g|**2 on the periodic grid. Where no frame ever came, the
+table holds -V/(1 - 1/gamma) plus what the missing frames say: a lower bound of the free energy there. The smoothness is
+chosen by the likelihood of one walker's frames under the table of the other's. Takes about five minutes on one core.
 
     python systems/alanine-surface/build.py
 """
@@ -87,7 +87,9 @@ def log_frames(counts: np.ndarray, start: np.ndarray, smoothness: float) -> np.n
         slope = counts.sum() * np.exp(logits - total) - counts + smoothness * laplacian(rough)
         return float(value), slope.ravel()
 
-    found = minimize(loss, np.zeros(counts.size), jac=True, method="L-BFGS-B", options={"maxiter": 3000, "maxfun": 4000})
+    found = minimize(
+        loss, np.zeros(counts.size), jac=True, method="L-BFGS-B", options={"maxiter": 3000, "maxfun": 4000}
+    )
     logits = start + found.x.reshape(counts.shape)
     return np.asarray(logits - logsumexp(logits))
 
@@ -95,12 +97,12 @@ def log_frames(counts: np.ndarray, start: np.ndarray, smoothness: float) -> np.n
 def header(gamma: float, smoothness: float, visited: float) -> str:
     """Return what the table says of itself."""
     return (
-        "Free energy of alanine dipeptide (amber99sbildn, vacuum, 300 K) over phi and psi, in kT, least value 0.\n"
+        "Free energy of alanine dipeptide (amber99sbildn, vacuum, 300 K) over phi and psi [kJ/mol], least value 0.\n"
         "Written by build.py beside this file: well-tempered metadynamics, 2 walkers, "
         f"{SETTINGS.n_build_steps} + {SETTINGS.n_sample_steps} steps each, bias factor {gamma:g}, seed {SEED};\n"
         f"penalised likelihood of the frames under the frozen bias, smoothness {smoothness:g}; frames came to "
         f"{visited:.1%} of the cells, elsewhere a lower bound.\n"
-        "phi_degree psi_degree u"
+        "phi_degree psi_degree kJ/mol"
     )
 
 
@@ -117,13 +119,13 @@ def main() -> None:
         for s in SMOOTHNESS
     }
     best = max(score, key=lambda s: score[s])
-    u = -log_frames(one + two, start, best) - v
-    u -= u.min()
+    free_energy = kt * (-log_frames(one + two, start, best) - v)
+    free_energy -= free_energy.min()
     degrees = np.meshgrid(*[-180 + 360 * np.arange(N_GRID) / N_GRID] * 2, indexing="ij")
-    rows = np.stack([*degrees, u], axis=-1).reshape(-1, 3)
+    rows = np.stack([*degrees, free_energy], axis=-1).reshape(-1, 3)
     text = header(gamma, best, float(np.mean(one + two > 0)))
-    np.savetxt(HERE / "table.txt", rows, fmt=["%g", "%g", "%.4f"], header=text)
-    print(f"smoothness {best:g} of {score}; highest free energy {u.max():.2f} kT")
+    np.savetxt(HERE / "table.txt", rows, fmt=["%g", "%g", "%.3f"], header=text)
+    print(f"smoothness {best:g} of {score}; highest free energy {free_energy.max():.2f} kJ/mol")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,8 @@ def flood_fill(
     u = np.asarray(energies, dtype=np.float64)
     if u.shape != tuple(len(axis) for axis in grid) or u.ndim not in (1, 2):
         raise ParameterError(
-            f"a flood fill needs one or two axes and energies on their grid, but got {[len(a) for a in grid]} and {u.shape}"
+            "a flood fill needs one or two axes and energies on their grid, but got axes of "
+            f"{[len(axis) for axis in grid]} and energies {u.shape}"
         )
     u = np.where(np.isfinite(u), u, np.inf)
     ends = [_nearest_cell(grid, np.asarray(point, dtype=np.float64), periodic) for point in (start, end)]
@@ -94,7 +95,7 @@ def flood_fill(
     )
 
 
-def surface_lower_bound(system: SurfaceSystem, n: int = 721) -> LowerBound:
+def surface_lower_bound(system: SurfaceSystem, n: int = 361) -> LowerBound:
     """Return the lower bound between a surface's end points, on a grid of n energies per axis [the surface's unit]."""
     axes, energies = system.energy_grid(n)
     return flood_fill(axes, energies, system.point_a, system.point_b, periodic=all(system.periodic))
@@ -109,8 +110,8 @@ def frames_lower_bound(
 ) -> LowerBound:
     """Return the lower bound of the free energy that a path over one or two torsions must climb to [kT].
 
-    The free energy is that of the weighted frames' histogram, least value 0; a cell without frames cannot be passed. Its
-    error holds both the spacing of the cells and the sampling of the highest one, 1/sqrt of its effective frames.
+    The free energy is that of the weighted frames' histogram, least value 0; a cell without frames cannot be passed.
+    The error holds both the spacing of the cells and the sampling of the highest one, 1/sqrt of its effective frames.
 
     Parameters
     ----------
@@ -177,9 +178,8 @@ def _across(lakes: NDArray[np.int_], axis: int) -> NDArray[np.int_]:
 
 
 def _curvature(u: NDArray[np.float64], cell: tuple[int, ...], periodic: bool) -> float:
-    """Return the largest second-order change of u within half a cell of one; neighbours without energy count as none."""
-    mode = "wrap" if periodic else "edge"
-    padded = np.pad(u, 1, mode=mode)
+    """Return the largest second-order change of u within half a cell; a neighbour without energy counts as level."""
+    padded = np.pad(u, 1, mode="wrap") if periodic else np.pad(u, 1, mode="edge")
     around = padded[tuple(slice(i, i + 3) for i in cell)]
     around = np.where(np.isfinite(around), around, u[cell])
     if u.ndim == 1:

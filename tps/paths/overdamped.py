@@ -1,70 +1,23 @@
-"""Overdamped Langevin dynamics on surfaces, batched over walkers, and paths annealed along a spacetime curve with it.
+"""Overdamped Langevin dynamics on surfaces, batched over walkers.
 
-The dynamics is dx = -∇u dτ + √2 dW with u = U/kT, plus the tilt where there is one, by Euler and Maruyama: every step
-takes one force evaluation of the surface per walker. τ is in squared units of the axes; a unit mobility makes it so.
+The dynamics is dx = -∇u dτ + √2 dW with u = U/kT, the tilt included where there is one, by Euler and Maruyama: a step
+takes one force evaluation of the surface per walker. The mobility is 1, so τ is in squared units of the axes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tps.errors import ParameterError
-from tps.paths.annealed import equal_steps
-from tps.paths.ensemble import COMPLETED, PathEnsemble
-from tps.paths.segments import reactive_segment
 from tps.systems import SurfaceSystem
 
-#: Most random numbers held at once.
-_MAX_NOISE = 8_000_000
+#: Time step times curvature, unless told otherwise.
+STABILITY = 0.1
 #: Step of the finite differences that measure curvature, relative to the surface's size.
 _DIFFERENCE = 1e-4
-
-
-@dataclass(frozen=True)
-class OverdampedSettings:
-    """Overdamped Langevin dynamics under a tilt that moves along a curve.
-
-    Attributes
-    ----------
-    n_steps : int
-        Steps of one path along the whole curve.
-    n_updates : int
-        How often the tilt is moved on its way; every update is one equal Fisher-Rao step.
-    n_frames : int
-        Stored frames; divides `n_updates`.
-    n_equilibration_steps : int
-        Steps under the first tilt before the path begins.
-    stability : float
-        Time step times curvature; Euler and Maruyama are stable below 2, and their stationary variance is too large by
-        a factor 1/(1 - stability/2) where the curvature is largest.
-    curvature : float or None
-        Largest curvature of u = U/kT that paths meet; None: the largest at the two end points. The step under a tilt of
-        stiffness κ is stability/(curvature + κ), so strong tilts take short steps, and weak ones long ones.
-    """
-
-    n_steps: int = 4_000
-    n_updates: int = 400
-    n_frames: int = 200
-    n_equilibration_steps: int = 200
-    stability: float = 0.1
-    curvature: float | None = None
-
-    def __post_init__(self) -> None:
-        if min(self.n_steps, self.n_updates, self.n_frames) < 1 or self.n_equilibration_steps < 0:
-            raise ParameterError("overdamped dynamics needs at least one step, one update and one frame")
-        if self.n_steps % self.n_updates or self.n_updates % self.n_frames:
-            raise ParameterError(
-                f"n_steps ({self.n_steps}) must be a multiple of n_updates ({self.n_updates}), and n_updates a "
-                f"multiple of n_frames ({self.n_frames})"
-            )
-        if not 0 < self.stability < 1:
-            raise ParameterError(f"stability must lie between 0 and 1, but got {self.stability}")
-        if self.curvature is not None and not self.curvature > 0:
-            raise ParameterError(f"the curvature must be positive, but got {self.curvature}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +29,13 @@ class SurfaceSamples:
 
 
 def largest_curvature(system: SurfaceSystem) -> float:
-    """Return the largest curvature of u = U/kT at the two end points, from 4 d gradients [1/unit²]."""
-    steps = _DIFFERENCE * np.diff(system.bounds, axis=1)[:, 0]
-    curvature = 0.0
+    """Return the largest curvature of u = U/kT at the two end points, from 4 d gradients [1/unit²].
+
+    At least (2π/width)², that of one wave across the surface, so that a flat one gives no endless time step.
+    """
+    width = np.diff(system.bounds, axis=1)[:, 0]
+    steps = _DIFFERENCE * width
+    curvature = float((2 * np.pi / width.min()) ** 2)
     for point in (system.point_a, system.point_b):
         shift = np.diag(steps)
         slopes = (system.gradient(point + shift) - system.gradient(point - shift)) / system.kt
@@ -145,7 +102,7 @@ def sample_surface(
     tilt = None if eta is None else np.asarray(eta, dtype=np.float64)
     if timestep is None:
         stiffness = 0.0 if tilt is None else system.tilt_stiffness(tilt)
-        timestep = OverdampedSettings.stability / (largest_curvature(system) + stiffness)
+        timestep = STABILITY / (largest_curvature(system) + stiffness)
     if not timestep > 0 or min(n_frames, frame_interval) < 1:
         raise ParameterError(
             f"sampling needs a positive time step, frames and interval: {timestep}, {n_frames}, {frame_interval}"
@@ -159,113 +116,3 @@ def sample_surface(
                 x = overdamped_step(system, x, tilt, timestep, rng.standard_normal(x.shape))
             frames[:, frame] = x
     return SurfaceSamples(frames, evaluations)
-
-
-def overdamped_annealed_paths(
-    system: SurfaceSystem,
-    s: NDArray[np.float64],
-    eta: NDArray[np.float64],
-    settings: OverdampedSettings,
-    seeds: list[int],
-    done: Callable[[int], None] = lambda n: None,
-) -> tuple[PathEnsemble, NDArray[np.float64]]:
-    """Run independent paths from end point A under a tilt that moves along a curve, each with its own noise.
-
-    As with molecules, the work is W = -Σ_k (η_{k+1} - η_k)·T(x_k) [kT], summed over the updates of η (Crooks 1998).
-
-    Parameters
-    ----------
-    system : SurfaceSystem
-    s : (n_points,) array
-        Fraction of the Fisher-Rao length at the curve's points.
-    eta : (n_points, K) array
-        Natural parameters of the curve, from A to B.
-    settings : OverdampedSettings
-    seeds : list of int
-        One per path; a path depends on its own seed alone, not on which paths run beside it.
-    done : callable
-        Called with the number of paths that are finished so far.
-
-    Returns
-    -------
-    ensemble : PathEnsemble
-        `torsions` holds the axes' values (angles wrapped), `potential_energy` is in the surface's unit, and
-        `frame_interval_ps` is the mean τ between frames. A walker that leaves the numbers, or the table, fails alone.
-    positions : (n_paths, n_frames, d) array
-        Unwrapped; NaN for a path that failed.
-    """
-    protocol = equal_steps(s, eta, settings.n_updates)
-    curvature = largest_curvature(system) if settings.curvature is None else settings.curvature
-    timesteps = settings.stability / (curvature + np.array([system.tilt_stiffness(e) for e in protocol]))
-    per_path = (settings.n_equilibration_steps + settings.n_steps) * system.n_axes
-    batch = max(1, _MAX_NOISE // per_path)
-    parts = []
-    for first in range(0, len(seeds), batch):
-        parts.append(_anneal(system, protocol, timesteps, settings, seeds[first : first + batch]))
-        done(min(first + batch, len(seeds)))
-    positions, work, alive_updates = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    completed = np.isfinite(positions).all(axis=(1, 2))
-    energy = np.full(positions.shape[:2], np.nan)
-    energy[completed] = system.energy(positions[completed])
-    positions[~completed], work[~completed] = np.nan, np.nan
-    values = system.wrapped(positions)
-    ends = np.array(
-        [_segment(system, x) if ok else (-1, -1) for x, ok in zip(values, completed, strict=True)]
-    )
-    steps = settings.n_steps // settings.n_updates
-    n_evaluations = (
-        len(seeds) * (settings.n_equilibration_steps + 1)
-        + steps * int(alive_updates.sum())
-        + (4 * system.n_axes if settings.curvature is None else 0)
-    )
-    failure = "failed: the walker left the surface or the numbers"
-    ensemble = PathEnsemble(
-        torsions=values,
-        potential_energy=energy,
-        cumulative_work=work,
-        s=np.arange(1, settings.n_frames + 1) / settings.n_frames,
-        reactive_start=ends[:, 0],
-        reactive_end=ends[:, 1],
-        status=np.where(completed, COMPLETED, failure),
-        seeds=np.array(seeds, dtype=np.int64),
-        feature_names=np.array(system.axis_names),
-        frame_interval_ps=float(timesteps[1:].mean() * settings.n_steps / settings.n_frames),
-        n_evaluations=n_evaluations,
-    )
-    return ensemble, positions
-
-
-def _anneal(
-    system: SurfaceSystem,
-    protocol: NDArray[np.float64],
-    timesteps: NDArray[np.float64],
-    settings: OverdampedSettings,
-    seeds: list[int],
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return positions (n, n_frames, d), work (n, n_frames) [kT] and how many updates each walker began alive (n,)."""
-    n_steps = settings.n_equilibration_steps + settings.n_steps
-    shape = (n_steps, system.n_axes)
-    noise = iter(np.stack([np.random.default_rng(seed).standard_normal(shape) for seed in seeds], axis=1))
-    x = np.tile(system.point_a, (len(seeds), 1))
-    frame_every = settings.n_updates // settings.n_frames
-    positions = np.empty((len(seeds), settings.n_frames, system.n_axes))
-    work = np.empty((len(seeds), settings.n_frames))
-    total, alive = np.zeros(len(seeds)), np.zeros(len(seeds), dtype=np.int64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(settings.n_equilibration_steps):
-            x = overdamped_step(system, x, protocol[0], timesteps[0], next(noise))
-        for k in range(settings.n_updates):
-            alive += np.isfinite(x).all(axis=1)
-            total -= system.statistics(x) @ (protocol[k + 1] - protocol[k])
-            for _ in range(settings.n_steps // settings.n_updates):
-                x = overdamped_step(system, x, protocol[k + 1], timesteps[k + 1], next(noise))
-            if (k + 1) % frame_every == 0:
-                frame = (k + 1) // frame_every - 1
-                positions[:, frame], work[:, frame] = x, total
-    return positions, work, alive
-
-
-def _segment(system: SurfaceSystem, points: NDArray[np.float64]) -> tuple[int, int]:
-    values = system.values(points)
-    found = reactive_segment(system.state_a.region.contains(values), system.state_b.region.contains(values))
-    return found or (-1, -1)

@@ -145,7 +145,7 @@ def _geodesic_metrics(run: RunFolder, solved: Mapping[str, Any]) -> Metrics:
             100 * health["negative_chords"], None, "%", "Chords of the geodesic with Δη·Δμ < 0."
         ),
         "jacobian_asymmetry": Metric(
-            health["jacobian_asymmetry"], None, "", "Largest |G - Gᵀ| / |G| of ∂μ/∂η along the geodesic."
+            health["jacobian_asymmetry"], None, "", "Largest |G - Gᵀ| / |G + Gᵀ| of ∂μ/∂η along the geodesic."
         ),
     }
 

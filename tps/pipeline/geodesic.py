@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tps.config import AvoidPoint, GeodesicSection
 from tps.conformations import Conformations
@@ -30,17 +29,15 @@ from tps.spacetime import (
     StdCeiling,
     TorusDenoiserFamily,
     TorusSpacetime,
+    curve_health,
     find_geodesic,
-    fisher_metric,
-    squared_chords,
     straight_line,
 )
+from tps.spacetime.health import SUPPORTED_FRAMES
 from tps.systems import MolecularSystem, parse_region
 
 GEODESIC = "geodesic"
 BASELINES = ("straight_line", "straight_line_with_profile")
-#: Below this effective number of frames a curve is called poorly supported.
-ENOUGH_FRAMES = 30.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,11 +114,12 @@ def solve_geodesic(
         "straight_line_with_profile": straight_line(family, *ends, log_snr=curve.log_snr),
     }
     curves = {GEODESIC: curve, **lines}
+    health = curve_health(family, curve)
     result: dict[str, Any] = {
         "status": found.status,
         "length": found.length,
         "curve_energy": found.curve_energy,
-        "constant_speed": 2 * found.curve_energy / found.length**2,
+        "constant_speed": health.constant_speed,
         "n_gradient_evaluations": found.n_gradient_evaluations,
         "anchor_log_snr": section.anchor_log_snr,
         "constraints": [
@@ -135,11 +133,15 @@ def solve_geodesic(
             for report in found.constraints
         ],
         "curves": {name: _support(c, empirical) for name, c in curves.items()},
-        "health": _health(family, curve),
+        "health": {
+            "negative_chords": health.negative_chords,
+            "jacobian_asymmetry": health.jacobian_asymmetry,
+            "indefinite_points": health.indefinite_points,
+        },
     }
     warnings = [] if found.status == "converged" else [f"geodesic: {found.status}"]
     support = result["curves"][GEODESIC]
-    if support["min_effective_sample_size"] < ENOUGH_FRAMES:
+    if support["min_effective_sample_size"] < SUPPORTED_FRAMES:
         warnings.append(
             f"the geodesic passes where only {support['min_effective_sample_size']:.0f} effective frames carry the "
             f"data (at s = {support['min_effective_sample_size_at_s']:.2f}): the model is a guess there; sample more"
@@ -269,13 +271,3 @@ def _support(curve: SpacetimeCurve, empirical: EmpiricalFamily) -> dict[str, Any
     else:
         out["delta_psi_model"] = float((0.5 * (curve.mu[1:] + curve.mu[:-1]) * curve.eta.diff(dim=0)).sum())
     return out
-
-
-def _health(family: Family, curve: SpacetimeCurve) -> dict[str, float]:
-    """Negative chords, and the asymmetry |G - Gᵀ| / |G| of the metric along the curve."""
-    metric: Tensor = fisher_metric(family, curve.eta)
-    norms = [float((m - m.T).norm() / m.norm()) for m in metric]
-    return {
-        "negative_chords": float((squared_chords(curve) < 0).double().mean()),
-        "jacobian_asymmetry": max(norms),
-    }

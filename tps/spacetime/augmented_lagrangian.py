@@ -1,4 +1,4 @@
-"""Constraints by an augmented Lagrangian: minimise, press harder where a condition is still broken, repeat."""
+"""Constraints by an augmented Lagrangian: minimise, move the multipliers to what the constraints press with, repeat."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from torch import Tensor
 from tps.spacetime.curve_problem import CurveProblem
 
 _MAX_ROUNDS = 30
-_HARDEN, _UPDATE, _GAP = 2.0, 4.0, 1e-3
-VERBOSE=False
+#: Stiffness grows by this factor while a condition is broken; multipliers change by at most this one a round.
+_HARDEN, _UPDATE = 2.0, 4.0
+#: Rounds end when multipliers times slack are below this fraction of the energy.
+_GAP = 1e-3
 _LOOSEST = 1e-3
 
 
 def solve(problem: CurveProblem, max_iterations: int, rtol: float, tolerance: float) -> tuple[Tensor, int]:
     """Minimise a batch of curves under its constraints, from where it stands.
+
+    The terms are a barrier inside and a parabola outside (see `CurveProblem`), so a start that obeys the constraints
+    keeps obeying them, and one that does not is pushed back.
 
     Parameters
     ----------
@@ -24,7 +29,7 @@ def solve(problem: CurveProblem, max_iterations: int, rtol: float, tolerance: fl
     rtol : float
         Relative decrease of the energy at which to stop.
     tolerance : float
-        Largest violation beyond the problem's margins that is accepted, times two.
+        Twice the largest violation, beyond the problem's margins, that is accepted.
 
     Returns
     -------
@@ -33,26 +38,25 @@ def solve(problem: CurveProblem, max_iterations: int, rtol: float, tolerance: fl
 
     References
     ----------
-    Nocedal and Wright, Numerical Optimization, Algorithm 17.4, with one multiplier per point and condition.
+    Ben-Tal and Zibulevsky, SIAM J. Optim. 7, 347 (1997): penalty/barrier multiplier methods.
     """
     if not problem.constraints:
         return problem.descend(problem.everything, max_iterations, rtol)
-    spent = 0
+    spent, loose = 0, max(rtol, _LOOSEST)
     finished = torch.zeros(problem.n_curves, dtype=torch.bool)
-    loose = _LOOSEST
     for _ in range(_MAX_ROUNDS):
         going = problem.everything[~finished]
         converged, used = problem.descend(going, max_iterations - spent, loose)
         spent += used
-        values, pressures = problem.constraint_values(), problem.pressures()
         violation, gap = problem.violations().amax(1), problem.gaps()
         held = (violation <= tolerance / 2) & (gap <= _GAP)
         if loose <= rtol:
             finished[going] = converged & held[going]
-        if VERBOSE: print('   ',loose,used,int(problem.n_evaluations[0]),violation.tolist(),gap.tolist(),problem.stiffness.tolist())
         if bool(finished.all()) or spent >= max_iterations:
             break
         problem.update_multipliers(_UPDATE)
-        problem.stiffness = torch.where(violation > tolerance / 2, problem.stiffness * _HARDEN, problem.stiffness)
-        loose = rtol if bool(held.all()) else max(rtol, min(_LOOSEST, 1e-2 * float(torch.maximum(violation, gap).max())))
+        harder = problem.stiffness * _HARDEN
+        problem.stiffness = torch.where(violation > tolerance / 2, harder, problem.stiffness)
+        far = 1e-2 * float(torch.maximum(violation, gap)[~finished].max())
+        loose = rtol if bool(held[~finished].all()) else max(rtol, min(_LOOSEST, far))
     return finished, spent

@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from tps.errors import ParameterError
-from tps.spacetime.coordinates import SpacetimePoint, eta_of
+from tps.spacetime.coordinates import Spacetime, SpacetimePoint, eta_of
 from tps.spacetime.curve import SpacetimeCurve
-from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family
 from tps.spacetime.information import kl_along_curve
 
@@ -112,29 +111,40 @@ class StdCeiling:
         return family.spacetime.posterior_std(mu) - self.ceiling
 
 
+class RegionFamily(Protocol):
+    """A family that knows how probable a region is: weighted frames and grids (a mask), mixtures (a `Box`)."""
+
+    @property
+    def spacetime(self) -> Spacetime:
+        """The coordinates of eta."""
+
+    def log_probability(self, eta: Tensor, region: Any, /) -> Tensor:
+        """Map natural parameters (n, K) to ln p(region | eta) (n,), differentiable."""
+
+
 @dataclass(frozen=True, eq=False)
 class RegionProbability:
-    """p(region | eta) <= p_max, from the frames that lie in the region. Unit: relative, ln(p / p_max).
+    """p(region | eta) <= p_max. Unit: relative, ln(p / p_max).
 
     Parameters
     ----------
-    frames : EmpiricalFamily
-        The weighted frames; need not be the family whose geodesic is sought.
-    indicator : Tensor (n_frames,) of bool
-        Which frames lie in the region.
+    frames : RegionFamily
+        For instance the weighted frames; need not be the family whose geodesic is sought.
+    region : Tensor (n_frames,) of bool, or Box
+        Which frames lie in the region, or what else the family takes.
     p_max : float
         In (0, 1).
     """
 
-    frames: EmpiricalFamily
-    indicator: Tensor
+    frames: RegionFamily
+    region: Any
     p_max: float
 
     def __post_init__(self) -> None:
         if not 0 < self.p_max < 1:
             raise ParameterError(f"p_max must lie between 0 and 1, but got {self.p_max}")
         no_tilt = torch.zeros(1, self.frames.spacetime.n_statistics, dtype=torch.float64)
-        self.frames.log_probability(no_tilt, self.indicator)
+        self.frames.log_probability(no_tilt, self.region)
 
     @property
     def name(self) -> str:
@@ -143,7 +153,7 @@ class RegionProbability:
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """Ln p(region | eta) - ln p_max (n, 1)."""
-        return self.frames.log_probability(eta, self.indicator)[:, None] - math.log(self.p_max)
+        return self.frames.log_probability(eta, self.region)[:, None] - math.log(self.p_max)
 
 
 @dataclass(frozen=True)

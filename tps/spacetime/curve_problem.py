@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,8 +27,12 @@ _NEGATIVE_CHORD = 25.0
 _LONG_CHORD = 3.0
 #: The barrier's stiffness to begin with, and the multipliers in units of the energy.
 _INITIAL_STIFFNESS = 100.0
-_INITIAL_PRESSURE = 1.0
+_STRONG_PRESSURE, _WEAK_PRESSURE = 1.0, 0.01
 _CEILING = 0.9
+#: Under constraints no point moves farther than this Fisher-Rao distance in one step, lest it leap over a hole.
+_LONGEST_MOVE = 1.0
+#: Largest violation at the start, in units of 1 / stiffness.
+_FARTHEST = 2.0
 _PROBES = 2
 _DIFFERENCE = 1e-5
 #: Points evaluated in one call while the Hessian is taken by differences.
@@ -71,14 +76,27 @@ class CurveProblem:
         )
         self.coefficients = fit.solution.flatten(1)
         self.n_evaluations = torch.zeros(self.n_curves, dtype=torch.int64)
+        self.metric = torch.empty(0)
         self.typical_chord = self._mean_chord()
         self.margin = torch.full((self.n_curves, len(constraints)), margin, dtype=torch.float64)
         self.ceiling = torch.full_like(self.margin, torch.inf)
-        energy = 0.5 * (self.n_points - 1) ** 2 * self.typical_chord
-        self.stiffness = torch.full((self.n_curves,), _INITIAL_STIFFNESS, dtype=torch.float64)
+        self.stiffness = torch.ones(self.n_curves, dtype=torch.float64)
+        self.multipliers: list[list[Tensor]] = [[] for _ in range(self.n_curves)]
+        if constraints:
+            self._start_multipliers()
+
+    def _start_multipliers(self) -> None:
+        """Hold back a start that obeys the constraints; lead one that does not gently back."""
+        worst = self.violations().amax(1)
+        obeys = worst <= 0
+        self.stiffness = torch.where(
+            obeys, _INITIAL_STIFFNESS, (_FARTHEST / worst.clamp_min(1e-12)).clamp_max(_INITIAL_STIFFNESS)
+        ).double()
+        energy = (0.5 * (self.n_points - 1) ** 2 * self.typical_chord).clamp_min(1.0)
+        pressure = energy * torch.where(obeys, _STRONG_PRESSURE, _WEAK_PRESSURE)
         self.multipliers = [
-            [torch.full_like(v, _INITIAL_PRESSURE * max(float(e), 1.0)) for v in row]
-            for e, row in zip(energy, self.constraint_values(), strict=True)
+            [torch.full_like(v, float(p)) for v in row]
+            for p, row in zip(pressure, self.constraint_values(), strict=True)
         ]
 
     def chart(self, coefficients: Tensor | None = None, index: Tensor | None = None) -> Tensor:
@@ -116,7 +134,7 @@ class CurveProblem:
         ]
 
     def gaps(self) -> Tensor:
-        """Return how much of the energy of each curve (B,) the multipliers may still hide: |mean of pressure * value|."""
+        """Return |mean of pressure * value| over the energy (B,): what the multipliers may still hide."""
         energy = 0.5 * (self.n_points - 1) ** 2 * self._mean_chord()
         rows = zip(self.constraint_values(), self.pressures(), self.margin, strict=True)
         gaps = [
@@ -128,7 +146,9 @@ class CurveProblem:
     def update_multipliers(self, limit: float) -> None:
         """Move the multipliers towards the pressures, by at most a factor `limit`."""
         for old, new in zip(self.multipliers, self.pressures(), strict=True):
-            old[:] = [torch.minimum(torch.maximum(n, o / limit), o * limit) for o, n in zip(old, new, strict=True)]
+            old[:] = [
+                torch.minimum(torch.maximum(n, o / limit), o * limit) for o, n in zip(old, new, strict=True)
+            ]
 
     def _scaled(self, curve: int, number: int, value: Tensor) -> Tensor:
         return (value + self.margin[curve, number]) * self.stiffness[curve]
@@ -193,11 +213,12 @@ class CurveProblem:
             precondition = self._preconditioner(curves)
             before, _ = self.value_and_gradient(self.chart(self.coefficients[curves], curves), curves)
             found = minimise(
-                lambda c, i, curves=curves: self.objective(c, curves[i]),
+                partial(_objective_of, self, curves),
                 self.coefficients[curves],
-                lambda g, i, inverse=precondition: inverse(g.unflatten(1, (-1, self.width)), i).flatten(1),
+                partial(_step_of, precondition, self.width),
                 tolerance=rtol * before.abs().clamp_min(1e-12),
                 largest_decrease=0.5 * (self.n_points - 1) ** 2 * self.typical_chord[curves],
+                longest_step=self._longest_step if self.constraints else None,
                 max_iterations=min(_REFRESH, max_iterations - spent),
             )
             self.coefficients[curves] = found.position
@@ -205,6 +226,12 @@ class CurveProblem:
             done[going] = found.converged
             spent += found.n_iterations
         return done, spent
+
+    def _longest_step(self, step: Tensor, index: Tensor) -> Tensor:
+        """Return the fraction (b,) of a step after which some point has moved as far as it may in one go."""
+        moved = self.moving @ step.unflatten(1, (-1, self.width))
+        far = torch.einsum("bni,bnij,bnj->bn", moved, self.metric[index], moved).amax(1).sqrt()
+        return _LONGEST_MOVE / far.clamp_min(1e-300)
 
     def _mean_chord(self) -> Tensor:
         """Mean absolute squared chord of each curve (B,)."""
@@ -228,7 +255,8 @@ class CurveProblem:
         jacobian = torch.stack(rows, dim=1)
         metric = jacobian.mT @ fisher_metric(self.family, eta.detach()) @ jacobian
         self.n_evaluations[index] += self.width
-        diagonal, above = chord_blocks(clip_metric(metric).unflatten(0, shape))
+        self.metric = clip_metric(metric).unflatten(0, shape)
+        diagonal, above = chord_blocks(self.metric)
         if extra is not None:
             diagonal = diagonal + extra.mT @ extra
         newton = self._hessian(chart, index) if self.width <= MAX_NEWTON else None
@@ -257,6 +285,8 @@ class CurveProblem:
         if extra is not None:
             means = [extra[..., g].square().sum((-2, -1)) / (g.stop - g.start) for g in groups]
             added = torch.stack(means, dim=-1)
+        each = [scales[:, g : g + 1].expand(-1, group.stop - group.start) for g, group in enumerate(groups)]
+        self.metric = torch.diag_embed(torch.cat(each, dim=1).abs()).unflatten(0, shape)
         return GroupedPreconditioner(self.moving, scales.unflatten(0, shape), groups, added)
 
     def _hessian(self, chart: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
@@ -304,6 +334,20 @@ class CurveProblem:
                         self.n_evaluations[curve] += 1
             rows.append(torch.stack(gradients, dim=1) * (self.stiffness[curve] / self.n_points).sqrt())
         return torch.stack(rows)
+
+
+def _objective_of(
+    problem: CurveProblem, curves: Tensor, coefficients: Tensor, index: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The objective of some curves, numbered among themselves."""
+    return problem.objective(coefficients, curves[index])
+
+
+def _step_of(
+    inverse: CurvePreconditioner | GroupedPreconditioner, width: int, gradient: Tensor, index: Tensor
+) -> Tensor:
+    """The preconditioner on flat coefficients."""
+    return inverse(gradient.unflatten(1, (-1, width)), index).flatten(1)
 
 
 def _barrier(t: Tensor) -> Tensor:

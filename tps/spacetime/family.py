@@ -38,6 +38,14 @@ class HasMetric(Protocol):
         """Map natural parameters (n, K) to Cov[T | eta] (n, K, K)."""
 
 
+@runtime_checkable
+class HasMean(Protocol):
+    """A log-partition function that knows its gradient in closed form."""
+
+    def mu(self, eta: Tensor) -> Tensor:
+        """Map natural parameters (n, K) to the gradient (n, K), differentiable."""
+
+
 def fisher_metric(family: Family, eta: Tensor) -> Tensor:
     """Return the Fisher-Rao metric G = d mu / d eta = Cov[T | eta], not symmetrised.
 
@@ -68,7 +76,7 @@ class LogPartitionFamily:
     Parameters
     ----------
     psi : callable
-        Maps eta (n, K) to (n,), twice differentiable.
+        Maps eta (n, K) to (n,), twice differentiable. Where it has a method `mu`, that is used for its gradient.
     spacetime : Spacetime
     dtype : torch.dtype
         What `psi` computes in; results come back in float64.
@@ -104,6 +112,8 @@ class LogPartitionFamily:
 
     def mu(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to grad psi (n, K)."""
+        if isinstance(self._psi, HasMean):
+            return self._psi.mu(eta.to(self.dtype)).to(torch.float64)
         with torch.enable_grad():
             leaf = eta if eta.requires_grad else eta.detach().requires_grad_(True)
             (mu,) = torch.autograd.grad(self.psi(leaf).sum(), leaf, create_graph=True)

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tps.spacetime.family import Family
+from tps.errors import CurveError
+from tps.spacetime.family import Family, fisher_metric
 
 
 def kl_divergence(family: Family, eta_1: Tensor, eta_2: Tensor) -> Tensor:
@@ -84,3 +85,79 @@ def kl_along_curve(family: Family, target: Tensor, eta: Tensor, mu: Tensor) -> T
     first = kl_from_point(family, target, eta[:1], n_nodes=32).detach()
     steps = (eta.diff(dim=0) * ((mu[1:] + mu[:-1]) / 2 - mu_target)).sum(-1)
     return torch.cat([first, first + steps.cumsum(0)])
+
+
+def bregman_divergence(family: Family, mu_1: Tensor, mu_2: Tensor, eta_1: Tensor, eta_2: Tensor) -> Tensor:
+    """Return the Bregman divergence of the negative entropy phi = eta . mu - psi, from mu_2 to mu_1.
+
+    The other side of the duality: equal to KL(p(. | eta_1) || p(. | eta_2)).
+
+    Parameters
+    ----------
+    family : Family
+        One that knows psi.
+    mu_1, mu_2, eta_1, eta_2 : Tensor (n, K)
+        Expectation parameters, and the natural parameters that belong to them.
+
+    Returns
+    -------
+    Tensor (n,)
+        phi_1 - phi_2 - eta_2 . (mu_1 - mu_2) [nats].
+    """
+    phi_1 = (eta_1 * mu_1).sum(-1) - family.psi(eta_1)
+    phi_2 = (eta_2 * mu_2).sum(-1) - family.psi(eta_2)
+    return phi_1 - phi_2 - (eta_2 * (mu_1 - mu_2)).sum(-1)
+
+
+def natural_from_expectation(
+    family: Family, mu: Tensor, start: Tensor, *, rtol: float = 1e-10, max_iterations: int = 200
+) -> Tensor:
+    """Return the natural parameters whose expectation parameters are mu, by damped Newton steps.
+
+    Parameters
+    ----------
+    family : Family
+    mu : Tensor (n, K)
+        Inside the convex hull of T.
+    start : Tensor (n, K)
+        Natural parameters to start from.
+    rtol : float
+        Largest remaining difference of mu, relative to the largest entry of mu.
+    max_iterations : int
+
+    Returns
+    -------
+    Tensor (n, K)
+
+    Raises
+    ------
+    CurveError
+        If the iteration does not get there, as when mu lies outside the hull.
+    """
+    eta = start.clone()
+    scale = rtol * float(mu.abs().max())
+    damping = torch.ones(len(eta), 1, dtype=eta.dtype)
+    with torch.no_grad():
+        residual = mu - family.mu(eta)
+    for _ in range(max_iterations):
+        open_ = residual.abs().amax(1) > scale
+        if not bool(open_.any()):
+            return eta
+        metric = fisher_metric(family, eta[open_])
+        metric = (metric + metric.mT) / 2
+        ridge = 1e-12 * metric.diagonal(dim1=1, dim2=2).amax(1)[:, None, None]
+        identity = torch.eye(metric.shape[1], dtype=metric.dtype)
+        step = torch.linalg.solve(metric + ridge * identity, residual[open_][..., None])[..., 0]
+        trial = eta[open_] + damping[open_] * step
+        with torch.no_grad():
+            fresh = mu[open_] - family.mu(trial)
+        better = (fresh.norm(dim=1) < residual[open_].norm(dim=1)) & torch.isfinite(fresh).all(1)
+        places = torch.nonzero(open_)[:, 0]
+        eta[places[better]], residual[places[better]] = trial[better], fresh[better]
+        damping[places[better]] = (2 * damping[places[better]]).clamp_max(1.0)
+        damping[places[~better]] /= 4
+    left = float(residual.abs().max())
+    raise CurveError(
+        f"no natural parameters have these expectations: a difference of {left:.3g} remains after {max_iterations} "
+        "steps; take expectations inside the hull of the data, or end points closer together"
+    )

@@ -76,6 +76,7 @@ def minimise(
     tolerance: Tensor | float,
     max_iterations: int,
     largest_decrease: Tensor | float = float("inf"),
+    longest_step: Precondition | None = None,
     memory: int = 30,
 ) -> Minimum:
     """Minimise many functions by L-BFGS with backtracking, each until its predicted decrease is small.
@@ -92,6 +93,8 @@ def minimise(
     max_iterations : int
     largest_decrease : Tensor (B,) or float
         Steps are shortened so that the predicted decrease stays below this: a trust region.
+    longest_step : callable, optional
+        Maps steps (b, n) of the problems `index` (b,) to the largest fraction of each that may be taken (b,).
     memory : int
         Pairs kept.
     """
@@ -126,6 +129,8 @@ def minimise(
             break
         moved, change = torch.zeros_like(x), torch.zeros_like(x)
         size = (trust[active] / (-slope / 2)).clamp_max(1)
+        if longest_step is not None:
+            size = torch.minimum(size, longest_step(step, active))
         open_ = torch.arange(len(active))
         for _ in range(_MAX_BACKTRACKS):
             problems = active[open_]

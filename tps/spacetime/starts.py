@@ -101,9 +101,10 @@ def starting_chart(
     """
     spacetime = family.spacetime
     if start is None:
-        eta = chart_line(spacetime, a, b, n_points)
-        if isinstance(spacetime, TorusSpacetime) and not _allowed(family, eta, constraints):
-            eta = winding_line(spacetime, a, b, n_points, [0] * spacetime.n_torsions)
+        candidates = [chart_line(spacetime, a, b, n_points)]
+        if isinstance(spacetime, TorusSpacetime) and constraints:
+            candidates.append(winding_line(spacetime, a, b, n_points, [0] * spacetime.n_torsions))
+        eta = min(candidates, key=lambda line: _violation(family, line, constraints))
         return spacetime.to_chart(eta)
     eta = torch.as_tensor(start, dtype=torch.float64).detach()
     if (
@@ -131,7 +132,7 @@ def starting_chart(
     return chart
 
 
-def _allowed(family: Family, eta: Tensor, constraints: Sequence[Constraint]) -> bool:
+def _violation(family: Family, eta: Tensor, constraints: Sequence[Constraint]) -> float:
     with torch.no_grad():
         mu = family.mu(eta)
-        return all(bool((c.values(family, eta, mu) <= 0).all()) for c in constraints)
+        return max((max(0.0, float(c.values(family, eta, mu).max())) for c in constraints), default=0.0)

@@ -65,7 +65,7 @@ class SurfaceSection(Section):
     axes: tuple[str, ...] = Field(min_length=1, max_length=2, description="Names of the axes.")
     periodic: bool = Field(False, description="Whether the axes are angles; of a table only.")
     kt: PositiveFloat = Field(allow_inf_nan=False, description="Thermal energy, in the unit of the energy.")
-    energy_unit: str = Field("kT", description="Label of the unit of energies.")
+    energy_unit: str = Field("", description="Label of the unit of energies.")
     bounds: tuple[tuple[float, float], ...] | None = Field(
         None, description="Where grids and pictures go, [low, high] per axis; a table has its own."
     )
@@ -175,6 +175,8 @@ def _table(section: SurfaceSection, directory: Path) -> TablePotential:
 
 def _axes(section: SurfaceSection, potential: Potential) -> tuple[Axis, ...]:
     names, bounds = section.axes, section.bounds
+    if len(set(names)) != len(names):
+        raise SystemDefinitionError(f"axes: every axis needs a name of its own, but got {', '.join(names)}")
     if isinstance(potential, TablePotential):
         if bounds is not None:
             raise SystemDefinitionError("bounds: a table has its own, remove them")

@@ -1,0 +1,98 @@
+"""The solver against the published recipe, Adam on a cubic spline, and how its cost grows: ratios within one run."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import CubicSpline
+
+from tps.spacetime import (
+    GaussianMixtureFamily,
+    SpacetimeCurve,
+    SpacetimePoint,
+    find_geodesic,
+    fisher_rao_length,
+    resample,
+)
+
+pytestmark = pytest.mark.benchmark
+torch.set_num_threads(1)
+
+
+def mixture(n_features: int, n_components: int = 4) -> GaussianMixtureFamily:
+    """Return clusters of standard deviation 0.3 at distance about 2, whatever the dimension."""
+    rng = torch.Generator().manual_seed(3)
+    means = torch.randn(n_components, n_features, generator=rng, dtype=torch.float64)
+    means = 1.4 * means / means.norm(dim=1, keepdim=True)
+    weights = torch.rand(n_components, generator=rng) + 0.2
+    return GaussianMixtureFamily(weights, means, torch.full((n_components,), 0.09))
+
+
+def ends(family: GaussianMixtureFamily, log_snr: float = 4.0) -> tuple[SpacetimePoint, SpacetimePoint]:
+    return SpacetimePoint(family.means[0], log_snr), SpacetimePoint(family.means[1], log_snr)
+
+
+def adam_on_a_cubic_spline(
+    family: GaussianMixtureFamily, a: SpacetimePoint, b: SpacetimePoint, n_points: int, n_steps: int
+) -> SpacetimeCurve:
+    """Return the curve of the published recipe: 10 nodes in (center, log_snr), Adam on the discrete energy."""
+    nodes = np.linspace(0, 1, 10)
+    where = np.linspace(0, 1, n_points)
+    design = torch.from_numpy(CubicSpline(nodes, np.eye(10), bc_type="natural")(where))
+    first = torch.cat([a.center, torch.tensor([a.log_snr], dtype=torch.float64)])
+    last = torch.cat([b.center, torch.tensor([b.log_snr], dtype=torch.float64)])
+    inner = torch.lerp(first, last, torch.from_numpy(nodes[1:-1])[:, None]).requires_grad_(True)
+    optimiser = torch.optim.Adam([inner], lr=0.01)
+    for _ in range(n_steps):
+        optimiser.zero_grad()
+        curve = design @ torch.cat([first[None], inner, last[None]])
+        eta = family.spacetime.eta(curve[:, :-1], curve[:, -1])
+        energy = 0.5 * (n_points - 1) * (eta.diff(dim=0) * family.mu(eta).diff(dim=0)).sum()
+        energy.backward()
+        optimiser.step()
+    return SpacetimeCurve.from_eta(family, eta)
+
+
+def timed(function, *arguments, **options):
+    start = time.perf_counter()
+    result = function(*arguments, **options)
+    return result, time.perf_counter() - start
+
+
+def test_twenty_times_faster_than_adam_and_no_longer(record_property):
+    """128 points, D = 2: under 2 s, a twentieth of 10,000 Adam steps, at most 0.1 % longer."""
+    family = mixture(2)
+    a, b = ends(family)
+    found, ours = timed(find_geodesic, family, a, b, n_points=128)
+    recipe, theirs = timed(adam_on_a_cubic_spline, family, a, b, 128, 10_000)
+    # the recipe's points are not at equal steps: compare lengths on the same footing
+    length = fisher_rao_length(resample(family, recipe))
+    record_property("seconds", (ours, theirs))
+    print(f"ours {ours:.2f} s {found.length:.4f}; Adam {theirs:.2f} s {length:.4f}; {theirs / ours:.0f} x")
+    assert found.converged
+    assert ours < 2
+    assert theirs / ours > 20
+    assert found.length <= 1.001 * length
+
+
+def test_256_features_in_20_seconds():
+    """The metric is taken by random probes there."""
+    family = mixture(256, 8)
+    found, seconds = timed(find_geodesic, family, *ends(family))
+    print(f"D = 256: {seconds:.2f} s, {found.n_gradient_evaluations} evaluations, {found.status}")
+    assert found.converged
+    assert seconds < 20
+
+
+def test_cost_grows_linearly_with_points():
+    """Free points from 128 to 512: four times the points, evaluations per curve the same within a factor of 2."""
+    family = mixture(2)
+    counts = [
+        find_geodesic(family, *ends(family), n_points=n, representation="points").n_gradient_evaluations
+        for n in (128, 512)
+    ]
+    print(f"gradient evaluations at 128 and 512 points: {counts}")
+    assert counts[1] <= 2 * counts[0]

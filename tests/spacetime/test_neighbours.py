@@ -1,0 +1,207 @@
+"""The other curves people draw: probability flow, score metrics, strings, actions, each against an exact answer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.integrate import solve_bvp
+
+from tps.errors import ParameterError
+from tps.spacetime import (
+    GaussianFamily,
+    GaussianMixtureFamily,
+    GridFamily,
+    SpacetimePoint,
+    minimum_free_energy_path,
+    onsager_machlup_path,
+    probability_flow,
+    pullback_geodesic,
+    score,
+    score_jacobian_geodesic,
+    score_metric_geodesic,
+)
+
+
+@pytest.fixture(scope="module")
+def bent() -> GaussianMixtureFamily:
+    """Wells along a half circle: a curved band of data."""
+    angle = torch.linspace(0, math.pi, 9, dtype=torch.float64)
+    means = torch.stack([angle.cos(), angle.sin()], dim=1)
+    return GaussianMixtureFamily(torch.ones(9), means, torch.full((9,), 0.04))
+
+
+ENDS = SpacetimePoint(torch.tensor([1.0, 0.0]), 3.0), SpacetimePoint(torch.tensor([-1.0, 0.0]), 3.0)
+
+
+def test_score_is_the_gradient_of_the_blurred_density(bent):
+    """Tweedie against the derivative of the mixture convolved with the noise."""
+    level = 2.0
+    c = torch.randn(6, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_(
+        True
+    )
+    variance = 0.04 + math.exp(-level)
+    log_p = torch.logsumexp(-0.5 * torch.cdist(c, bent.means).square() / variance, dim=1)
+    (exact,) = torch.autograd.grad(log_p.sum(), c)
+    assert torch.allclose(score(bent, c.detach(), level), exact, atol=1e-10)
+
+
+def test_probability_flow_of_a_gaussian_is_exact():
+    """Centers keep (c - m) / sqrt(v + e^-l); fourth order: the error falls by 16 when the step is halved."""
+    family = GaussianFamily(torch.tensor([0.5, -1.0]), 0.7)
+    start = torch.tensor([[2.0, 0.3], [-1.0, 1.0]], dtype=torch.float64)
+    ratio = math.sqrt((0.7 + math.exp(-6)) / (0.7 + math.exp(4)))
+    exact = family.mean + ratio * (start - family.mean)
+    errors = [
+        float((probability_flow(family, start, log_snr_from=-4, log_snr_to=6, n_steps=n) - exact).abs().max())
+        for n in (20, 40)
+    ]
+    assert errors[1] < 1e-5
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.3)
+
+
+def test_probability_flow_runs_both_ways(bent):
+    """Encode and decode again."""
+    start = torch.randn(5, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    noise = probability_flow(bent, start, log_snr_from=6, log_snr_to=-4, n_steps=400)
+    assert torch.allclose(
+        probability_flow(bent, noise, log_snr_from=-4, log_snr_to=6, n_steps=400), start, atol=1e-4
+    )
+    with pytest.raises(ParameterError, match="0"):
+        probability_flow(bent, start, log_snr_from=0, log_snr_to=1, n_steps=0)
+
+
+def test_pullback_geodesic_decodes_to_a_straight_segment(bent):
+    """However bent the data: the deterministic decoder carries its geodesic to the segment between the ends."""
+    curve = pullback_geodesic(bent, *ENDS, log_snr=-1.0, data_log_snr=7.0, n_points=21, n_steps=400)
+    assert torch.allclose(curve.log_snr, torch.tensor(-1.0).double())
+    decoded = probability_flow(bent, curve.center, log_snr_from=-1.0, log_snr_to=7.0, n_steps=400)
+    segment = torch.lerp(ENDS[0].center, ENDS[1].center, torch.linspace(0, 1, 21).double()[:, None])
+    assert torch.allclose(decoded, segment, atol=1e-3)
+    # which is not straight in the noise
+    assert float(curve.center[:, 1].abs().max()) > 0.05
+
+
+def test_score_metric_geodesic_of_a_gaussian_in_one_dimension():
+    """D = 1: metric 1 + w x^2 / v^2 is a change of variable, so the curve has equal steps of its arc length."""
+    family, level, weight = GaussianFamily(torch.zeros(1), 0.5), 2.0, 3.0
+    a, b = SpacetimePoint(torch.tensor([-1.0]), level), SpacetimePoint(torch.tensor([2.0]), level)
+    found = score_metric_geodesic(family, a, b, log_snr=level, weight=weight, n_points=201)
+    k = math.sqrt(weight) / (0.5 + math.exp(-level))
+
+    def arc(x: np.ndarray) -> np.ndarray:
+        return 0.5 * (x * np.sqrt(1 + (k * x) ** 2) + np.arcsinh(k * x) / k)
+
+    assert found.status == "converged"
+    assert found.value == pytest.approx(0.5 * (arc(2.0) - arc(-1.0)) ** 2, rel=1e-3)
+    steps = np.diff(arc(found.curve.center[:, 0].numpy()))
+    assert steps.max() / steps.min() < 1.05
+    with pytest.raises(ParameterError, match="-1"):
+        score_metric_geodesic(family, a, b, log_snr=level, weight=-1.0)
+
+
+def test_without_weight_the_score_metric_is_euclidean(bent):
+    """And with it the curve avoids regions of strong score: it stays nearer to the band."""
+    straight = score_metric_geodesic(bent, *ENDS, log_snr=3.0, weight=0.0)
+    assert float(straight.curve.center[:, 1].abs().max()) < 1e-6
+    assert straight.value == pytest.approx(2.0, rel=1e-9)
+
+
+def test_score_jacobian_geodesic_follows_the_data(bent):
+    """From the straight start between the ends of a half circle it moves onto the band; J = -I/v is Euclidean."""
+    found = score_jacobian_geodesic(bent, *ENDS, log_snr=3.0)
+    assert found.status == "converged"
+    radius = found.curve.center.norm(dim=1)
+    assert float((radius - 1).abs().max()) < 0.3
+    family = GaussianFamily(torch.zeros(2), 1.0)
+    flat = score_jacobian_geodesic(family, *ENDS, log_snr=3.0, ridge=0.0)
+    # s = -c / (1 + e^-3), and the unit is e^3
+    assert flat.value == pytest.approx(2.0 / (1 + math.exp(-3)) ** 2 * math.exp(-6), rel=1e-6)
+
+
+def test_string_finds_the_band_and_its_barriers(bent):
+    """A symmetric bent valley: the path is its ridge line, the free energy that of the blurred density."""
+    start = torch.linspace(0, math.pi, 64, dtype=torch.float64)
+    from tps.spacetime import SpacetimeCurve
+
+    arc = torch.stack([start.cos(), 0.7 * start.sin()], dim=1)
+    guess = SpacetimeCurve.from_eta(bent, bent.spacetime.eta(arc, torch.full((64,), 3.0).double()))
+    found = minimum_free_energy_path(bent, *ENDS, log_snr=3.0, start=guess)
+    assert found.status == "converged"
+    c = found.curve.center
+    variance = 0.04 + math.exp(-3)
+    log_p = torch.logsumexp(-0.5 * torch.cdist(c, bent.means).square() / variance, dim=1)
+    assert torch.allclose(found.free_energy, log_p[0] - log_p, atol=1e-10)
+    # the definition: no force across the path
+    force = score(bent, c, 3.0)[1:-1]
+    tangent = (c[2:] - c[:-2]) / (c[2:] - c[:-2]).norm(dim=1, keepdim=True)
+    across = force - (force * tangent).sum(1, keepdim=True) * tangent
+    assert float(across.norm(dim=1).max()) * math.exp(-1.5) < 2e-3
+    # mirror symmetry
+    assert torch.allclose(c, c.flip(0) * torch.tensor([-1.0, 1.0]), atol=5e-3)
+
+
+def test_string_on_a_torus_goes_through_the_saddle():
+    """U = -(cos 2 phi + cos 2 psi) kT: straight valleys, a saddle at pi/2, and the kernel estimate's barrier."""
+    angle = torch.linspace(-math.pi, math.pi, 121, dtype=torch.float64)[:-1]
+    potential = -2 * ((2 * angle).cos()[:, None] + (2 * angle).cos()[None, :])
+    family = GridFamily([angle, angle], -potential, periodic=True)
+    a = SpacetimePoint(torch.tensor([1.0, 0.0, 1.0, 0.0]), 5.0)
+    b = SpacetimePoint(torch.tensor([-1.0, 1e-6, 1.0, 0.0]), 5.0)
+    found = minimum_free_energy_path(family, a, b, log_snr=5.0)
+    assert found.status == "converged"
+    angles = family.spacetime.angles(found.curve.eta)
+    assert float(angles[:, 1].abs().max()) < 0.02
+    top = family.psi(
+        family.spacetime.eta_from_angles(
+            torch.tensor([[math.pi / 2, 0.0]]).double(), torch.tensor(math.exp(5.0))
+        )
+    )
+    # 64 images have one within 0.025 rad of the saddle
+    assert float(found.free_energy.max()) == pytest.approx(float(found.curve.psi[0] - top), abs=0.01)
+
+
+def test_onsager_machlup_path_of_a_harmonic_well_is_exact():
+    """x'' = k^2 x: x = (x_b sinh k t + x_a sinh k (T - t)) / sinh k T, second order in the time step."""
+    family, level, time = GaussianFamily(torch.zeros(1), 0.5), 2.0, 1.2
+    k = 1 / (0.5 + math.exp(-level))
+    a, b = SpacetimePoint(torch.tensor([-1.0]), level), SpacetimePoint(torch.tensor([1.5]), level)
+    errors = []
+    for n in (51, 101):
+        found = onsager_machlup_path(family, a, b, log_snr=level, duration=time, n_points=n, rtol=1e-10)
+        t = np.linspace(0, time, n)
+        exact = (1.5 * np.sinh(k * t) - np.sinh(k * (time - t))) / np.sinh(k * time)
+        errors.append(np.abs(found.curve.center[:, 0].numpy() - exact).max())
+    assert errors[1] < 1e-3
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.2)
+
+
+def test_onsager_machlup_path_between_two_wells_solves_its_euler_lagrange_equation():
+    """Against scipy's collocation solver for x'' = d/dx (|s|^2 / 2 + s'), one dimension, two wells."""
+    family = GaussianMixtureFamily(torch.ones(2), torch.tensor([[-1.0], [1.0]]), torch.full((2,), 0.3))
+    level, time = 3.0, 2.0
+    a, b = SpacetimePoint(torch.tensor([-1.0]), level), SpacetimePoint(torch.tensor([1.0]), level)
+    found = onsager_machlup_path(family, a, b, log_snr=level, duration=time, n_points=201, rtol=1e-9)
+
+    def force(x: np.ndarray) -> np.ndarray:
+        leaf = torch.from_numpy(x)[:, None].requires_grad_(True)
+        s = score(family, leaf, level)
+        (slope,) = torch.autograd.grad(s.sum(), leaf, create_graph=True)
+        (total,) = torch.autograd.grad((s.square() / 2 + slope).sum(), leaf)
+        return total[:, 0].numpy()
+
+    t = np.linspace(0, time, 201)
+    guess = np.stack([found.curve.center[:, 0].numpy(), np.gradient(found.curve.center[:, 0].numpy(), t)])
+    exact = solve_bvp(
+        lambda t, y: np.stack([y[1], force(y[0])]),
+        lambda p, q: np.array([p[0] + 1, q[0] - 1]),
+        t,
+        guess,
+        tol=1e-6,
+    )
+    assert exact.success
+    assert np.abs(found.curve.center[:, 0].numpy() - exact.sol(t)[0]).max() < 2e-3
+    with pytest.raises(ParameterError, match="are the ends the same"):
+        onsager_machlup_path(family, a, a, log_snr=level)

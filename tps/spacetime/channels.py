@@ -1,0 +1,167 @@
+"""Channels: distinct local minima of the length, found from many starts, merged when equal, ranked by length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
+from tps.spacetime.coordinates import SpacetimePoint, TorusSpacetime, eta_of
+from tps.spacetime.empirical import EmpiricalFamily
+from tps.spacetime.family import Family
+from tps.spacetime.geodesic import find_geodesics
+from tps.spacetime.solution import Geodesic
+from tps.spacetime.solver_settings import SolverOptions
+from tps.spacetime.starts import chart_line, winding_line, wrap_angle
+
+#: Up to this many torsions every combination of long and short ways is tried; above, one long way at a time.
+_MAX_COMBINED_TORSIONS = 3
+#: Curves nearer than this fraction of their length, everywhere, are one channel.
+_MERGE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Channel:
+    """One way from A to B.
+
+    Parameters
+    ----------
+    geodesic : Geodesic
+        Its log-SNR profile is geodesic.curve.log_snr.
+    starts : tuple of str
+        Names of the starting curves that ended here.
+    effective_sample_size : Tensor (n_points,) or None
+        Of the frames along the curve, where frames were given.
+    """
+
+    geodesic: Geodesic
+    starts: tuple[str, ...]
+    effective_sample_size: Tensor | None = None
+
+
+def find_channels(
+    family: Family,
+    a: SpacetimePoint,
+    b: SpacetimePoint,
+    *,
+    starts: Mapping[str, Tensor] | None = None,
+    via: Sequence[SpacetimePoint] = (),
+    frames: EmpiricalFamily | None = None,
+    **options: Unpack[SolverOptions],
+) -> tuple[Channel, ...]:
+    """Find distinct geodesics between two points.
+
+    Parameters
+    ----------
+    family : Family
+    a, b : SpacetimePoint
+    starts : mapping of str to Tensor (n, K), optional
+        Starting curves by name. Unless given: the straight line and, on a torus, windings (see `winding_starts`).
+    via : sequence of SpacetimePoint
+        Each adds a start that passes through it (see `cluster_points`).
+    frames : EmpiricalFamily, optional
+        To report the support of each channel.
+    **options
+        As for `find_geodesic`.
+
+    Returns
+    -------
+    tuple of Channel
+        Converged ones first, then by length.
+    """
+    spacetime, n_points = family.spacetime, options.get("n_points", 64)
+    named: dict[str, Tensor] = dict(starts or {})
+    if starts is None:
+        named["straight"] = chart_line(spacetime, a, b, n_points)
+        if isinstance(spacetime, TorusSpacetime):
+            named |= winding_starts(spacetime, a, b, n_points)
+    for number, point in enumerate(via):
+        named[f"via {number}"] = torch.cat(
+            [chart_line(spacetime, a, point, n_points), chart_line(spacetime, point, b, n_points)[1:]]
+        )
+    found = find_geodesics(family, [(a, b)] * len(named), starts=list(named.values()), **options)
+    groups: list[tuple[Geodesic, list[str]]] = []
+    order = sorted(zip(named, found, strict=True), key=lambda item: (not item[1].converged, item[1].length))
+    for name, geodesic in order:
+        for kept, names in groups:
+            if _same(kept, geodesic):
+                names.append(name)
+                break
+        else:
+            groups.append((geodesic, [name]))
+    return tuple(
+        Channel(g, tuple(names), None if frames is None else frames.effective_sample_size(g.curve.eta))
+        for g, names in groups
+    )
+
+
+def winding_starts(
+    spacetime: TorusSpacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int
+) -> dict[str, Tensor]:
+    """Return starting curves (n_points, K) on which torsions go the short or the long way round, by name.
+
+    All combinations up to three torsions; above, one long way at a time.
+    """
+    ends = torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)])
+    short = wrap_angle(spacetime.angles(ends).diff(dim=0)[0])
+    long = [-1 if step > 0 else 1 for step in short.tolist()]
+    d = spacetime.n_torsions
+    if d <= _MAX_COMBINED_TORSIONS:
+        choices = list(product((False, True), repeat=d))
+    else:
+        choices = [tuple(i == j for j in range(d)) for i in range(-1, d)]
+    windings = [
+        tuple(w if turned else 0 for w, turned in zip(long, choice, strict=True)) for choice in choices
+    ]
+    return {
+        "winding " + ",".join(f"{w:+d}" if w else "0" for w in winding): winding_line(
+            spacetime, a, b, n_points, winding
+        )
+        for winding in windings
+    }
+
+
+def cluster_points(
+    frames: EmpiricalFamily, n_clusters: int, *, log_snr: float, seed: int = 0, n_iterations: int = 50
+) -> tuple[SpacetimePoint, ...]:
+    """Return centers of clusters of the data, to start curves through: k-means on the features.
+
+    Parameters
+    ----------
+    frames : EmpiricalFamily
+        Taken without their weights, so that rare regions count as much as they were sampled.
+    n_clusters : int
+    log_snr : float
+        Noise level at which a curve passes through.
+    seed : int
+    n_iterations : int
+
+    Returns
+    -------
+    tuple of SpacetimePoint
+    """
+    features = frames.statistics[:, : frames.spacetime.n_features]
+    rng = torch.Generator().manual_seed(seed)
+    centers = features[torch.randint(len(features), (1,), generator=rng)]
+    for _ in range(n_clusters - 1):
+        # k-means++: the next center is drawn far from those there are
+        apart = torch.cdist(features, centers).amin(1).square().clamp_min(1e-300)
+        centers = torch.cat([centers, features[torch.multinomial(apart, 1, generator=rng)]])
+    for _ in range(n_iterations):
+        nearest = torch.cdist(features, centers).argmin(1)
+        counts = torch.bincount(nearest, minlength=len(centers))
+        sums = torch.zeros_like(centers).index_add_(0, nearest, features)
+        filled = counts > 0
+        centers[filled] = sums[filled] / counts[filled, None]
+    return tuple(SpacetimePoint(center, log_snr) for center in centers)
+
+
+def _same(one: Geodesic, other: Geodesic) -> bool:
+    """Whether two curves are near each other at every s, by the symmetrised KL divergence of their points."""
+    gap = (one.curve.eta - other.curve.eta) * (one.curve.mu - other.curve.mu)
+    apart = float(gap.sum(-1).clamp_min(0).sqrt().max())
+    return apart <= _MERGE * max(one.length, other.length)

@@ -1,0 +1,203 @@
+"""From a start to a geodesic: coarse curve, fine curve, equal steps, and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy.interpolate import CubicSpline
+from torch import Tensor
+
+from tps.errors import CurveError
+from tps.spacetime.augmented_lagrangian import solve
+from tps.spacetime.constraints import ConstraintReport, constraint_reports
+from tps.spacetime.coordinates import SpacetimePoint, eta_of
+from tps.spacetime.curve import (
+    SpacetimeCurve,
+    curve_energy,
+    fisher_rao_length,
+    negative_chord_fraction,
+    resample,
+)
+from tps.spacetime.curve_problem import CurveProblem
+from tps.spacetime.family import Family
+from tps.spacetime.solver_settings import SolverSettings
+from tps.spacetime.starts import starting_chart
+
+#: Longer curves are found on so many points first, less exactly.
+_COARSE_POINTS = 32
+_COARSE_RTOL = 1e-4
+_COARSE_TOLERANCE = 1e-2
+_MARGIN_ROUNDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Geodesic:
+    """A shortest curve, and how far to trust it.
+
+    Parameters
+    ----------
+    curve : SpacetimeCurve
+        At equal Fisher-Rao steps.
+    length : float
+        Sum of its chords sqrt(d eta . d mu).
+    curve_energy : float
+        (N - 1)/2 sum d eta . d mu; length**2 / 2 at constant speed.
+    status : str
+        "converged", or why not.
+    n_gradient_evaluations : int
+        Evaluations of mu along a whole curve of n_points with derivatives, those for the metric included.
+    constraints : tuple of ConstraintReport
+    n_iterations : int
+    """
+
+    curve: SpacetimeCurve
+    length: float
+    curve_energy: float
+    status: str
+    n_gradient_evaluations: int
+    constraints: tuple[ConstraintReport, ...] = ()
+    n_iterations: int = 0
+
+    @property
+    def converged(self) -> bool:
+        """Whether the status is "converged"."""
+        return self.status == "converged"
+
+
+def solve_batch(
+    family: Family,
+    pairs: Sequence[tuple[SpacetimePoint, SpacetimePoint]],
+    starts: Sequence[Tensor | None],
+    settings: SolverSettings,
+) -> list[Geodesic]:
+    """Find geodesics between checked pairs of points, side by side; see `find_geodesics`."""
+    coarse = settings.n_points >= 1.5 * _COARSE_POINTS
+    n_start = _COARSE_POINTS if coarse else settings.n_points
+    charts = [
+        starting_chart(family, a, b, s, n_start, settings.hard)
+        for (a, b), s in zip(pairs, starts, strict=True)
+    ]
+    problem = _problem(family, torch.stack(charts), settings)
+    spent, evaluations = 0, torch.zeros(len(pairs), dtype=torch.float64)
+    tolerance = settings.constraint_tolerance
+    if coarse:
+        rough = max(tolerance, _COARSE_TOLERANCE)
+        _, spent = solve(problem, settings.max_iterations // 2, max(settings.rtol, _COARSE_RTOL), rough)
+        evaluations = problem.n_evaluations * (_COARSE_POINTS / settings.n_points)
+        problem = _refined(family, problem, settings)
+    converged, used = solve(problem, settings.max_iterations - spent, settings.rtol, tolerance)
+    spent += used
+    curves = _resampled(problem, pairs)
+    for _ in range(_MARGIN_ROUNDS if settings.hard else 0):
+        reports = [_reports(family, curve, settings) for curve in curves]
+        worst = torch.tensor([[r.largest for r in row] for row in reports], dtype=torch.float64)
+        if bool((worst <= tolerance).all()) or spent >= settings.max_iterations:
+            break
+        # points moved when they were spaced evenly: aim further inside by what was found outside
+        problem.margin = problem.margin + 1.2 * worst.clamp_min(0)
+        converged, used = solve(problem, settings.max_iterations - spent, settings.rtol, tolerance)
+        spent += used
+        curves = _resampled(problem, pairs)
+    evaluations = evaluations + problem.n_evaluations
+    return [
+        _verdict(family, curve, done, spent, round(count), settings)
+        for curve, done, count in zip(curves, converged.tolist(), evaluations.tolist(), strict=True)
+    ]
+
+
+def _verdict(
+    family: Family,
+    curve: SpacetimeCurve,
+    done: bool,
+    spent: int,
+    n_evaluations: int,
+    settings: SolverSettings,
+) -> Geodesic:
+    reports = _reports(family, curve, settings)
+    return Geodesic(
+        curve=curve,
+        length=fisher_rao_length(curve),
+        curve_energy=curve_energy(curve),
+        status=_status(done, spent, settings, reports, negative_chord_fraction(curve)),
+        n_gradient_evaluations=n_evaluations,
+        constraints=reports,
+        n_iterations=spent,
+    )
+
+
+def _problem(family: Family, chart: Tensor, settings: SolverSettings) -> CurveProblem:
+    design = settings.design(chart.shape[1])
+    return CurveProblem(family, chart, design, settings.hard, settings.soft, settings.constraint_tolerance)
+
+
+def _refined(family: Family, coarse: CurveProblem, settings: SolverSettings) -> CurveProblem:
+    """Carry curves, multipliers and stiffness over to more points."""
+    old = torch.linspace(0, 1, coarse.n_points, dtype=torch.float64).numpy()
+    new = torch.linspace(0, 1, settings.n_points, dtype=torch.float64).numpy()
+    chart = torch.tensor(CubicSpline(old, coarse.chart().numpy(), axis=1)(new))
+    fine = _problem(family, chart, settings)
+    fine.stiffness = coarse.stiffness
+    between = _linear_design(coarse.n_points, settings.n_points)
+    fine.multipliers = [[between @ m for m in row] for row in coarse.multipliers]
+    return fine
+
+
+def _linear_design(n_old: int, n_new: int) -> Tensor:
+    """Return the matrix (n_new, n_old) of linear interpolation between uniform grids."""
+    place = torch.linspace(0, n_old - 1, n_new, dtype=torch.float64)
+    return (1 - (place[:, None] - torch.arange(n_old)).abs()).clamp_min(0)
+
+
+def _resampled(
+    problem: CurveProblem, pairs: Sequence[tuple[SpacetimePoint, SpacetimePoint]]
+) -> list[SpacetimeCurve]:
+    curves = []
+    for (a, b), chart in zip(pairs, problem.chart(), strict=True):
+        eta = problem.spacetime.from_chart(chart)
+        eta[0], eta[-1] = eta_of(problem.spacetime, a), eta_of(problem.spacetime, b)
+        curves.append(resample(problem.family, SpacetimeCurve.from_eta(problem.family, eta)))
+    return curves
+
+
+def _reports(family: Family, curve: SpacetimeCurve, settings: SolverSettings) -> tuple[ConstraintReport, ...]:
+    return constraint_reports(family, curve, settings.hard, settings.constraint_tolerance)
+
+
+def _status(
+    converged: bool,
+    spent: int,
+    settings: SolverSettings,
+    reports: Sequence[ConstraintReport],
+    negative_chords: float,
+) -> str:
+    broken = [str(r) for r in reports if not r.satisfied]
+    if broken:
+        return "; ".join(broken)
+    if negative_chords > 0:
+        return f"{negative_chords:.0%} of the chords are negative: the model is not a true family here"
+    if not converged and spent >= settings.max_iterations:
+        return f"stopped after {spent} iterations while the energy was still falling; raise max_iterations"
+    if not converged:
+        return f"stopped after {spent} iterations: no step lowers the energy, yet its gradient is not small"
+    return "converged"
+
+
+def check_ends(family: Family, a: SpacetimePoint, b: SpacetimePoint, settings: SolverSettings) -> None:
+    """Refuse end points where the family is not finite or a constraint does not hold."""
+    eta = torch.stack([eta_of(family.spacetime, a), eta_of(family.spacetime, b)])
+    with torch.no_grad():
+        mu = family.mu(eta)
+        if not bool(torch.isfinite(mu).all()):
+            raise CurveError(
+                "mu is not finite at an end point; lower its log_snr or move it to where the data are"
+            )
+        for constraint in settings.hard:
+            worst = constraint.values(family, eta, mu).amax(1)
+            for name, value in zip("AB", worst.tolist(), strict=True):
+                if value > settings.constraint_tolerance:
+                    raise CurveError(
+                        f"end point {name} itself violates the constraint '{constraint.name}' by {value:.3g}: "
+                        "move the end point or relax the constraint"
+                    )

@@ -1,0 +1,88 @@
+"""The solver's options, checked, and how a curve is represented."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+import torch
+from scipy.interpolate import BSpline
+from torch import Tensor
+
+from tps.errors import ParameterError
+from tps.spacetime.constraints import Constraint, UserPenalty
+
+Representation = Literal["spline", "points"]
+
+_MAX_COEFFICIENTS = 24
+
+
+@dataclass(frozen=True)
+class SolverSettings:
+    """The options of `find_geodesic`, which explains them, with their defaults."""
+
+    n_points: int = 64
+    representation: Representation = "spline"
+    n_coefficients: int | None = None
+    constraints: Sequence[Constraint | UserPenalty] = ()
+    constraint_tolerance: float = 1e-3
+    rtol: float = 1e-6
+    max_iterations: int = 500
+
+    def __post_init__(self) -> None:
+        if self.n_points < 4 or self.max_iterations < 1:
+            raise ParameterError(
+                f"a geodesic needs n_points >= 4 and max_iterations >= 1, but got {self.n_points} and "
+                f"{self.max_iterations}"
+            )
+        if not self.rtol > 0 or not self.constraint_tolerance > 0:
+            raise ParameterError(
+                f"tolerances must be positive, but got rtol {self.rtol} and constraint_tolerance "
+                f"{self.constraint_tolerance}"
+            )
+        if self.representation not in ("spline", "points"):
+            raise ParameterError(
+                f"representation must be 'spline' or 'points', but got {self.representation!r}"
+            )
+        if self.n_coefficients is not None and not 4 <= self.n_coefficients <= self.n_points:
+            raise ParameterError(
+                f"n_coefficients must lie between 4 and n_points = {self.n_points}, but got {self.n_coefficients}"
+            )
+
+    @property
+    def hard(self) -> list[Constraint]:
+        """Conditions that must hold."""
+        return [c for c in self.constraints if not isinstance(c, UserPenalty)]
+
+    @property
+    def soft(self) -> list[UserPenalty]:
+        """Costs."""
+        return [c for c in self.constraints if isinstance(c, UserPenalty)]
+
+    def design(self, n_points: int) -> Tensor:
+        """Return the matrix (n_points, n_coefficients) from coefficients to points."""
+        if self.representation == "points":
+            return torch.eye(n_points, dtype=torch.float64)
+        default = max(6, min(n_points // 2, _MAX_COEFFICIENTS))
+        return spline_design(n_points, min(self.n_coefficients or default, n_points))
+
+
+class SolverOptions(TypedDict, total=False):
+    """Keyword options of `find_geodesic` that other functions pass on."""
+
+    n_points: int
+    representation: Representation
+    n_coefficients: int | None
+    constraints: Sequence[Constraint | UserPenalty]
+    constraint_tolerance: float
+    rtol: float
+    max_iterations: int
+
+
+def spline_design(n_points: int, n_coefficients: int) -> Tensor:
+    """Return the cubic B-spline design matrix (n_points, n_coefficients), clamped at both ends."""
+    inner = torch.linspace(0, 1, n_coefficients - 2, dtype=torch.float64)
+    knots = torch.cat([torch.zeros(3), inner, torch.ones(3)]).double().numpy()
+    where = torch.linspace(0, 1, n_points, dtype=torch.float64).numpy()
+    return torch.tensor(BSpline.design_matrix(where, knots, 3).toarray())
