@@ -1,4 +1,4 @@
-"""Overdamped dynamics on surfaces against the scheme's own stationary law, exact work relations, and failing walkers."""
+"""Overdamped dynamics on surfaces: exact variances, work relations, paths that repeat, and walkers that fail alone."""
 
 import math
 
