@@ -18,7 +18,7 @@ from tps.systems import DoubleWell, load_system
 
 def spring(center, stiffness):
     """Natural parameters (n, d + 1) of springs with centers (n, d)."""
-    center = torch.as_tensor(center, dtype=torch.float64)
+    center = torch.tensor(np.array(center), dtype=torch.float64)
     log_snr = torch.full((len(center),), math.log(stiffness), dtype=torch.float64)
     return EuclideanSpacetime(center.shape[1]).eta(center, log_snr).numpy()
 
