@@ -8,11 +8,21 @@ import torch
 from scipy.special import i0e
 from surfaces import make_surface, table
 
+from tps.analysis.flood_fill import surface_lower_bound
 from tps.errors import ParameterError
 from tps.paths import OverdampedSettings, load_paths, overdamped_annealed_paths, sample_surface, save_paths
 from tps.paths.annealed import equal_steps
 from tps.paths.overdamped import largest_curvature
-from tps.spacetime import EuclideanSpacetime, TorusSpacetime
+from tps.spacetime import (
+    EuclideanSpacetime,
+    GridFamily,
+    LogSnrFloor,
+    SpacetimeCurve,
+    SpacetimePoint,
+    TorusSpacetime,
+    find_geodesic,
+    winding_line,
+)
 from tps.systems import DoubleWell, load_system
 
 
@@ -224,3 +234,38 @@ def test_settings_are_checked(options, expected):
 def test_sampling_is_checked():
     with pytest.raises(ParameterError, match="positive time step, frames and interval: -1"):
         sample_surface(load_system("double-well"), [[0.0]], 1, 1, np.random.default_rng(0), timestep=-1)
+
+
+@pytest.mark.slow
+def test_paths_on_the_alanine_surface_stay_within_one_unit_of_the_lower_bound():
+    """1000 paths at kT = 1 kJ/mol: highest energies within 1 kJ/mol of the bound, for under 1.5 million evaluations.
+
+    Grid and bound included. The straight line at fixed log-SNR through the same channel is 5 kJ/mol above.
+    """
+    system = load_system("alanine-surface")
+    bound = surface_lower_bound(system)
+    axes, energies = system.energy_grid(120)
+    family = GridFamily(
+        [torch.from_numpy(axis) for axis in axes], torch.from_numpy(-energies / system.kt), periodic=True
+    )
+    a, b = (
+        SpacetimePoint(torch.from_numpy(system.features(x)), 6.0) for x in (system.point_a, system.point_b)
+    )
+    curves = {
+        "geodesic": find_geodesic(family, a, b, constraints=[LogSnrFloor(3.0)], start=(1, -1)).curve,
+        "straight": SpacetimeCurve.from_eta(family, winding_line(family.spacetime, a, b, 64, (1, -1))),
+    }
+    settings = OverdampedSettings(n_steps=1200, n_updates=1200, n_frames=1200, n_equilibration_steps=50)
+    highest = {}
+    for name, curve in curves.items():
+        ensemble, _ = overdamped_annealed_paths(
+            system, curve.s.numpy(), curve.eta.numpy(), settings, list(range(1000))
+        )
+        assert ensemble.reactive.all()
+        assert ensemble.n_evaluations + energies.size + bound.n_evaluations < 1_500_000
+        highest[name] = ensemble.potential_energy.max(axis=1) - bound.energy
+    assert highest["geodesic"].mean() < 0.5
+    assert (
+        highest["geodesic"].min() > -0.1
+    )  # a path stored at every step can jump the ridge between two frames
+    assert highest["straight"].mean() > 4

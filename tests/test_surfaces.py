@@ -1,5 +1,6 @@
 """Surfaces: analytic potentials with known stationary points, tables as splines, and what their files may say."""
 
+import importlib.util
 import math
 import pickle
 import shutil
@@ -232,6 +233,29 @@ def test_a_broken_table_is_refused_in_one_sentence(folder, change, expected):
     message = refusal(folder)
     assert "[surface] file: table.txt" in message
     assert expected in message
+
+
+def test_the_build_script_turns_frames_into_a_free_energy():
+    """Without bias and roughness, the counts of a known density give it back; an empty cell gets what is around it."""
+    spec = importlib.util.spec_from_file_location(
+        "build", data_directory("systems") / "alanine-surface" / "build.py"
+    )
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    grid = 2 * np.pi * np.arange(16) / 16
+    exact = np.cos(grid)[:, None] + 0.5 * np.sin(grid)
+    exact -= np.logaddexp.reduce(exact, axis=None)
+    counts = 1e6 * np.exp(exact)
+    assert build.log_frames(counts, np.zeros((16, 16)), 1e-6) == pytest.approx(
+        exact, abs=1e-2
+    )  # where L-BFGS stops
+    bias = np.add.outer(grid, np.cos(grid))[[*range(16), 0]][:, [*range(16), 0]]  # [psi, phi], ends repeated
+    on_grid = build.bias_on_grid(bias, kt=2.0)
+    assert on_grid.shape == (72, 72)
+    assert on_grid[9, 9] == pytest.approx(bias[2, 2] / 2, abs=1e-9)
+    assert on_grid[9, 27] == pytest.approx(bias[6, 2] / 2, abs=1e-9)
+    frames = np.deg2rad([[-180.0, 0.0], [179.0, 2.4], [-177.4, -2.4], [-177.6, 90.0]])
+    assert [build.histogram(frames)[i] for i in ((0, 36), (1, 36), (0, 54))] == [2, 1, 1]
 
 
 # --- files
