@@ -9,16 +9,11 @@ import torch
 from torch import Tensor
 
 from tps.spacetime.constraints import Constraint, UserPenalty
-from tps.spacetime.family import Family, fisher_metric
+from tps.spacetime.curvature import curvature
+from tps.spacetime.family import Family
 from tps.spacetime.lbfgs import minimise
-from tps.spacetime.preconditioner import (
-    MAX_FULL_METRIC,
-    MAX_NEWTON,
-    CurvePreconditioner,
-    GroupedPreconditioner,
-    chord_blocks,
-    clip_metric,
-)
+from tps.spacetime.penalty_barrier import barrier, barrier_slope
+from tps.spacetime.preconditioner import CurvePreconditioner, GroupedPreconditioner
 
 #: Iterations between two looks at the metric.
 _REFRESH = 12
@@ -33,10 +28,6 @@ _CEILING = 0.9
 _LONGEST_MOVE = 1.0
 #: Largest violation at the start, in units of 1 / stiffness.
 _FARTHEST = 2.0
-_PROBES = 2
-_DIFFERENCE = 1e-5
-#: Points evaluated in one call while the Hessian is taken by differences.
-_BLOCK = 20_000
 
 
 class CurveProblem:
@@ -150,11 +141,12 @@ class CurveProblem:
                 torch.minimum(torch.maximum(n, o / limit), o * limit) for o, n in zip(old, new, strict=True)
             ]
 
-    def _scaled(self, curve: int, number: int, value: Tensor) -> Tensor:
+    def scaled(self, curve: int, number: int, value: Tensor) -> Tensor:
+        """Values of a constraint on a curve, margin added, in units of 1 / stiffness."""
         return (value + self.margin[curve, number]) * self.stiffness[curve]
 
     def _pressure(self, curve: int, number: int, value: Tensor) -> Tensor:
-        return self.multipliers[curve][number] * _barrier_slope(self._scaled(curve, number, value))
+        return self.multipliers[curve][number] * barrier_slope(self.scaled(curve, number, value))
 
     def value_and_gradient(self, chart: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Map chart points (b, N, K) of the curves `index` to what is minimised (b,) and its gradient (b, N, K)."""
@@ -186,8 +178,8 @@ class CurveProblem:
         for penalty in self.penalties:
             total = total + penalty.cost(eta, mu)
         for number, constraint in enumerate(self.constraints):
-            scaled = self._scaled(curve, number, constraint.values(self.family, eta, mu))
-            cost = (self.multipliers[curve][number] * _barrier(scaled)).sum()
+            scaled = self.scaled(curve, number, constraint.values(self.family, eta, mu))
+            cost = (self.multipliers[curve][number] * barrier(scaled)).sum()
             if float(scaled.detach().amax()) > self.ceiling[curve, number]:
                 cost = cost + torch.inf
             total = total + cost / (self.stiffness[curve] * self.n_points)
@@ -210,7 +202,7 @@ class CurveProblem:
             going = torch.nonzero(~(done | stalled))[:, 0]
             curves = index[going]
             self.typical_chord = self._mean_chord()
-            precondition = self._preconditioner(curves)
+            precondition, self.metric = curvature(self, curves)
             before, _ = self.value_and_gradient(self.chart(self.coefficients[curves], curves), curves)
             found = minimise(
                 partial(_objective_of, self, curves),
@@ -239,102 +231,6 @@ class CurveProblem:
             eta, mu = self.evaluate(self.chart())
         return (eta.diff(dim=1) * mu.diff(dim=1)).sum(-1).abs().mean(1).clamp_min(1e-14)
 
-    def _preconditioner(self, index: Tensor) -> CurvePreconditioner | GroupedPreconditioner:
-        """Look at the metric, the active constraints and, where it is cheap, the true Hessian."""
-        chart = self.chart(self.coefficients[index], index)
-        shape, flat = chart.shape[:2], chart.flatten(0, 1)
-        extra = self._active(chart, index) if self.constraints else None
-        if self.width > MAX_FULL_METRIC:
-            return self._grouped(flat, shape, extra, index)
-        with torch.enable_grad():
-            leaf = flat.detach().requires_grad_(True)
-            eta = self.spacetime.from_chart(leaf)
-            rows = [
-                torch.autograd.grad(eta[:, i].sum(), leaf, retain_graph=True)[0] for i in range(self.width)
-            ]
-        jacobian = torch.stack(rows, dim=1)
-        metric = jacobian.mT @ fisher_metric(self.family, eta.detach()) @ jacobian
-        self.n_evaluations[index] += self.width
-        self.metric = clip_metric(metric).unflatten(0, shape)
-        diagonal, above = chord_blocks(self.metric)
-        if extra is not None:
-            diagonal = diagonal + extra.mT @ extra
-        newton = self._hessian(chart, index) if self.width <= MAX_NEWTON else None
-        return CurvePreconditioner(self.moving, diagonal, above, newton)
-
-    def _grouped(
-        self, flat: Tensor, shape: torch.Size, extra: Tensor | None, index: Tensor
-    ) -> GroupedPreconditioner:
-        """One number per point and group of chart entries, from random probes that are the same every time."""
-        groups, generator = self.spacetime.groups, torch.Generator().manual_seed(0)
-        scales = torch.zeros(len(flat), len(groups), dtype=torch.float64)
-        with torch.enable_grad():
-            leaf = flat.detach().requires_grad_(True)
-            mu = self.family.mu(self.spacetime.from_chart(leaf))
-            for number, group in enumerate(groups):
-                size = group.stop - group.start
-                probes = min(_PROBES, size)
-                for _ in range(probes):
-                    probe = torch.zeros_like(flat)
-                    probe[:, group] = 2 * torch.randint(0, 2, (size,), generator=generator).double() - 1
-                    pushed = torch.autograd.functional.jvp(self.spacetime.from_chart, flat, probe)[1]
-                    (product,) = torch.autograd.grad(mu, leaf, pushed, retain_graph=True)
-                    scales[:, number] += (product * probe).sum(-1) / (probes * size)
-                    self.n_evaluations[index] += 1
-        added = None
-        if extra is not None:
-            means = [extra[..., g].square().sum((-2, -1)) / (g.stop - g.start) for g in groups]
-            added = torch.stack(means, dim=-1)
-        each = [scales[:, g : g + 1].expand(-1, group.stop - group.start) for g, group in enumerate(groups)]
-        self.metric = torch.diag_embed(torch.cat(each, dim=1).abs()).unflatten(0, shape)
-        return GroupedPreconditioner(self.moving, scales.unflatten(0, shape), groups, added)
-
-    def _hessian(self, chart: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the Hessian's blocks (j, j) and (j, j + 1) at points (b, N, K), by differences of 3 K gradients.
-
-        Points three apart do not see each other, so every third point is moved at once.
-        """
-        trials = chart.expand(3 * self.width + 1, *chart.shape).clone()
-        for number in range(3 * self.width):
-            colour, axis = divmod(number, self.width)
-            trials[number, :, colour::3, axis] += _DIFFERENCE
-        step = max(1, _BLOCK // (len(index) * self.n_points))
-        gradients = torch.cat(
-            [
-                self.value_and_gradient(part.flatten(0, 1), index.repeat(len(part)))[1]
-                for part in trials.split(step)
-            ]
-        ).unflatten(0, (len(trials), len(index)))
-        self.n_evaluations[index] += len(trials)
-        change = ((gradients[:-1] - gradients[-1]) / _DIFFERENCE).unflatten(0, (3, self.width))
-        diagonal = torch.zeros(*chart.shape, self.width, dtype=torch.float64)
-        above = torch.zeros(len(index), self.n_points - 1, self.width, self.width, dtype=torch.float64)
-        for colour in range(3):
-            moved = torch.arange(colour, self.n_points, 3)
-            diagonal[:, moved] = change[colour][:, :, moved].permute(1, 2, 3, 0)
-            later = moved[moved > 0]
-            above[:, later - 1] = change[colour][:, :, later - 1].permute(1, 2, 3, 0)
-        return (diagonal + diagonal.mT) / 2, above
-
-    def _active(self, chart: Tensor, index: Tensor) -> Tensor:
-        """Return the active constraints' gradients times sqrt(stiffness / N) (b, N, n_conditions, K)."""
-        rows = []
-        for row, curve in enumerate(index.tolist()):
-            leaf = chart[row : row + 1].detach().requires_grad_(True)
-            gradients = []
-            with torch.enable_grad():
-                eta, mu = self.evaluate(leaf)
-                for number, constraint in enumerate(self.constraints):
-                    value = constraint.values(self.family, eta[0], mu[0])
-                    scaled = self._scaled(curve, number, value.detach())
-                    weight = self.multipliers[curve][number] * _barrier_curvature(scaled)
-                    for column in range(value.shape[1]):
-                        (g,) = torch.autograd.grad(value[:, column].sum(), leaf, retain_graph=True)
-                        gradients.append(weight[:, column, None].sqrt() * g[0])
-                        self.n_evaluations[curve] += 1
-            rows.append(torch.stack(gradients, dim=1) * (self.stiffness[curve] / self.n_points).sqrt())
-        return torch.stack(rows)
-
 
 def _objective_of(
     problem: CurveProblem, curves: Tensor, coefficients: Tensor, index: Tensor
@@ -348,18 +244,3 @@ def _step_of(
 ) -> Tensor:
     """The preconditioner on flat coefficients."""
     return inverse(gradient.unflatten(1, (-1, width)), index).flatten(1)
-
-
-def _barrier(t: Tensor) -> Tensor:
-    """Return -ln(1 - t) up to t = 1/2, and beyond it the parabola that continues it smoothly."""
-    inside = -torch.log1p(-t.clamp_max(0.5))
-    over = (t - 0.5).clamp_min(0)
-    return inside + 2 * over + 2 * over.square()
-
-
-def _barrier_slope(t: Tensor) -> Tensor:
-    return 1 / (1 - t.clamp_max(0.5)) + 4 * (t - 0.5).clamp_min(0)
-
-
-def _barrier_curvature(t: Tensor) -> Tensor:
-    return 1 / (1 - t.clamp_max(0.5)).square()

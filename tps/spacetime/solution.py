@@ -25,7 +25,7 @@ from tps.spacetime.family import Family
 from tps.spacetime.solver_settings import SolverSettings
 from tps.spacetime.starts import starting_chart
 
-#: Longer curves are found on so many points first, less exactly.
+#: Curves of at least 32 points are found on half as many points first, and on no more than 32, less exactly.
 _COARSE_POINTS = 32
 _COARSE_RTOL = 1e-4
 _COARSE_TOLERANCE = 1e-2
@@ -73,8 +73,8 @@ def solve_batch(
     settings: SolverSettings,
 ) -> list[Geodesic]:
     """Find geodesics between checked pairs of points, side by side; see `find_geodesics`."""
-    coarse = settings.n_points >= 1.5 * _COARSE_POINTS
-    n_start = _COARSE_POINTS if coarse else settings.n_points
+    coarse = settings.n_points >= _COARSE_POINTS
+    n_start = min(_COARSE_POINTS, settings.n_points // 2) if coarse else settings.n_points
     charts = [
         starting_chart(family, a, b, s, n_start, settings.hard)
         for (a, b), s in zip(pairs, starts, strict=True)
@@ -85,7 +85,7 @@ def solve_batch(
     if coarse:
         rough = max(tolerance, _COARSE_TOLERANCE)
         _, spent = solve(problem, settings.max_iterations // 2, max(settings.rtol, _COARSE_RTOL), rough)
-        evaluations = problem.n_evaluations * (_COARSE_POINTS / settings.n_points)
+        evaluations = problem.n_evaluations * (n_start / settings.n_points)
         problem = _refined(family, problem, settings)
     converged, used = solve(problem, settings.max_iterations - spent, settings.rtol, tolerance)
     spent += used

@@ -1,0 +1,141 @@
+"""How a batch of curves bends the objective: metrics, constraints and Hessians, made into preconditioners."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tps.spacetime.family import fisher_metric
+from tps.spacetime.penalty_barrier import barrier_curvature
+from tps.spacetime.preconditioner import (
+    MAX_FULL_METRIC,
+    MAX_NEWTON,
+    CurvePreconditioner,
+    GroupedPreconditioner,
+    chord_blocks,
+    clip_metric,
+)
+
+if TYPE_CHECKING:
+    from tps.spacetime.curve_problem import CurveProblem
+
+_PROBES = 2
+_DIFFERENCE = 1e-5
+#: Points evaluated in one call while the Hessian is taken by differences.
+_BLOCK = 20_000
+
+
+def curvature(
+    problem: CurveProblem, index: Tensor
+) -> tuple[CurvePreconditioner | GroupedPreconditioner, Tensor]:
+    """Look at the metric, the constraints and, where it is cheap, the true Hessian of the curves `index` (b,).
+
+    Returns
+    -------
+    CurvePreconditioner or GroupedPreconditioner
+        An inverse Hessian of their coefficients.
+    Tensor (b, N, K, K)
+        Positive definite metric in the chart at their points; for many features a diagonal one, and empty where no
+        constraint needs it.
+    """
+    chart = problem.chart(problem.coefficients[index], index)
+    shape, flat = chart.shape[:2], chart.flatten(0, 1)
+    extra = _constraint_gradients(problem, chart, index) if problem.constraints else None
+    if problem.width > MAX_FULL_METRIC:
+        return _grouped(problem, flat, shape, extra, index)
+    with torch.enable_grad():
+        leaf = flat.detach().requires_grad_(True)
+        eta = problem.spacetime.from_chart(leaf)
+        rows = [
+            torch.autograd.grad(eta[:, i].sum(), leaf, retain_graph=True)[0] for i in range(problem.width)
+        ]
+    jacobian = torch.stack(rows, dim=1)
+    metric = jacobian.mT @ fisher_metric(problem.family, eta.detach()) @ jacobian
+    problem.n_evaluations[index] += problem.width
+    full = clip_metric(metric).unflatten(0, shape)
+    diagonal, above = chord_blocks(full)
+    if extra is not None:
+        diagonal = diagonal + extra.mT @ extra
+    precise = getattr(problem.family, "dtype", torch.float64) == torch.float64
+    newton = _hessian(problem, chart, index) if problem.width <= MAX_NEWTON and precise else None
+    return CurvePreconditioner(problem.moving, diagonal, above, newton), full
+
+
+def _grouped(
+    problem: CurveProblem, flat: Tensor, shape: torch.Size, extra: Tensor | None, index: Tensor
+) -> tuple[GroupedPreconditioner, Tensor]:
+    """One number per point and group of chart entries, from random probes that are the same every time."""
+    groups, generator = problem.spacetime.groups, torch.Generator().manual_seed(0)
+    scales = torch.zeros(len(flat), len(groups), dtype=torch.float64)
+    with torch.enable_grad():
+        leaf = flat.detach().requires_grad_(True)
+        mu = problem.family.mu(problem.spacetime.from_chart(leaf))
+        for number, group in enumerate(groups):
+            size = group.stop - group.start
+            probes = min(_PROBES, size)
+            for _ in range(probes):
+                probe = torch.zeros_like(flat)
+                probe[:, group] = 2 * torch.randint(0, 2, (size,), generator=generator).double() - 1
+                pushed = torch.autograd.functional.jvp(problem.spacetime.from_chart, flat, probe)[1]
+                (product,) = torch.autograd.grad(mu, leaf, pushed, retain_graph=True)
+                scales[:, number] += (product * probe).sum(-1) / (probes * size)
+                problem.n_evaluations[index] += 1
+    added = None
+    if extra is not None:
+        means = [extra[..., g].square().sum((-2, -1)) / (g.stop - g.start) for g in groups]
+        added = torch.stack(means, dim=-1)
+    inverse = GroupedPreconditioner(problem.moving, scales.unflatten(0, shape), groups, added)
+    if not problem.constraints:
+        return inverse, torch.empty(0)
+    each = [scales[:, g : g + 1].expand(-1, group.stop - group.start) for g, group in enumerate(groups)]
+    return inverse, torch.diag_embed(torch.cat(each, dim=1).abs()).unflatten(0, shape)
+
+
+def _hessian(problem: CurveProblem, chart: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the Hessian's blocks (j, j) and (j, j + 1) at points (b, N, K), by differences of 3 K gradients.
+
+    Points three apart do not see each other, so every third point is moved at once.
+    """
+    trials = chart.expand(3 * problem.width + 1, *chart.shape).clone()
+    for number in range(3 * problem.width):
+        colour, axis = divmod(number, problem.width)
+        trials[number, :, colour::3, axis] += _DIFFERENCE
+    step = max(1, _BLOCK // (len(index) * problem.n_points))
+    gradients = torch.cat(
+        [
+            problem.value_and_gradient(part.flatten(0, 1), index.repeat(len(part)))[1]
+            for part in trials.split(step)
+        ]
+    ).unflatten(0, (len(trials), len(index)))
+    problem.n_evaluations[index] += len(trials)
+    change = ((gradients[:-1] - gradients[-1]) / _DIFFERENCE).unflatten(0, (3, problem.width))
+    diagonal = torch.zeros(*chart.shape, problem.width, dtype=torch.float64)
+    above = torch.zeros(len(index), problem.n_points - 1, problem.width, problem.width, dtype=torch.float64)
+    for colour in range(3):
+        moved = torch.arange(colour, problem.n_points, 3)
+        diagonal[:, moved] = change[colour][:, :, moved].permute(1, 2, 3, 0)
+        later = moved[moved > 0]
+        above[:, later - 1] = change[colour][:, :, later - 1].permute(1, 2, 3, 0)
+    return (diagonal + diagonal.mT) / 2, above
+
+
+def _constraint_gradients(problem: CurveProblem, chart: Tensor, index: Tensor) -> Tensor:
+    """Return constraint gradients g (b, N, n_conditions, K), scaled so that their terms' Hessian is about g' g."""
+    rows = []
+    for row, curve in enumerate(index.tolist()):
+        leaf = chart[row : row + 1].detach().requires_grad_(True)
+        gradients = []
+        with torch.enable_grad():
+            eta, mu = problem.evaluate(leaf)
+            for number, constraint in enumerate(problem.constraints):
+                value = constraint.values(problem.family, eta[0], mu[0])
+                scaled = problem.scaled(curve, number, value.detach())
+                weight = problem.multipliers[curve][number] * barrier_curvature(scaled)
+                for column in range(value.shape[1]):
+                    (g,) = torch.autograd.grad(value[:, column].sum(), leaf, retain_graph=True)
+                    gradients.append(weight[:, column, None].sqrt() * g[0])
+                    problem.n_evaluations[curve] += 1
+        rows.append(torch.stack(gradients, dim=1) * (problem.stiffness[curve] / problem.n_points).sqrt())
+    return torch.stack(rows)
