@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
         )
     save_paths(folder, ensemble, positions)
     mdtraj.Trajectory(system.positions_a[None], system.mdtraj_topology).save_pdb(str(folder / "topology.pdb"))
-    found = {**hit_metrics(system, ensemble, positions), **energy_metrics(ensemble, {}, system.temperature)}
+    found = {**hit_metrics(system, positions), **energy_metrics(system, ensemble, {})}
     for name in ("hit_rate", "u_max"):
         print(f"{name}: {format_value(found[name].value, found[name].error, found[name].unit)}")
     for name, share in channels(system, ensemble).items():

@@ -122,7 +122,7 @@ def test_work_is_summed_at_the_positions_before_each_update(name):
     expected = -np.cumsum(np.sum(steps * system.statistics(before), axis=-1), axis=1)
     assert ensemble.cumulative_work == pytest.approx(expected, abs=1e-10)
     assert ensemble.potential_energy == pytest.approx(system.energy(positions), rel=1e-12)
-    assert ensemble.torsions == pytest.approx(system.wrapped(positions), abs=1e-12)
+    assert ensemble.torsions == pytest.approx(system.feature_values(positions), abs=1e-12)
 
 
 def test_paths_react_and_their_evaluations_are_counted():

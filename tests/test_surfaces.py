@@ -425,7 +425,7 @@ def test_an_avoided_region_must_leave_the_end_points():
 
 def test_angles_wrap_into_the_half_open_turn():
     system = load_system("alanine-surface")
-    wrapped = system.wrapped([[math.pi, -math.pi], [3 * math.pi, 0.5 - 4 * math.pi]])
+    wrapped = system.feature_values([[math.pi, -math.pi], [3 * math.pi, 0.5 - 4 * math.pi]])
     assert wrapped == pytest.approx(np.array([[math.pi, math.pi], [math.pi, 0.5]]), abs=1e-12)
 
 

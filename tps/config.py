@@ -29,7 +29,9 @@ class RunSection(Section):
 class ConformationsSection(Section):
     """[conformations] Weighted frames."""
 
-    method: Literal["metadynamics", "md", "import"] = "metadynamics"
+    method: Literal["auto", "metadynamics", "md", "grid", "import"] = Field(
+        "auto", description="auto: metadynamics for molecules, the grid for surfaces."
+    )
     n_walkers: PositiveInt = Field(2, description="Independent simulations, half of them started from B.")
     n_build_steps: PositiveInt = Field(1_000_000, description="MD steps per walker that build the bias.")
     n_sample_steps: PositiveInt = Field(1_500_000, description="MD steps per walker that are sampled.")
@@ -41,6 +43,7 @@ class ConformationsSection(Section):
     hill_height_kj_per_mol: PositiveFloat = 1.2
     hill_width_degree: PositiveFloat = 17.0
     hill_interval_steps: PositiveInt = 250
+    n_grid_points: int = Field(120, ge=8, description="method = grid: points per axis of a surface.")
     trajectories: tuple[str, ...] = Field((), description="method = import: files MDTraj reads.")
     stride: PositiveInt = 1
     weights_file: str | None = None
@@ -60,7 +63,10 @@ class ConformationsSection(Section):
 class TrainSection(Section):
     """[train] The diffusion model."""
 
-    model: Literal["log-partition", "denoiser"] = "log-partition"
+    model: Literal["auto", "log-partition", "denoiser", "frames"] = Field(
+        "auto",
+        description="frames: no network but the frames. auto: log-partition for molecules, frames for surfaces.",
+    )
     target: Literal["auto", "posterior-mean", "per-sample"] = "auto"
     n_steps: PositiveInt = 1000
     batch_size: PositiveInt = 128
@@ -73,10 +79,26 @@ class TrainSection(Section):
     device: str = Field("cpu", description="Torch device.")
 
 
+#: Curves that the paths can follow; all but the first are there to compare it with.
+CurveMethod = Literal[
+    "geodesic",
+    "straight-line",
+    "straight-line-with-profile",
+    "e-geodesic",
+    "m-geodesic",
+    "pullback",
+    "score-metric",
+    "score-jacobian",
+    "string",
+    "onsager-machlup",
+]
+
+
 class AvoidPoint(Section):
     """[[geodesic.avoid_points]] A spacetime point to keep a KL distance from."""
 
-    center_degree: dict[str, float]
+    center_degree: dict[str, float] = Field({}, description="Of torsions and other angles.")
+    center: dict[str, float] = Field({}, description="Of the axes of a surface that are no angles.")
     log_snr: float
     min_kl_nats: PositiveFloat
 
@@ -84,12 +106,20 @@ class AvoidPoint(Section):
 class GeodesicSection(Section):
     """[geodesic] The curve from A to B and its constraints."""
 
+    method: CurveMethod = Field("geodesic", description="Which curve the paths follow.")
+    method_log_snr: float | None = Field(
+        None, description="Level of the methods that know one level only; anchor_log_snr by default."
+    )
     n_points: int = Field(64, ge=4)
     representation: Literal["spline", "points"] = "spline"
     anchor_log_snr: float = Field(4.0, description="Log-SNR at which the end structures are anchored.")
     windings: tuple[int, ...] | None = Field(
-        None, description="Extra turns of the starting curve, per feature."
+        None, description="Extra turns of the starting curve, per feature; all ways are tried by default."
     )
+    via: tuple[str, ...] = Field(
+        (), description='Starting curves by points they pass: "x=0,y=1; x=0.7,y=0.7", angles in degrees.'
+    )
+    channel: NonNegativeInt = Field(0, description="Which of the geodesics found: 0 is the shortest.")
     min_log_snr: float | None = Field(
         None, description="Low variance: ln kappa of every torsion stays above."
     )

@@ -9,14 +9,22 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
+from tps.conformations import MetadynamicsSettings, run_metadynamics
+from tps.diffusion import TrainingSettings, torsion_statistics, train_log_partition
+from tps.engine import LangevinSettings, PlatformChoice, local_executor
+from tps.features import TorsionFeatures
 from tps.spacetime import (
     GaussianMixtureFamily,
+    LogPartitionFamily,
     SpacetimeCurve,
     SpacetimePoint,
+    TorusSpacetime,
+    distance_matrix,
     find_geodesic,
     fisher_rao_length,
     resample,
 )
+from tps.systems import load_system
 
 pytestmark = pytest.mark.benchmark
 torch.set_num_threads(1)
@@ -88,11 +96,55 @@ def test_256_features_in_20_seconds():
 
 
 def test_cost_grows_linearly_with_points():
-    """Free points from 128 to 512: four times the points, evaluations per curve the same within a factor of 2."""
+    """Free points, 256 and 1024: as many evaluations, each at most four times as dear. Margins: 2 and 1.5."""
     family = mixture(2)
-    counts = [
-        find_geodesic(family, *ends(family), n_points=n, representation="points").n_gradient_evaluations
-        for n in (128, 512)
-    ]
-    print(f"gradient evaluations at 128 and 512 points: {counts}")
-    assert counts[1] <= 2 * counts[0]
+    runs = []
+    for n in (256, 1024):
+        options = {"n_points": n, "representation": "points"}
+        find_geodesic(family, *ends(family), **options)
+        found, seconds = timed(find_geodesic, family, *ends(family), **options)
+        assert found.converged
+        runs.append((found.n_gradient_evaluations, seconds / found.n_gradient_evaluations))
+        print(f"{n} points: {seconds:.3f} s, {found.n_gradient_evaluations} gradient evaluations")
+    (few, cheap), (many, dear) = runs
+    assert many <= 2 * few
+    assert dear / cheap <= 1.5 * 4
+
+
+@pytest.fixture(scope="module")
+def alanine() -> tuple[LogPartitionFamily, list[SpacetimePoint]]:
+    """A model trained on a short metadynamics run of alanine dipeptide, and 20 of its frames."""
+    system = load_system("alanine-dipeptide")
+    features = TorsionFeatures.from_system(system)
+    settings = MetadynamicsSettings(n_build_steps=200_000, n_sample_steps=200_000, frame_interval=50)
+    with local_executor("processes", 1) as executor:
+        walkers, _ = run_metadynamics(
+            system.system_xml,
+            tuple(map(tuple, features.atoms.tolist())),
+            [system.positions_a, system.positions_b],
+            settings,
+            LangevinSettings(system.temperature),
+            PlatformChoice("Reference"),
+            [1, 2, 3, 4],
+            executor,
+        )
+    torsions = torch.as_tensor(np.concatenate([features.angles(w.positions) for w in walkers]))
+    log_weights = torch.as_tensor(np.concatenate([w.log_weights for w in walkers]))
+    rng = torch.Generator().manual_seed(0)
+    network, _ = train_log_partition(torsions, log_weights, TrainingSettings(n_steps=300), rng)
+    chosen = torsion_statistics(torsions[:: len(torsions) // 20][:20])
+    family = LogPartitionFamily(network.double(), TorusSpacetime(features.n_torsions))
+    return family, [SpacetimePoint(center, 4.0) for center in chosen]
+
+
+def test_distances_of_20_conformations_in_a_minute(alanine):
+    """190 geodesics on a trained model; a metric up to the chords' error at 32 points."""
+    found, seconds = timed(distance_matrix, *alanine)
+    print(f"20 x 20 distances: {seconds:.1f} s, {float(found.converged.double().mean()):.1%} converged")
+    assert seconds < 60
+    assert bool(found.converged.all())
+    d = found.lengths
+    # each is the length of a local minimum: the few that a detour beats are longer than the distance
+    beaten = (d[:, :, None] + d[None, :, :] < d[:, None, :] * (1 - 0.005)).any(1)
+    print(f"{float(beaten.double().mean()):.1%} of the pairs are beaten by a detour through a third point")
+    assert float(beaten.double().mean()) < 0.1

@@ -12,7 +12,9 @@ from tps.spacetime import (
     DenoiserFamily,
     GaussianFamily,
     GaussianMixtureFamily,
+    GridFamily,
     KLDistance,
+    LogSnrFloor,
     SpacetimeCurve,
     SpacetimePoint,
     anchor_sensitivity,
@@ -21,6 +23,7 @@ from tps.spacetime import (
     find_channels,
     find_geodesic,
     straight_line,
+    winding_numbers,
     winding_starts,
 )
 
@@ -135,3 +138,23 @@ def test_anchor_sensitivity_is_that_of_the_wells(square):
     assert anchor_sensitivity(square, a, b, n_points=128) == pytest.approx(expected, rel=0.02)
     with pytest.raises(ParameterError, match="0"):
         anchor_sensitivity(square, a, b, step=0.0)
+
+
+def test_anchor_sensitivity_stays_in_the_channel_it_is_asked_for():
+    """Two ways round a torsion: the long way's derivative is that of two solves along it, not of the short way's."""
+    angle = torch.linspace(-math.pi, math.pi, 121, dtype=torch.float64)[:-1]
+    family = GridFamily([angle], 3 * (2 * angle).cos() + 0.8 * angle.sin(), periodic=True)
+    ends = {
+        level: [SpacetimePoint(torch.tensor([math.cos(x), math.sin(x)]), level) for x in (0.1, 2.8)]
+        for level in (2.75, 3.0, 3.25)
+    }
+    options = {"constraints": [LogSnrFloor(1.5)], "n_points": 24}
+    low, channel, high = (find_geodesic(family, *ends[x], start=(-1,), **options) for x in ends)
+    assert winding_numbers(channel.curve) == (-1,)
+    along_it = (high.length - low.length) / 0.5
+    short, *long = (
+        anchor_sensitivity(family, *ends[3.0], start=x, **options) for x in (None, (-1,), channel.curve)
+    )
+    # constrained solves from different starts agree within 1e-3 of a length of 6.5, and are divided by 0.5
+    assert long == pytest.approx([along_it] * 2, abs=0.03)
+    assert abs(short - along_it) > 0.2

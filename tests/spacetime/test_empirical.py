@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from tps.diffusion import posterior
 from tps.errors import ParameterError
-from tps.spacetime import EmpiricalFamily, LogPartitionFamily, TorusSpacetime, empirical, fisher_metric
+from tps.spacetime import EmpiricalFamily, LogPartitionFamily, TorusSpacetime, fisher_metric
 
 
 @pytest.fixture
@@ -43,6 +44,17 @@ def test_gradients_are_the_family_s_own(torsion_family, eta):
     assert torch.autograd.gradcheck(torsion_family.mu, leaf, eps=1e-6, atol=1e-6)
 
 
+def test_second_derivatives_are_the_third_cumulant(torsion_family, eta):
+    """What a functional of the score's divergence needs; psi must not pass for linear either."""
+    frames = torch.arange(0, torsion_family.n_frames, 50)
+    few = EmpiricalFamily(
+        torsion_family.statistics[frames], torsion_family.log_weights[frames], torsion_family.spacetime
+    )
+    leaf = 0.3 * eta[:3].clone().requires_grad_(True)
+    assert torch.autograd.gradgradcheck(few.mu, leaf, eps=1e-6, atol=1e-6)
+    assert torch.autograd.gradgradcheck(few.psi, leaf, eps=1e-6, atol=1e-6)
+
+
 def test_log_partition_family_agrees_with_the_frames_it_was_made_of(torsion_family, eta):
     """The same psi as a plain differentiable function gives the same mu and metric."""
 
@@ -61,7 +73,7 @@ def test_log_partition_family_agrees_with_the_frames_it_was_made_of(torsion_fami
 def test_chunks_change_nothing(torsion_family, eta, monkeypatch):
     """Points are independent, so memory blocks are invisible."""
     whole = torsion_family.mu(eta), torsion_family.psi(eta), torsion_family.metric(eta)
-    monkeypatch.setattr(empirical, "_CHUNK", 9000)
+    monkeypatch.setattr(posterior, "_CHUNK_ELEMENTS", 9000)
     parts = torsion_family.mu(eta), torsion_family.psi(eta), torsion_family.metric(eta)
     for a, b in zip(whole, parts, strict=True):
         assert torch.allclose(a, b, atol=1e-13)

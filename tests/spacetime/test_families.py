@@ -81,6 +81,28 @@ def test_mixture_agrees_with_quadrature(n_features):
     assert float(family.probability(eta, region)[0]) == pytest.approx(exact, abs=1e-6)
 
 
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_eta_tilts_the_data_into_bayes_s_posterior(n_features):
+    """p(x | f_t) by Bayes, with alpha and sigma written out: mu, and the evidence p(f_t), at 1e-8."""
+    family, noisy, log_snr = mixture(n_features), np.array([0.4, -0.3])[:n_features], 1.3
+    alpha2, sigma2 = 1 / (1 + math.exp(-log_snr)), 1 / (1 + math.exp(log_snr))
+
+    def joint(x: np.ndarray) -> np.ndarray:
+        noise = np.exp(-0.5 * ((noisy - math.sqrt(alpha2) * x) ** 2).sum(1) / sigma2)
+        return data_density(x) * noise / (2 * math.pi * sigma2) ** (n_features / 2)
+
+    evidence = integrate(joint, n_features)
+    first = [integrate(lambda x, i=i: x[:, i] * joint(x), n_features) / evidence for i in range(n_features)]
+    second = integrate(lambda x: (x**2).sum(1) * joint(x), n_features) / evidence
+    center = torch.from_numpy(noisy)[None] / math.sqrt(alpha2)
+    eta = family.spacetime.eta(center, torch.tensor([log_snr], dtype=torch.float64))
+    assert np.allclose(family.mu(eta)[0], [*first, second], rtol=0, atol=1e-8)
+    # ln p(f_t) = psi(eta) - |f_t|^2 / (2 sigma^2) - the normalisation of the noise
+    psi = math.log(evidence) + 0.5 * (noisy**2).sum() / sigma2
+    psi += 0.5 * n_features * math.log(2 * math.pi * sigma2)
+    assert float(family.psi(eta)) == pytest.approx(psi, abs=1e-8)
+
+
 def test_mixture_metric_is_the_derivative_of_mu():
     """Closed form against automatic differentiation, 5 features, to round-off."""
     rng = torch.Generator().manual_seed(0)

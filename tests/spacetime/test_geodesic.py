@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from tps.errors import CurveError
 from tps.spacetime import (
+    GaussianFamily,
     KLDistance,
     LogSnrFloor,
     RegionProbability,
@@ -23,6 +25,7 @@ from tps.spacetime import (
     kl_divergence,
     resample,
     straight_line,
+    winding_numbers,
 )
 
 
@@ -81,6 +84,30 @@ def test_straight_line_crosses_the_seam_the_short_way(torsion_family):
     a, b = torsion_point(math.radians(170), 0.0, 2.0), torsion_point(math.radians(-170), 0.0, 2.0)
     angles = torsion_family.spacetime.angles(straight_line(torsion_family, a, b).eta)
     assert float(angles[:, 0].cos().max()) == pytest.approx(math.cos(math.radians(170)), rel=1e-9)
+
+
+def test_straight_line_winds_as_told(torsion_family):
+    """Full turns added to the short way, with a geodesic's profile too; windings are read back from the curve."""
+    spacetime, short = torsion_family.spacetime, torch.tensor([2.5, -2.1], dtype=torch.float64)
+    profile = torch.linspace(4, 4, 96).double() - 2 * torch.sin(torch.linspace(0, math.pi, 96)).double()
+    for windings in ((0, 0), (-1, 0), (1, 2)):
+        line = straight_line(torsion_family, A, B, log_snr=profile, windings=windings)
+        angles = torch.from_numpy(np.unwrap(spacetime.angles(line.eta).numpy(), axis=0))
+        turned = short + 2 * math.pi * torch.tensor(windings)
+        assert torch.allclose(angles[-1] - angles[0], turned, atol=1e-12)
+        # linear in s
+        assert float(angles.diff(n=2, dim=0).abs().max()) < 1e-12
+        assert torch.allclose(line.log_snr, profile)
+        assert winding_numbers(line) == windings
+    with pytest.raises(CurveError, match="2 torsions, but got 1"):
+        straight_line(torsion_family, A, B, windings=(1,))
+    with pytest.raises(CurveError, match=r"whole, but got \[0\.5, 0\]"):
+        straight_line(torsion_family, A, B, windings=(0.5, 0))
+    flat = GaussianFamily(torch.zeros(4), 1.0)
+    with pytest.raises(CurveError, match="windings need torsions"):
+        straight_line(flat, A, B, windings=(0, 0, 0, 0))
+    with pytest.raises(CurveError, match="only curves over torsions wind"):
+        winding_numbers(straight_line(flat, A, B))
 
 
 @pytest.mark.parametrize("representation", ["spline", "points"])

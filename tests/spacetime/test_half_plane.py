@@ -77,15 +77,15 @@ def test_changing_the_noise_level_alone_costs_a_logarithm():
     assert find_geodesic(family, a, b, n_points=256).length == pytest.approx(exact, rel=1e-4)
 
 
-@pytest.mark.parametrize("n_features", [1, 2])
-def test_where_the_half_plane_leaves_the_strip_the_edge_is_followed(n_features):
-    """Ends 8 apart need variances above the prior's: the shortest curve in the strip runs along its edge."""
-    family, a, b = case(n_features, 8.0, 2.0, 6.0)
+@pytest.mark.parametrize(("n_features", "apart"), [(1, 8.0), (2, 8.0), (22, 20.0)])
+def test_where_the_half_plane_leaves_the_strip_the_edge_is_followed(n_features, apart):
+    """Far ends need variances above the prior's: the shortest curve in the strip runs along its edge."""
+    family, a, b = case(n_features, apart, 2.0, 6.0)
     assert leaves_strip(family, a, b)
     found = find_geodesic(family, a, b, n_points=256, representation="points")
     assert found.status == "converged"
-    # second order with a jump of curvature where the arcs touch the edge: 1e-4 at 256 points
-    assert found.length == pytest.approx(half_plane_distance(family, a, b), rel=3e-4)
+    # second order, with a jump of curvature where the arcs touch the edge: 5e-5 to 1.1e-4 at 256 points
+    assert found.length == pytest.approx(half_plane_distance(family, a, b), rel=1.5e-4)
     assert bool((found.curve.eta[:, -1] <= 0).all())
     # the run along the edge is at no signal
     assert float(found.curve.log_snr.min()) < -8

@@ -9,12 +9,14 @@ import pytest
 import torch
 from scipy.integrate import solve_bvp
 
-from tps.errors import ParameterError
+from tps.errors import CurveError, ParameterError
 from tps.spacetime import (
     GaussianFamily,
     GaussianMixtureFamily,
     GridFamily,
+    SpacetimeCurve,
     SpacetimePoint,
+    TorusSpacetime,
     minimum_free_energy_path,
     onsager_machlup_path,
     probability_flow,
@@ -22,6 +24,8 @@ from tps.spacetime import (
     score,
     score_jacobian_geodesic,
     score_metric_geodesic,
+    straight_line,
+    winding_numbers,
 )
 
 
@@ -124,8 +128,6 @@ def test_score_jacobian_geodesic_follows_the_data(bent):
 def test_string_finds_the_band_and_its_barriers(bent):
     """A symmetric bent valley: the path is its ridge line, the free energy that of the blurred density."""
     start = torch.linspace(0, math.pi, 64, dtype=torch.float64)
-    from tps.spacetime import SpacetimeCurve
-
     arc = torch.stack([start.cos(), 0.7 * start.sin()], dim=1)
     guess = SpacetimeCurve.from_eta(bent, bent.spacetime.eta(arc, torch.full((64,), 3.0).double()))
     found = minimum_free_energy_path(bent, *ENDS, log_snr=3.0, start=guess)
@@ -205,3 +207,117 @@ def test_onsager_machlup_path_between_two_wells_solves_its_euler_lagrange_equati
     assert np.abs(found.curve.center[:, 0].numpy() - exact.sol(t)[0]).max() < 2e-3
     with pytest.raises(ParameterError, match="are the ends the same"):
         onsager_machlup_path(family, a, a, log_snr=level)
+
+
+@pytest.fixture(scope="module")
+def circle() -> GridFamily:
+    """Two wells on a circle, 1.6 and 2.5 rad deep enough to be felt."""
+    angle = torch.linspace(-math.pi, math.pi, 241, dtype=torch.float64)[:-1]
+    return GridFamily([angle], 2 * (2 * angle).cos() + 0.5 * angle.sin(), periodic=True)
+
+
+def on_circle(angle: float, log_snr: float = 3.0) -> SpacetimePoint:
+    return SpacetimePoint(torch.tensor([math.cos(angle), math.sin(angle)]), log_snr)
+
+
+def angular_score(family: GridFamily, angles: np.ndarray, log_snr: float) -> np.ndarray:
+    """d psi / d angle at stiffness e^l, by automatic differentiation of psi."""
+    leaf = torch.from_numpy(angles)[:, None].requires_grad_(True)
+    eta = family.spacetime.eta_from_angles(leaf, torch.full_like(leaf, math.exp(log_snr)))
+    return torch.autograd.grad(family.psi(eta).sum(), leaf)[0][:, 0].numpy()
+
+
+@pytest.mark.parametrize("windings", [(0,), (-1,), (1,)])
+def test_score_metric_on_a_circle_measures_the_way_its_start_takes(circle, windings):
+    """One torsion: the energy is half the squared integral of sqrt(1 + w s^2) over the angles passed, either way."""
+    level, weight, a, b = 3.0, 0.1, 0.3, 2.6
+    start = straight_line(circle, on_circle(a), on_circle(b), windings=windings)
+    options = {"log_snr": level, "n_points": 257, "start": start}
+    found = score_metric_geodesic(circle, on_circle(a), on_circle(b), weight=weight, **options)
+    fine = np.linspace(a, b + 2 * math.pi * windings[0], 20001)
+    exact = np.trapezoid(np.sqrt(1 + weight * angular_score(circle, fine, level) ** 2), fine)
+    assert found.status == "converged"
+    assert winding_numbers(found.curve) == windings
+    assert found.value == pytest.approx(exact**2 / 2, rel=2e-3)
+    assert torch.allclose(found.curve.log_snr, torch.tensor(level).double())
+
+
+def test_uniform_torsions_are_flat(circle):
+    """No score: every functional is that of a straight line with the turns of its start, T = L^2 / 2 as duration."""
+    angle = torch.linspace(-math.pi, math.pi, 37, dtype=torch.float64)[:-1]
+    family = GridFamily([angle, angle], torch.zeros(36, 36), periodic=True)
+    a, b = (SpacetimePoint(torch.tensor([1.0, 0.0, math.cos(x), math.sin(x)]), 2.0) for x in (0.0, 2.0))
+    start = straight_line(family, a, b, n_points=90, windings=(1, -1))
+    squared = (2 * math.pi) ** 2 + (2 - 2 * math.pi) ** 2
+    options = {"log_snr": 2.0, "start": start, "n_points": 40}
+    metric = score_metric_geodesic(family, a, b, **options)
+    assert metric.value == pytest.approx(squared / 2, rel=1e-6)
+    jacobian = score_jacobian_geodesic(family, a, b, ridge=0.5, **options)
+    assert jacobian.value == pytest.approx(squared / 4, rel=1e-6)
+    assert onsager_machlup_path(family, a, b, **options).value == pytest.approx(0.5, rel=1e-6)
+    path = minimum_free_energy_path(family, a, b, **options)
+    assert path.status == "converged"
+    for found in (metric, jacobian, path):
+        assert winding_numbers(found.curve) == (1, -1)
+
+
+def test_string_winds_as_its_start_does(circle):
+    """The other way round crosses the other barrier, whose height is psi's difference."""
+    a, b = 0.0, math.pi - 1e-6
+    tops = []
+    for windings in ((0,), (-1,)):
+        start = straight_line(circle, on_circle(a), on_circle(b), windings=windings)
+        found = minimum_free_energy_path(
+            circle, on_circle(a), on_circle(b), log_snr=3.0, start=start, n_points=129
+        )
+        assert winding_numbers(found.curve) == windings
+        angles = torch.linspace(a, b + 2 * math.pi * windings[0], 2001, dtype=torch.float64)[:, None]
+        psi = circle.psi(circle.spacetime.eta_from_angles(angles, torch.tensor(math.exp(3.0)).double()))
+        # images are 0.025 rad apart: half a step off the top, at a curvature of 8 kT/rad^2, costs 6e-4 kT
+        assert float(found.free_energy.max()) == pytest.approx(float(psi[0] - psi.min()), abs=2e-3)
+        tops.append(float(found.free_energy.max()))
+    assert abs(tops[0] - tops[1]) > 0.5
+
+
+def test_starts_lead_to_other_valleys_and_must_fit(bent):
+    """Wells on a half circle: from the band's mirror image the curve ends below; starts that miss are refused."""
+    angle = torch.linspace(0, math.pi, 50, dtype=torch.float64)
+    levels = torch.full((50,), 3.0, dtype=torch.float64)
+    arcs = [
+        SpacetimeCurve.from_eta(
+            bent, bent.spacetime.eta(torch.stack([angle.cos(), sign * angle.sin()], dim=1), levels)
+        )
+        for sign in (1, -1)
+    ]
+    ring = GaussianMixtureFamily(
+        torch.ones(18), torch.cat([bent.means, bent.means * torch.tensor([1, -1])]), torch.full((18,), 0.04)
+    )
+    above, below = (score_jacobian_geodesic(ring, *ENDS, log_snr=3.0, start=arc) for arc in arcs)
+    assert float(above.curve.center[32, 1]) > 0.7
+    assert torch.allclose(above.curve.center * torch.tensor([1, -1]), below.curve.center, atol=1e-3)
+    with pytest.raises(CurveError, match="misses the end points by 2 over a length of 3"):
+        onsager_machlup_path(bent, *reversed(ENDS), log_snr=3.0, start=arcs[0])
+
+
+def test_onsager_machlup_path_takes_frames_on_a_torus(circle):
+    """Weighted frames differentiate three times: the stationary path has no first variation, by finite differences."""
+    a, b, level = on_circle(0.3), on_circle(2.6), 2.0
+    found = onsager_machlup_path(circle, a, b, log_snr=level, duration=2.0, n_points=41, rtol=1e-10)
+    assert found.status == "converged"
+    assert isinstance(found.curve.spacetime, TorusSpacetime)
+    angles = np.unwrap(circle.spacetime.angles(found.curve.eta)[:, 0].numpy())
+
+    def action(x: np.ndarray) -> float:
+        dt, h = 2.0 / 40, 1e-5
+        s = angular_score(circle, x, level)
+        slope = (angular_score(circle, x + h, level) - angular_score(circle, x - h, level)) / (2 * h)
+        rate = s**2 / 4 + slope / 2
+        return (np.diff(x) ** 2).sum() / (4 * dt) + dt * (rate[1:] + rate[:-1]).sum() / 2
+
+    assert found.value == pytest.approx(action(angles), rel=1e-7)
+    bump = np.sin(np.linspace(0, math.pi, 41))
+    for wave in (bump, bump * np.cos(np.linspace(0, 2 * math.pi, 41))):
+        variation = (action(angles + 1e-3 * wave) - action(angles - 1e-3 * wave)) / 2e-3
+        curvature = (action(angles + 1e-2 * wave) + action(angles - 1e-2 * wave) - 2 * found.value) / 1e-4
+        # the distance to the minimum along this wave
+        assert abs(variation / curvature) < 1e-4

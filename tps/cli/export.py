@@ -40,7 +40,7 @@ def export(
     force: bool,
 ) -> None:
     """Write the paths of RUN in any MDTraj format, with scripts for PyMOL, VMD and ChimeraX."""
-    system = RunFolder.open(run).system
+    system = RunFolder.open(run).molecule
     folder = output or run / "export"
     record = export_paths(
         run,

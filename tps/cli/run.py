@@ -9,8 +9,9 @@ import click
 
 from tps.cli.console import ConsoleProgress
 from tps.config import load_config
-from tps.pipeline import STAGES, RunFolder, run_all, summary_rows
+from tps.pipeline import MAIN, STAGES, RunFolder, run_all, spoken, summary_rows
 from tps.report import format_quantity
+from tps.systems import MolecularSystem
 
 
 @click.command()
@@ -36,7 +37,7 @@ def run(
 ) -> None:
     """Run every stage of CONFIG into a run folder.
 
-    CONFIG is a TOML file or the name of one that ships with tps: demo, low-variance, avoid-region, smoke. Stages that
+    CONFIG is a TOML file or the name of one that ships with tps (`tps doctor` lists them), such as demo. Stages that
     are there and whose inputs have not changed are not run again, so an interrupted run goes on with the same command.
     """
     settings = load_config(config)
@@ -65,22 +66,25 @@ def run(
     click.echo()
     for warning in content["warnings"]:
         click.echo(f"warning: {warning}")
-    click.echo(f"trajectories   {output / 'paths'}  (topology: {output / 'topology.pdb'})")
+    if isinstance(folder.system, MolecularSystem):
+        click.echo(f"trajectories   {output / 'paths'}  (topology: {output / 'topology.pdb'})")
+    else:
+        click.echo(f"paths          {output / 'paths' / 'paths.npz'}")
     click.echo(f"figures        {output / 'figures'}")
     click.echo(f"report         {output / 'report.html'}")
 
 
 def comparison(content: dict) -> str:
-    """Return the table of the geodesic beside the straight lines."""
-    rows = ("hit_rate", "u_max", "u_max_minus_a", "dissipated_work", "spread")
-    methods = {"geodesic": content["metrics"], **content["baselines"]}
-    names = {
-        "geodesic": "geodesic",
-        "straight_line": "straight line",
-        "straight_line_with_profile": "line, its profile",
-    }
-    lines = ["".join([f"{'':18}", *(f"{names.get(method, method):>24}" for method in methods)])]
+    """Return the table of the main paths beside the straight lines."""
+    rows = ("hit_rate", "u_max", "u_max_minus_a", "u_max_minus_bound", "dissipated_work", "spread")
+    methods = {MAIN: content["metrics"], **content["baselines"]}
+    names = [
+        spoken(name, content["method"]).replace("straight line with", "line with its") for name in methods
+    ]
+    lines = ["".join([f"{'':18}", *(f"{name:>24}" for name in names)])]
     for row in rows:
+        if row not in content["metrics"]:
+            continue
         cells = [f"{format_quantity(found[row]):>24}" for found in methods.values()]
         lines.append(f"{row:18}" + "".join(cells))
     return "\n".join(lines)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from tps.cli.console import ConsoleProgress
+from tps.config import CurveMethod
 from tps.errors import ConfigError
-from tps.pipeline import RunFolder, run_stage
+from tps.pipeline import MAIN, RunFolder, run_stage
+from tps.systems import System
 
 RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
 FORCE = click.option("--force", is_flag=True, help="Replace a result of other settings.")
@@ -49,13 +51,17 @@ def _execute(
 @FORCE
 @JSON
 def conformations(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
-    """Sample or import weighted frames of the molecule."""
+    """Sample or import weighted frames of the molecule; on a surface, take its grid."""
     _execute(run, "conformations", "conformations", changes, force, as_json)
 
 
 @click.command()
 @RUN
-@click.option("--model", type=click.Choice(["log-partition", "denoiser"]), help="What to train.")
+@click.option(
+    "--model",
+    type=click.Choice(["log-partition", "denoiser", "frames"]),
+    help="What to train; frames: nothing, the weighted frames themselves are the model.",
+)
 @click.option("--n-steps", type=click.IntRange(min=1), help="Training steps.")
 @click.option("--device", help="Torch device, such as cpu or cuda.")
 @FORCE
@@ -83,18 +89,62 @@ def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
     "--avoid-point",
     "avoid_points",
     multiple=True,
-    help='Point to keep away from, such as "phi=0,psi=-70,log_snr=3,kl=2" [degrees, nats].',
+    help='Point to keep away from, such as "phi=0,psi=-70,log_snr=3,kl=2" [degrees for angles, nats].',
 )
 @click.option("--windings", help="Extra turns of the starting curve per feature, such as 0,-1.")
+@click.option(
+    "--via",
+    multiple=True,
+    help='Points that a starting curve passes, such as "phi=0,psi=-70; phi=40,psi=-40".',
+)
+@click.option(
+    "--channel", type=click.IntRange(min=0), help="Which of the geodesics found; 0 is the shortest."
+)
+@click.option(
+    "--method",
+    type=click.Choice(get_args(CurveMethod)),
+    help="Curve that the paths follow: the geodesic, or a neighbour to compare it with.",
+)
+@click.option(
+    "--method-log-snr", type=float, help="Level of methods that know one level only; the anchors' by default."
+)
 @FORCE
 @JSON
 def geodesic(
     run: Path, force: bool, as_json: bool, windings: str | None, avoid_points: tuple[str, ...], **changes: Any
 ) -> None:
-    """Find the geodesic between the two end structures, under constraints."""
+    """Find the geodesics between the two ends, under constraints, and show their channels and health."""
     changes["windings"] = None if windings is None else _whole_numbers(windings)
-    changes["avoid_points"] = tuple(_avoid_point(text) for text in avoid_points)
-    _execute(run, "geodesic", "geodesic", changes, force, as_json)
+    folder = RunFolder.open(run)
+    changes["avoid_points"] = tuple(_avoid_point(text, folder.system) for text in avoid_points)
+    try:
+        _execute(run, "geodesic", "geodesic", changes, force, as_json)
+    finally:
+        if not as_json and (run / "geodesic" / "result.json").is_file():
+            click.echo(geodesic_text(json.loads((run / "geodesic" / "result.json").read_text())))
+
+
+def geodesic_text(solved: Mapping[str, Any]) -> str:
+    """Return the channels, the constraints and the health of a solved geodesic as a text."""
+    lines = [f"{'channel':8}{'length':>9}{'min log-SNR':>13}{'support':>9}  starts"]
+    for number, channel in enumerate(solved["channels"]):
+        lines.append(
+            f"{number:<8}{channel['length']:9.3f}{channel['min_log_snr']:13.2f}"
+            f"{channel['min_effective_sample_size']:9.0f}  {'; '.join(channel['starts'])}"
+            + ("" if channel["status"] == "converged" else f" ({channel['status']})")
+        )
+    for report in solved["constraints"]:
+        held = "held" if report["satisfied"] else "BROKEN"
+        lines.append(
+            f"{report['name']}: {held}, largest violation {report['largest']:.2g} at s = {report['at_s']:.2f}"
+        )
+    health, support = solved["health"], solved["curves"][MAIN]
+    lines.append(
+        f"health of the {solved['method']}: negative chords {health['negative_chords']:.0%}, asymmetry of the Jacobian "
+        f"{health['jacobian_asymmetry']:.1e}, 2 E / length² {solved['constant_speed']:.4f}, support at least "
+        f"{support['min_effective_sample_size']:.0f}, d length / d anchor log-SNR {health['anchor_sensitivity']:.2f}"
+    )
+    return "\n".join(lines)
 
 
 @click.command()
@@ -108,7 +158,7 @@ def geodesic(
 @FORCE
 @JSON
 def paths(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
-    """Run annealed Langevin dynamics along the geodesic and the straight lines beside it."""
+    """Run dynamics under a tilt that moves along the curve, and along the straight lines beside it."""
     _execute(run, "paths", "paths", changes, force, as_json)
 
 
@@ -136,11 +186,13 @@ def _whole_numbers(text: str) -> list[int]:
     )
 
 
-def _avoid_point(text: str) -> dict[str, Any]:
+def _avoid_point(text: str, system: System) -> dict[str, Any]:
+    key = "center_degree" if system.spacetime_kind == "torus" else "center"
+
     def read() -> dict[str, Any]:
         values = {name.strip(): float(value) for name, value in (part.split("=") for part in text.split(","))}
         point: dict[str, Any] = {"log_snr": values.pop("log_snr"), "min_kl_nats": values.pop("kl")}
-        return {**point, "center_degree": values}
+        return {**point, key: values}
 
     return _parse("--avoid-point", text, read, "name=degrees,...,log_snr=number,kl=nats")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-_CHUNK_ELEMENTS = 1_000_000  # tilts × frames held at once, 8 MB in float64
+#: Tilts times frames held at once, 8 MB in float64: what a processor's cache may hold.
+_CHUNK_ELEMENTS = 1_000_000
 
 
 class PosteriorMoments(NamedTuple):
@@ -16,6 +18,39 @@ class PosteriorMoments(NamedTuple):
     mu: Tensor
     psi: Tensor
     effective_sample_size: Tensor
+
+
+def tilted_weights(
+    eta: Tensor, statistics: Tensor, log_weights: Tensor
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yield the weights w_i e^{η·T_i} of frames, a few tilts at a time.
+
+    Parameters
+    ----------
+    eta : (n, K) tensor
+    statistics : (n_frames, K) tensor
+        T(x_i).
+    log_weights : (n_frames,) tensor
+        ln w_i.
+
+    Yields
+    ------
+    rows : slice
+        Which tilts.
+    weights : (n_rows, n_frames) tensor
+        w_i e^{η·T_i - shift}; yours to change until the next ones come, which use the same memory.
+    shift : (n_rows,) tensor
+        The largest logarithm, taken out so that nothing overflows.
+    """
+    step = max(1, _CHUNK_ELEMENTS // len(statistics))
+    # one for all chunks: fresh ones fragment the heap
+    buffer = eta.new_empty(min(step, len(eta)), len(statistics))
+    for start in range(0, len(eta), step):
+        rows = slice(start, min(start + step, len(eta)))
+        weights = buffer[: rows.stop - rows.start]
+        torch.addmm(log_weights, eta[rows], statistics.T, out=weights)
+        shift = weights.amax(dim=1)
+        yield rows, weights.sub_(shift[:, None]).exp_(), shift
 
 
 def posterior_moments(eta: Tensor, statistics: Tensor, log_weights: Tensor) -> PosteriorMoments:
@@ -29,19 +64,16 @@ def posterior_moments(eta: Tensor, statistics: Tensor, log_weights: Tensor) -> P
     statistics : (n_frames, K) tensor
         T(x_i).
     log_weights : (n_frames,) tensor
-        Normalised: logsumexp is 0.
+        ln w_i; ψ is zero at η = 0 where they are normalised, logsumexp 0.
+
+    Returns
+    -------
+    PosteriorMoments
     """
     mu, psi, size = torch.empty_like(eta), eta.new_empty(len(eta)), eta.new_empty(len(eta))
-    step = max(1, _CHUNK_ELEMENTS // len(statistics))
-    buffer = eta.new_empty(
-        min(step, len(eta)), len(statistics)
-    )  # one for all chunks: fresh ones fragment the heap
-    for start in range(0, len(eta), step):
-        rows = slice(start, min(start + step, len(eta)))
-        weight = buffer[: rows.stop - rows.start]
-        torch.addmm(log_weights, eta[rows], statistics.T, out=weight)
-        psi[rows] = torch.logsumexp(weight, dim=1)
-        weight.sub_(psi[rows, None]).exp_()
-        mu[rows] = weight @ statistics
-        size[rows] = 1.0 / weight.square_().sum(1)
+    for rows, weights, shift in tilted_weights(eta, statistics, log_weights):
+        total = weights.sum(1)
+        psi[rows] = total.log() + shift
+        mu[rows] = (weights @ statistics) / total[:, None]
+        size[rows] = (total / torch.linalg.vector_norm(weights, dim=1)).square()
     return PosteriorMoments(mu, psi, size)

@@ -1,21 +1,92 @@
 """Paths: annealed Langevin dynamics of molecules and surfaces, reactive segments, path ensembles."""
 
 from tps.paths.annealed import AnnealingSettings, annealed_paths
+from tps.paths.committor_model import CommittorChoice, CommittorModel, fit_committor, learn_committor
+from tps.paths.committor_shots import CommittorEstimate, committor, committor_of_points
 from tps.paths.ensemble import PathEnsemble, PathRecord, load_paths, save_paths
 from tps.paths.overdamped import SurfaceSamples, sample_surface
 from tps.paths.overdamped_annealed import OverdampedSettings, overdamped_annealed_paths
 from tps.paths.segments import reactive_segment
+from tps.paths.shooting_choice import FeatureChoice, FrameChoice, UniformChoice
+from tps.paths.shooting_dynamics import FAILED, IN_A, IN_B, OUTSIDE, Flight, TransitionDynamics
+from tps.paths.shooting_molecule import MoleculeDynamics
+from tps.paths.shooting_moves import Chain, ShootingSettings, shooting_move
+from tps.paths.shooting_paths import TransitionPaths
+from tps.paths.shooting_pull import PullSettings, pull_task, pulled_candidate
+from tps.paths.shooting_records import Direction, Outcome, ShootingStatistics, shooting_statistics
+from tps.paths.shooting_run import ShootingRun, load_shooting, shoot
+from tps.paths.shooting_surface import SurfaceDynamics
+from tps.paths.transition_state import (
+    CommittorHistogram,
+    TransitionStates,
+    committor_histogram,
+    find_transition_states,
+)
+from tps.paths.window_sampling import sample_windows
+from tps.paths.window_surfaces import sample_surface_windows
+from tps.paths.windows import (
+    Windows,
+    WindowSamples,
+    WindowSettings,
+    barrier_place,
+    starts_along,
+    tightening,
+)
 
 __all__ = [
+    "FAILED",
+    "IN_A",
+    "IN_B",
+    "OUTSIDE",
     "AnnealingSettings",
+    "Chain",
+    "CommittorChoice",
+    "CommittorEstimate",
+    "CommittorHistogram",
+    "CommittorModel",
+    "Direction",
+    "FeatureChoice",
+    "Flight",
+    "FrameChoice",
+    "MoleculeDynamics",
+    "Outcome",
     "OverdampedSettings",
     "PathEnsemble",
     "PathRecord",
+    "PullSettings",
+    "ShootingRun",
+    "ShootingSettings",
+    "ShootingStatistics",
+    "SurfaceDynamics",
     "SurfaceSamples",
+    "TransitionDynamics",
+    "TransitionPaths",
+    "TransitionStates",
+    "UniformChoice",
+    "WindowSamples",
+    "WindowSettings",
+    "Windows",
     "annealed_paths",
+    "barrier_place",
+    "committor",
+    "committor_histogram",
+    "committor_of_points",
+    "find_transition_states",
+    "fit_committor",
+    "learn_committor",
     "load_paths",
+    "load_shooting",
     "overdamped_annealed_paths",
+    "pull_task",
+    "pulled_candidate",
     "reactive_segment",
     "sample_surface",
+    "sample_surface_windows",
+    "sample_windows",
     "save_paths",
+    "shoot",
+    "shooting_move",
+    "shooting_statistics",
+    "starts_along",
+    "tightening",
 ]

@@ -154,6 +154,7 @@ def annealed_paths(
     executor: Executor,
     *,
     walls: tuple[Region, ...] = (),
+    backward: bool = False,
     done: Callable[[], None] = lambda: None,
 ) -> tuple[PathEnsemble, list[NDArray[np.float32] | None]]:
     """Run independent paths along a curve, each with its own noise.
@@ -171,6 +172,9 @@ def annealed_paths(
     executor : concurrent.futures.Executor
     walls : tuple of Region
         Regions the dynamics is kept out of by flat-bottomed walls, which no reported energy contains.
+    backward : bool
+        Start at B and run the curve from B to A: frames are in the order of the protocol, `s` falls from 1 to 0, the
+        work is that of the backward protocol, and reactive segments go from B to A.
     done : callable
         Called after each path.
 
@@ -194,21 +198,27 @@ def annealed_paths(
         )
     xml = openmm.XmlSerializer.serialize(openmm_system)
     features = TorsionFeatures.from_system(system)
-    protocol = equal_steps(s, eta, settings.n_updates)
+    protocol, start = equal_steps(s, eta, settings.n_updates), system.positions_a
+    if backward:
+        protocol, start = protocol[::-1].copy(), system.positions_b
     tasks = [
-        AnnealingTask(xml, features, protocol, system.positions_a, settings, langevin, platform, seed)
-        for seed in seeds
+        AnnealingTask(xml, features, protocol, start, settings, langevin, platform, seed) for seed in seeds
     ]
     records = map_tasks(executor, run_annealed_path, tasks, done)
     segments = [
-        None if record.positions is None else _segment(system, record.positions) for record in records
+        None if record.positions is None else _segment(system, record.positions, backward)
+        for record in records
     ]
     interval = settings.n_steps // settings.n_frames * langevin.timestep
-    return PathEnsemble.from_records(records, segments, system.feature_names, settings.n_frames, interval), [
-        record.positions for record in records
-    ]
+    ensemble = PathEnsemble.from_records(records, segments, system.feature_names, settings.n_frames, interval)
+    if backward:
+        ensemble = replace(ensemble, s=1 - ensemble.s)
+    return ensemble, [record.positions for record in records]
 
 
-def _segment(system: MolecularSystem, positions: NDArray[np.float32]) -> tuple[int, int] | None:
+def _segment(
+    system: MolecularSystem, positions: NDArray[np.float32], backward: bool
+) -> tuple[int, int] | None:
     values = system.values(positions)
-    return reactive_segment(system.state_a.region.contains(values), system.state_b.region.contains(values))
+    in_a, in_b = (state.region.contains(values) for state in (system.state_a, system.state_b))
+    return reactive_segment(in_b, in_a) if backward else reactive_segment(in_a, in_b)

@@ -73,6 +73,8 @@ def overdamped_annealed_paths(
     settings: OverdampedSettings,
     seeds: list[int],
     done: Callable[[int], None] = lambda n: None,
+    *,
+    backward: bool = False,
 ) -> tuple[PathEnsemble, NDArray[np.float64]]:
     """Run independent paths from end point A under a tilt that moves along a curve, each with its own noise.
 
@@ -90,6 +92,9 @@ def overdamped_annealed_paths(
         One per path; a path depends on its own seed alone, not on which paths run beside it.
     done : callable
         Called with the number of paths that are finished so far.
+    backward : bool
+        Start at B and run the curve from B to A: frames are in the order of the protocol, `s` falls from 1 to 0, the
+        work is that of the backward protocol, and reactive segments go from B to A.
 
     Returns
     -------
@@ -99,23 +104,25 @@ def overdamped_annealed_paths(
     positions : (n_paths, n_frames, d) array
         Unwrapped; NaN for a path that failed.
     """
-    protocol = equal_steps(s, eta, settings.n_updates)
+    protocol, start = equal_steps(s, eta, settings.n_updates), system.point_a
+    if backward:
+        protocol, start = protocol[::-1].copy(), system.point_b
     curvature = largest_curvature(system) if settings.curvature is None else settings.curvature
     timesteps = settings.stability / (curvature + np.array([system.tilt_stiffness(e) for e in protocol]))
     per_path = (settings.n_equilibration_steps + settings.n_steps) * system.n_axes
     batch = max(1, _MAX_NOISE // per_path)
     parts = []
     for first in range(0, len(seeds), batch):
-        parts.append(_anneal(system, protocol, timesteps, settings, seeds[first : first + batch]))
+        parts.append(_anneal(system, start, protocol, timesteps, settings, seeds[first : first + batch]))
         done(min(first + batch, len(seeds)))
     positions, work, alive_updates = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     completed = np.isfinite(positions).all(axis=(1, 2))
     energy = np.full(positions.shape[:2], np.nan)
     energy[completed] = system.energy(positions[completed])
     positions[~completed], work[~completed] = np.nan, np.nan
-    values = system.wrapped(positions)
+    values = system.feature_values(positions)
     ends = np.array(
-        [_segment(system, x) if ok else (-1, -1) for x, ok in zip(values, completed, strict=True)]
+        [_segment(system, x, backward) if ok else (-1, -1) for x, ok in zip(values, completed, strict=True)]
     )
     steps = settings.n_steps // settings.n_updates
     n_evaluations = (
@@ -123,12 +130,13 @@ def overdamped_annealed_paths(
         + steps * int(alive_updates.sum())
         + (4 * system.n_axes if settings.curvature is None else 0)
     )
+    done_part = np.arange(1, settings.n_frames + 1) / settings.n_frames
     failure = "failed: the walker left the surface or the numbers"
     ensemble = PathEnsemble(
         torsions=values,
         potential_energy=energy,
         cumulative_work=work,
-        s=np.arange(1, settings.n_frames + 1) / settings.n_frames,
+        s=1 - done_part if backward else done_part,
         reactive_start=ends[:, 0],
         reactive_end=ends[:, 1],
         status=np.where(completed, COMPLETED, failure),
@@ -142,6 +150,7 @@ def overdamped_annealed_paths(
 
 def _anneal(
     system: SurfaceSystem,
+    start: NDArray[np.float64],
     protocol: NDArray[np.float64],
     timesteps: NDArray[np.float64],
     settings: OverdampedSettings,
@@ -151,7 +160,7 @@ def _anneal(
     n_steps = settings.n_equilibration_steps + settings.n_steps
     shape = (n_steps, system.n_axes)
     noise = iter(np.stack([np.random.default_rng(seed).standard_normal(shape) for seed in seeds], axis=1))
-    x = np.tile(system.point_a, (len(seeds), 1))
+    x = np.tile(start, (len(seeds), 1))
     frame_every = settings.n_updates // settings.n_frames
     positions = np.empty((len(seeds), settings.n_frames, system.n_axes))
     work = np.empty((len(seeds), settings.n_frames))
@@ -170,7 +179,7 @@ def _anneal(
     return positions, work, alive
 
 
-def _segment(system: SurfaceSystem, points: NDArray[np.float64]) -> tuple[int, int]:
+def _segment(system: SurfaceSystem, points: NDArray[np.float64], backward: bool) -> tuple[int, int]:
     values = system.values(points)
-    found = reactive_segment(system.state_a.region.contains(values), system.state_b.region.contains(values))
-    return found or (-1, -1)
+    in_a, in_b = (state.region.contains(values) for state in (system.state_a, system.state_b))
+    return (reactive_segment(in_b, in_a) if backward else reactive_segment(in_a, in_b)) or (-1, -1)

@@ -4,91 +4,118 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tps.analysis import (
+    LowerBound,
     Metric,
     Metrics,
     avoidance_metric,
     channels,
+    closest_frame_metrics,
     energy_metrics,
     hit_metrics,
     shape_metrics,
+    surface_lower_bound,
     work_metrics,
 )
-from tps.conformations import Conformations, read_dcd
+from tps.conformations import Conformations
 from tps.paths import PathEnsemble
+from tps.pipeline.candidates import path_folder
 from tps.pipeline.folder import RunFolder
-from tps.pipeline.geodesic import GEODESIC
-from tps.systems import parse_region
-from tps.units import thermal_energy
+from tps.pipeline.geodesic import MAIN
+from tps.systems import MolecularSystem, SurfaceSystem, parse_region
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What metrics.json holds, and what it took."""
+
+    content: dict[str, Any]
+    n_evaluations: int
+    notes: tuple[str, ...]
+
+    def save(self, folder: Path) -> None:
+        """Write metrics.json."""
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(self.content, indent=1) + "\n")
 
 
 def analyse_run(
     run: RunFolder,
     frames: Conformations,
     ensembles: Mapping[str, PathEnsemble],
-    path_folder: Callable[[str], str],
-    out: Path,
     advance: Callable[[int], None],
-) -> list[str]:
-    """Write metrics.json and return the warnings in it."""
+) -> Analysis:
+    """Return every reported number of the main paths and of the straight lines."""
     system = run.system
     solved = json.loads((run.path / "geodesic" / "result.json").read_text())
     ends = end_energies(run, frames)
+    bound = surface_lower_bound(system) if isinstance(system, SurfaceSystem) else None
+    references = {
+        label: (*energy, f"the Boltzmann mean of U in state {label.upper()}")
+        for label, energy in ends.items()
+    }
+    if bound is not None:
+        references["bound"] = (
+            bound.energy,
+            bound.error,
+            "the flood-fill lower bound of every path's maximum",
+        )
     regions = [parse_region(text, system.collective_variables) for text in run.config.geodesic.avoid]
     methods: dict[str, Metrics] = {}
     found_channels: dict[str, dict[str, float]] = {}
     for number, (method, ensemble) in enumerate(ensembles.items()):
-        folder = run.path / path_folder(method)
-        positions = [
-            read_dcd(folder / f"{i:04d}.dcd") if done else None for i, done in enumerate(ensemble.completed)
-        ]
+        positions = run.path_positions(path_folder(method), ensemble)
         found: dict[str, Metric] = {
             **_counts(ensemble),
-            **hit_metrics(system, ensemble, positions),
-            **energy_metrics(ensemble, ends, system.temperature),
+            **hit_metrics(system, positions),
+            **energy_metrics(system, ensemble, references),
             **work_metrics(ensemble, -solved["curves"][method]["delta_psi_model"]),
-            **shape_metrics(ensemble),
+            **shape_metrics(system, ensemble),
         }
+        if isinstance(system, MolecularSystem):
+            found |= closest_frame_metrics(system, ensemble, positions)
         if regions:
             found["paths_out_of_regions"] = avoidance_metric(system, positions, regions)
         methods[method] = found
         found_channels[method] = channels(system, ensemble)
         advance(number + 1)
+    main = {
+        **methods[MAIN],
+        **_curve_metrics(run, solved),
+        **_evaluation_metrics(run, ensembles[MAIN], bound),
+        **_end_metrics(system.energy_unit, ends),
+        **_bound_metrics(system.energy_unit, bound),
+    }
     content: dict[str, Any] = {
-        "metrics": {
-            name: metric.as_dict()
-            for name, metric in {
-                **methods[GEODESIC],
-                **_geodesic_metrics(run, solved),
-                **_evaluation_metrics(run),
-                **_end_metrics(ends),
-            }.items()
-        },
+        "method": solved["method"],
+        "metrics": {name: metric.as_dict() for name, metric in main.items()},
         "baselines": {
             method: {name: metric.as_dict() for name, metric in found.items()}
             for method, found in methods.items()
-            if method != GEODESIC
+            if method != MAIN
         },
         "channels": found_channels,
         "constraints": solved["constraints"],
         "warnings": _warnings(run),
     }
-    out.mkdir(parents=True)
-    (out / "metrics.json").write_text(json.dumps(content, indent=1) + "\n")
-    return list(content["warnings"])
+    return Analysis(content, 0 if bound is None else bound.n_evaluations, tuple(content["warnings"]))
 
 
 def end_energies(run: RunFolder, frames: Conformations) -> dict[str, tuple[float, float]]:
-    """Return the Boltzmann mean potential energy of states "a" and "b" with its standard error [kJ/mol]."""
+    """Return the Boltzmann mean potential energy of states "a" and "b" with its standard error; NaN on a grid."""
     system = run.system
-    values = system.values(read_dcd(run.path / "conformations" / "frames.dcd"))
-    return {
+    values = system.values(run.frame_positions(frames))
+    found = {
         label: frames.weighted_mean(frames.potential_energy, state.region.contains(values))
         for label, state in (("a", system.state_a), ("b", system.state_b))
     }
+    return {label: (mean, np.nan) for label, (mean, _) in found.items()} if run.on_grid else found
 
 
 def _counts(ensemble: PathEnsemble) -> Metrics:
@@ -106,19 +133,28 @@ def _counts(ensemble: PathEnsemble) -> Metrics:
     }
 
 
-def _geodesic_metrics(run: RunFolder, solved: Mapping[str, Any]) -> Metrics:
-    kt = thermal_energy(run.system.temperature)
-    curve, health = solved["curves"][GEODESIC], solved["health"]
+def _curve_metrics(run: RunFolder, solved: Mapping[str, Any]) -> Metrics:
+    kt, unit = run.system.kt, run.system.energy_unit
+    curve, health = solved["curves"][MAIN], solved["health"]
     frames, model = -curve["delta_psi_frames"], -curve["delta_psi_model"]
     return {
+        "curve_length": Metric(
+            solved["length"], None, "", "Fisher-Rao length Σ sqrt(Δη·Δμ) of the curve that the paths follow."
+        ),
         "geodesic_length": Metric(
-            solved["length"], None, "", "Fisher-Rao length Σ sqrt(Δη·Δμ) between the anchored states."
+            solved["geodesic_length"],
+            None,
+            "",
+            "Fisher-Rao length Σ sqrt(Δη·Δμ) of the geodesic between the anchored states.",
         ),
         "constant_speed": Metric(
             solved["constant_speed"], None, "", "2 E / length²; 1 for a curve of constant speed."
         ),
         "free_energy_difference": Metric(
-            kt * model, None, "kJ/mol", "F(η_B) - F(η_A) of the two anchored states from ψ of the model."
+            kt * (model + curve.get("delta_spring", 0.0)),
+            None,
+            unit,
+            "Free energy of B minus that of A, each held by its anchor's tilt, from ψ of the model.",
         ),
         "psi_difference_to_frames": Metric(
             frames - model,
@@ -130,47 +166,67 @@ def _geodesic_metrics(run: RunFolder, solved: Mapping[str, Any]) -> Metrics:
             curve.get("max_psi_error"),
             None,
             "kT",
-            "Largest |ψ_model - ψ_frames| along the geodesic, both counted from its first point.",
+            "Largest |ψ_model - ψ_frames| along the curve, both counted from its first point.",
         ),
         "mean_mu_error_on_curve": Metric(
-            curve["mean_mu_error"], None, "", "Mean |μ_model - μ_frames| along the geodesic."
+            curve["mean_mu_error"], None, "", "Mean |μ_model - μ_frames| along the curve."
         ),
         "support": Metric(
             curve["min_effective_sample_size"],
             None,
             "count",
-            "Smallest effective number of weighted frames (Kish) along the geodesic.",
+            "Smallest effective number of weighted frames (Kish) along the curve.",
         ),
         "negative_chords": Metric(
-            100 * health["negative_chords"], None, "%", "Chords of the geodesic with Δη·Δμ < 0."
+            100 * health["negative_chords"], None, "%", "Chords of the curve with Δη·Δμ < 0."
         ),
         "jacobian_asymmetry": Metric(
-            health["jacobian_asymmetry"], None, "", "Largest |G - Gᵀ| / |G + Gᵀ| of ∂μ/∂η along the geodesic."
+            health["jacobian_asymmetry"], None, "", "Largest |G - Gᵀ| / |G + Gᵀ| of ∂μ/∂η along the curve."
         ),
     }
 
 
-def _evaluation_metrics(run: RunFolder) -> Metrics:
+def _evaluation_metrics(run: RunFolder, main: PathEnsemble, bound: LowerBound | None) -> Metrics:
     stages = run.manifest()["stages"]
+    conformations, all_paths = (stages[name]["force_evaluations"] for name in ("conformations", "paths"))
     counts = {
-        name: stages[name]["force_evaluations"] for name in ("conformations", "paths") if name in stages
+        "conformations": (conformations, "weighted frames"),
+        "paths": (main.n_evaluations, "paths, without the straight lines beside them"),
+        "baselines": (all_paths - main.n_evaluations, "straight lines"),
     }
-    counts["total"] = sum(counts.values())
+    if bound is not None:
+        counts["bound"] = (bound.n_evaluations, "grid of the lower bound")
+    counts["total"] = (sum(count for count, _ in counts.values()), "everything")
+    counts["without_baselines"] = (counts["total"][0] - counts["baselines"][0], "all but the straight lines")
     return {
-        f"evaluations_{name}": Metric(count, None, "count", f"Force evaluations: {name}.")
-        for name, count in counts.items()
+        f"evaluations_{name}": Metric(count, None, "count", f"Force evaluations: {what}.")
+        for name, (count, what) in counts.items()
     }
 
 
-def _end_metrics(ends: Mapping[str, tuple[float, float]]) -> Metrics:
+def _end_metrics(unit: str, ends: Mapping[str, tuple[float, float]]) -> Metrics:
     return {
         f"mean_energy_{label}": Metric(
             mean,
             error,
-            "kJ/mol",
+            unit,
             f"Boltzmann mean potential energy in state {label.upper()} from the weighted frames; standard error.",
         )
         for label, (mean, error) in ends.items()
+    }
+
+
+def _bound_metrics(unit: str, bound: LowerBound | None) -> Metrics:
+    if bound is None:
+        return {}
+    return {
+        "lower_bound": Metric(
+            bound.energy,
+            bound.error,
+            unit,
+            "Least maximum energy that any path between the two ends can have, by flood fill on a grid; the error is "
+            "what the grid can miss.",
+        )
     }
 
 

@@ -18,12 +18,15 @@ from typing import Any
 
 import numpy as np
 import openmm
+from numpy.typing import NDArray
 from openmm import app
 
 import tps
 from tps.config import RunConfig, load_config
+from tps.conformations import Conformations, read_dcd
 from tps.errors import ConfigError, RunFolderError, SystemDefinitionError
-from tps.systems import MolecularSystem, load_system
+from tps.paths import PathEnsemble
+from tps.systems import MolecularSystem, System, load_system
 
 CONFIG_FILE, MANIFEST_FILE, TOPOLOGY_FILE = "run.toml", "manifest.json", "topology.pdb"
 _MARK = "tps run folder"
@@ -57,9 +60,11 @@ class RunFolder:
         system = run.system  # what is wrong with it must show before anything is written
         path.mkdir(parents=True, exist_ok=True)
         write_text(path / CONFIG_FILE, config.to_toml())
-        text = io.StringIO()
-        app.PDBFile.writeFile(system.topology, system.positions_a * openmm.unit.nanometer, text, keepIds=True)
-        write_text(path / TOPOLOGY_FILE, text.getvalue())
+        if isinstance(system, MolecularSystem):
+            text = io.StringIO()
+            positions = system.positions_a * openmm.unit.nanometer
+            app.PDBFile.writeFile(system.topology, positions, text, keepIds=True)
+            write_text(path / TOPOLOGY_FILE, text.getvalue())
         if not (path / MANIFEST_FILE).is_file():
             run.write_manifest({"kind": _MARK, "stages": {}})
         return run
@@ -88,32 +93,61 @@ class RunFolder:
         write_text(self.path / CONFIG_FILE, self.config.to_toml())
 
     @cached_property
-    def system(self) -> MolecularSystem:
+    def system(self) -> System:
+        """The molecule or surface of this run.
+
+        Raises
+        ------
+        SystemDefinitionError
+            If it cannot be loaded.
+        """
+        return load_system(self.config.run.system)
+
+    @property
+    def molecule(self) -> MolecularSystem:
         """The molecule of this run.
 
         Raises
         ------
         SystemDefinitionError
-            If it cannot be loaded, or is a surface.
+            If it is a surface.
         """
-        system = load_system(self.config.run.system)
-        if not isinstance(system, MolecularSystem):
+        if not isinstance(self.system, MolecularSystem):
             raise SystemDefinitionError(
-                f"{system.name} is a surface, and run files take molecules: use it from Python, with "
-                "tps.paths.overdamped"
+                f"{self.system.name} is a surface, which has no atoms: its paths are the arrays of {self.path}/paths/"
+                "paths.npz"
             )
-        return system
+        return self.system
 
     @cached_property
     def system_digest(self) -> str:
-        """Digest of everything the molecule's files say."""
+        """Digest of everything the system's files say."""
         system = self.system
         states = repr(
             (system.state_a, system.state_b, system.feature_names, dict(system.collective_variables))
         )
-        parts = [system.system_xml.encode(), states.encode(), repr(system.temperature).encode()]
-        parts += [np.ascontiguousarray(p).tobytes() for p in (system.positions_a, system.positions_b)]
+        parts = [states.encode(), np.ascontiguousarray(system.ends).tobytes(), repr(system.kt).encode()]
+        parts.append(system.system_xml.encode() if isinstance(system, MolecularSystem) else system.definition)
         return digest(*parts)
+
+    @property
+    def on_grid(self) -> bool:
+        """Whether the weighted frames are the points of a grid."""
+        grid = self.config.conformations.method in ("auto", "grid")
+        return grid and not isinstance(self.system, MolecularSystem)
+
+    def frame_positions(self, frames: Conformations) -> NDArray[np.floating]:
+        """Return the positions of the weighted frames as `system.values` takes them."""
+        if isinstance(self.system, MolecularSystem):
+            return read_dcd(self.path / "conformations" / "frames.dcd")
+        return frames.torsions
+
+    def path_positions(self, folder: str, ensemble: PathEnsemble) -> list[NDArray[np.floating] | None]:
+        """Return the positions of each path as `system.values` takes them, None for a path that failed."""
+        if isinstance(self.system, MolecularSystem):
+            files = [self.path / folder / f"{i:04d}.dcd" for i in range(ensemble.n_paths)]
+            return [read_dcd(f) if done else None for f, done in zip(files, ensemble.completed, strict=True)]
+        return [x if done else None for x, done in zip(ensemble.torsions, ensemble.completed, strict=True)]
 
     def seeds(self, stage: int, n: int) -> list[int]:
         """Return n seeds of a stage, each fixed by the run's seed, the stage and its place."""

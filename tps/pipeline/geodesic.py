@@ -1,4 +1,4 @@
-"""The geodesic stage: anchors, constraints, the solution, its support and health, and the straight lines beside it."""
+"""The geodesic stage: channels, the curve that the paths follow, its support and health, and straight lines."""
 
 from __future__ import annotations
 
@@ -11,245 +11,186 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tps.config import AvoidPoint, GeodesicSection
+from tps.config import GeodesicSection
 from tps.conformations import Conformations
-from tps.diffusion import LogPartitionNetwork, ModelSettings, Network, torsion_statistics
-from tps.errors import ConfigError, ModelError
+from tps.errors import ConfigError
+from tps.pipeline.constraints import build_constraints, via_curves
+from tps.pipeline.families import anchors, empirical_family
+from tps.pipeline.methods import MethodProblem, follow, geodesic_windings
 from tps.spacetime import (
+    Channel,
     Constraint,
+    ConstraintReport,
     EmpiricalFamily,
     Family,
-    Geodesic,
-    KLDistance,
-    LogPartitionFamily,
-    LogSnrFloor,
-    RegionProbability,
     SpacetimeCurve,
     SpacetimePoint,
-    StdCeiling,
-    TorusDenoiserFamily,
     TorusSpacetime,
+    anchor_sensitivity,
+    curve_energy,
     curve_health,
-    find_geodesic,
-    straight_line,
+    find_channels,
+    fisher_rao_length,
+    winding_line,
 )
+from tps.spacetime.constraints import constraint_reports
 from tps.spacetime.health import SUPPORTED_FRAMES
-from tps.systems import MolecularSystem, parse_region
+from tps.spacetime.solver_settings import SolverSettings
+from tps.systems import System
 
-GEODESIC = "geodesic"
+#: The curve that the paths follow, whatever its method, and what is always run beside it.
+MAIN = "paths"
 BASELINES = ("straight_line", "straight_line_with_profile")
+
+#: Grid points that carry a Gaussian as wide as the spacing, per axis: with fewer the grid is too coarse.
+_GRID_POINTS_PER_AXIS = float(np.sqrt(4 * np.pi))
 
 
 @dataclass(frozen=True, eq=False)
 class SolvedGeodesic:
-    """The geodesic, the straight lines, and what result.json says of them."""
+    """The main curve, the straight lines and the channels, and what result.json says of them."""
 
     curves: dict[str, SpacetimeCurve]
+    channels: tuple[Channel, ...]
     result: dict[str, Any]
     warnings: tuple[str, ...]
 
     def save(self, folder: Path) -> None:
-        """Write curve.npz, one npz per straight line, and result.json."""
-        folder.mkdir(parents=True)
+        """Write curve.npz, one npz per straight line, one per channel, and result.json."""
+        (folder / "channels").mkdir(parents=True)
         for method, curve in self.curves.items():
-            name = "curve" if method == GEODESIC else method
-            psi = np.full(curve.n_points, np.nan) if curve.psi is None else curve.psi.numpy()
-            np.savez(
-                folder / f"{name}.npz",
-                eta=curve.eta.numpy(),
-                center=curve.center.numpy(),
-                log_snr=curve.log_snr.numpy(),
-                mu=curve.mu.numpy(),
-                psi=psi,
-                s=curve.s.numpy(),
-            )
+            _save_curve(folder / curve_file(method), curve)
+        for number, channel in enumerate(self.channels):
+            _save_curve(folder / "channels" / f"{number}.npz", channel.geodesic.curve)
         (folder / "result.json").write_text(json.dumps(self.result, indent=1) + "\n")
 
 
+def curve_file(method: str) -> str:
+    """Return the name of a method's curve in geodesic/."""
+    return "curve.npz" if method == MAIN else f"{method}.npz"
+
+
 def solve_geodesic(
-    system: MolecularSystem,
+    system: System,
     section: GeodesicSection,
     frames: Conformations,
-    positions: NDArray[np.float32] | None,
-    network: Network,
-    model: ModelSettings,
+    positions: NDArray[np.floating] | None,
+    family: Family | None,
     seed: int,
+    *,
+    grid: bool = False,
 ) -> SolvedGeodesic:
-    """Solve for the geodesic between the anchored end structures.
+    """Solve for the geodesics between the anchored ends, and for the curve of the method asked for.
 
     Parameters
     ----------
-    system : MolecularSystem
+    system : MolecularSystem or SurfaceSystem
     section : GeodesicSection
     frames : Conformations
-    positions : (n_frames, n_atoms, 3) array or None
-        Of the frames [nm]; needed where regions are to be avoided.
-    network, model
-        The trained model.
+    positions : array or None
+        Of the frames, as `system.values` takes them; needed where regions are to be avoided.
+    family : Family or None
+        Of the trained model; None: that of the frames themselves.
     seed : int
         Of random probes, where the family needs them.
+    grid : bool
+        Whether the frames are the points of a grid.
 
     Raises
     ------
-    ModelError
-        If the model is one of other torsions.
+    ConfigError
+        If the channel asked for was not found, or a point cannot be read.
     SystemDefinitionError
-        If a region to avoid contains an end structure.
+        If a region to avoid contains an end.
     """
-    if model.feature_names != system.feature_names:
-        raise ModelError(
-            f"the model knows the torsions {', '.join(model.feature_names)}, but {system.name} has "
-            f"{', '.join(system.feature_names)}: train again"
-        )
     torch.manual_seed(seed)
-    spacetime = TorusSpacetime(len(system.feature_names))
-    family = model_family(network, spacetime)
-    empirical = empirical_family(frames)
-    ends = [anchor(system, x, section.anchor_log_snr) for x in (system.positions_a, system.positions_b)]
+    empirical = empirical_family(system, frames)
+    family = empirical if family is None else family
+    a, b = anchors(system, section.anchor_log_snr)
     constraints = build_constraints(system, section, empirical, positions)
-    found = _shortest(family, ends[0], ends[1], section, constraints)
-    curve = found.curve
-    lines = {
-        "straight_line": straight_line(family, *ends, n_points=section.n_points),
-        "straight_line_with_profile": straight_line(family, *ends, log_snr=curve.log_snr),
+    channels = _channels(system, section, family, a, b, constraints, empirical)
+    if section.channel >= len(channels):
+        raise ConfigError(
+            f"geodesic.channel = {section.channel} was asked for, but only {len(channels)} geodesics were found "
+            "(counted from 0): start more curves with geodesic.via, or take another"
+        )
+    found = channels[section.channel].geodesic
+    problem = MethodProblem(
+        family=family,
+        a=a,
+        b=b,
+        n_points=section.n_points,
+        log_snr=section.anchor_log_snr if section.method_log_snr is None else section.method_log_snr,
+        geodesic=found,
+        windings=geodesic_windings(found.curve, section.windings),
+    )
+    main = follow(section.method, problem)
+    curves = {
+        MAIN: main.curve,
+        "straight_line": problem.line(),
+        "straight_line_with_profile": problem.line_with_profile(),
     }
-    curves = {GEODESIC: curve, **lines}
-    health = curve_health(family, curve)
+    if section.method == "geodesic":
+        reports = found.constraints
+    else:
+        reports = constraint_reports(family, main.curve, constraints, SolverSettings.constraint_tolerance)
+    health = curve_health(family, main.curve)
     result: dict[str, Any] = {
-        "status": found.status,
-        "length": found.length,
-        "curve_energy": found.curve_energy,
+        "method": section.method,
+        "status": main.status,
+        "length": fisher_rao_length(main.curve),
+        "geodesic_length": found.length,
+        "curve_energy": curve_energy(main.curve),
         "constant_speed": health.constant_speed,
-        "n_gradient_evaluations": found.n_gradient_evaluations,
+        "n_gradient_evaluations": sum(c.geodesic.n_gradient_evaluations for c in channels),
         "anchor_log_snr": section.anchor_log_snr,
-        "constraints": [
-            {
-                "name": report.name,
-                "largest": report.largest,
-                "at_s": report.at_s,
-                "tolerance": report.tolerance,
-                "satisfied": report.satisfied,
-            }
-            for report in found.constraints
-        ],
+        "windings": problem.windings,
+        "constraints": [_report(report) for report in reports],
+        "channels": [_channel(channel) for channel in channels],
         "curves": {name: _support(c, empirical) for name, c in curves.items()},
         "health": {
             "negative_chords": health.negative_chords,
             "jacobian_asymmetry": health.jacobian_asymmetry,
             "indefinite_points": health.indefinite_points,
+            "anchor_sensitivity": _sensitivity(section, family, a, b, constraints, found.curve),
         },
     }
-    warnings = [] if found.status == "converged" else [f"geodesic: {found.status}"]
-    support = result["curves"][GEODESIC]
-    if support["min_effective_sample_size"] < SUPPORTED_FRAMES:
-        warnings.append(
-            f"the geodesic passes where only {support['min_effective_sample_size']:.0f} effective frames carry the "
-            f"data (at s = {support['min_effective_sample_size_at_s']:.2f}): the model is a guess there; sample more"
-        )
-    return SolvedGeodesic(curves, result, tuple(warnings))
+    warnings = [] if main.status == "converged" else [f"{section.method}: {main.status}"]
+    if section.method != "geodesic":
+        warnings += [
+            f"the {section.method} does not know constraints: {r}" for r in reports if not r.satisfied
+        ]
+    warnings += _support_warning(result["curves"][MAIN], len(system.feature_names), grid)
+    return SolvedGeodesic(curves, channels, result, tuple(warnings))
 
 
-def model_family(network: Network, spacetime: TorusSpacetime) -> Family:
-    """Return the family of a trained network, in float64."""
-    network = network.double()
-    for parameter in network.parameters():
-        parameter.requires_grad_(False)
-    if isinstance(network, LogPartitionNetwork):
-        return LogPartitionFamily(network, spacetime)
-    return TorusDenoiserFamily(network, spacetime.n_torsions)
-
-
-def empirical_family(frames: Conformations) -> EmpiricalFamily:
-    """Return the family of the weighted frames themselves."""
-    return EmpiricalFamily(
-        torsion_statistics(torch.as_tensor(frames.torsions)),
-        torch.as_tensor(frames.log_weights),
-        TorusSpacetime(frames.torsions.shape[1]),
-    )
-
-
-def anchor(system: MolecularSystem, positions: NDArray[np.float64], log_snr: float) -> SpacetimePoint:
-    """Return the spacetime point of a structure (n_atoms, 3) [nm]."""
-    angles = [system.collective_variables[name].values(positions[None])[0] for name in system.feature_names]
-    return SpacetimePoint(torsion_statistics(torch.tensor(angles, dtype=torch.float64)), log_snr)
-
-
-def build_constraints(
-    system: MolecularSystem,
+def _channels(
+    system: System,
     section: GeodesicSection,
-    empirical: EmpiricalFamily,
-    positions: NDArray[np.float32] | None,
-) -> list[Constraint]:
-    """Translate the section into constraints on every point of the curve."""
-    constraints: list[Constraint] = []
-    if section.min_log_snr is not None:
-        constraints.append(LogSnrFloor(section.min_log_snr))
-    if section.max_std is not None:
-        constraints.append(StdCeiling(section.max_std))
-    for text in section.avoid:
-        region = parse_region(text, system.collective_variables)
-        system.check_avoided_region(region)
-        if positions is None:
-            raise ConfigError("avoiding a region needs the frames' positions")
-        inside = torch.as_tensor(region.contains(system.values(positions)))
-        constraints.append(RegionProbability(empirical, inside, section.avoid_p_max))
-    constraints += [
-        KLDistance(_avoided_point(system, point), point.min_kl_nats) for point in section.avoid_points
-    ]
-    return constraints
-
-
-def _avoided_point(system: MolecularSystem, point: AvoidPoint) -> SpacetimePoint:
-    if set(point.center_degree) != set(system.feature_names):
-        raise ConfigError(
-            f"geodesic.avoid_points needs center_degree for each of {', '.join(system.feature_names)}, but got "
-            f"{', '.join(point.center_degree) or 'none'}"
-        )
-    angles = [np.deg2rad(point.center_degree[name]) for name in system.feature_names]
-    return SpacetimePoint(torsion_statistics(torch.tensor(angles, dtype=torch.float64)), point.log_snr)
-
-
-def _shortest(
     family: Family,
     a: SpacetimePoint,
     b: SpacetimePoint,
-    section: GeodesicSection,
     constraints: list[Constraint],
-) -> Geodesic:
-    """Return the shortest converged geodesic over the starting curves; without any, the first.
-
-    Under constraints, curves that wind differently round the torus may end in different local minima, so the solver
-    starts from the short way and from each torsion turned the other way.
-    """
-    starts: list[tuple[int, ...] | None] = [None]
+    empirical: EmpiricalFamily,
+) -> tuple[Channel, ...]:
+    """Return the distinct geodesics, the converged ones first, then by length."""
+    starts = via_curves(system, section, family.spacetime, a, b)
     if section.windings is not None:
-        starts = [section.windings]
-    elif constraints:
-        starts += _other_ways(a, b)
-    found = [
-        find_geodesic(
-            family,
-            a,
-            b,
-            n_points=section.n_points,
-            start=start,
-            representation=section.representation,
-            constraints=constraints,
-            max_iterations=section.max_iterations,
-        )
-        for start in starts
-    ]
-    converged = [geodesic for geodesic in found if geodesic.converged]
-    return min(converged, key=lambda geodesic: geodesic.length) if converged else found[0]
-
-
-def _other_ways(a: SpacetimePoint, b: SpacetimePoint) -> list[tuple[int, ...]]:
-    """Return windings in which one torsion goes the long way and the others the short way."""
-    angles = [torch.atan2(point.center[1::2], point.center[0::2]) for point in (a, b)]
-    short = torch.remainder(angles[1] - angles[0] + torch.pi, 2 * torch.pi) - torch.pi
-    n = len(short)
-    turns = [-1 if step > 0 else 1 for step in short.tolist()]
-    return [tuple(turn if i == j else 0 for j in range(n)) for i, turn in enumerate(turns)]
+        if not isinstance(family.spacetime, TorusSpacetime):
+            raise ConfigError(f"geodesic.windings needs angles, but the axes of {system.name} are none")
+        name = "winding " + ",".join(f"{w:+d}" if w else "0" for w in section.windings)
+        starts[name] = winding_line(family.spacetime, a, b, section.n_points, section.windings)
+    return find_channels(
+        family,
+        a,
+        b,
+        starts=starts or None,
+        frames=empirical,
+        n_points=section.n_points,
+        representation=section.representation,
+        constraints=constraints,
+        max_iterations=section.max_iterations,
+    )
 
 
 def _support(curve: SpacetimeCurve, empirical: EmpiricalFamily) -> dict[str, Any]:
@@ -262,6 +203,10 @@ def _support(curve: SpacetimeCurve, empirical: EmpiricalFamily) -> dict[str, Any
         "effective_sample_size": [round(float(value), 1) for value in size],
         "mean_mu_error": float((curve.mu - empirical.mu(curve.eta)).norm(dim=1).mean()),
     }
+    if not isinstance(curve.spacetime, TorusSpacetime):
+        # eta . T is the spring -e^l |x - center|**2 / 2 less e^l |center|**2 / 2, which its free energy has to have
+        spring = 0.5 * curve.log_snr.exp() * curve.center.square().sum(1)
+        out["delta_spring"] = float(spring[-1] - spring[0])
     reference = empirical.psi(curve.eta)
     out["delta_psi_frames"] = float(reference[-1] - reference[0])
     if curve.psi is not None:
@@ -271,3 +216,73 @@ def _support(curve: SpacetimeCurve, empirical: EmpiricalFamily) -> dict[str, Any
     else:
         out["delta_psi_model"] = float((0.5 * (curve.mu[1:] + curve.mu[:-1]) * curve.eta.diff(dim=0)).sum())
     return out
+
+
+def _support_warning(support: dict[str, Any], n_features: int, grid: bool) -> list[str]:
+    size, s = support["min_effective_sample_size"], support["min_effective_sample_size_at_s"]
+    if grid and size < _GRID_POINTS_PER_AXIS**n_features:
+        return [
+            f"only {size:.0f} points of the grid carry the curve at s = {s:.2f}: the grid is too coarse for so strong "
+            "a tilt; raise conformations.n_grid_points or lower anchor_log_snr"
+        ]
+    if not grid and size < SUPPORTED_FRAMES:
+        return [
+            f"the curve passes where only {size:.0f} effective frames carry the data (at s = {s:.2f}): the model is a "
+            "guess there; sample more"
+        ]
+    return []
+
+
+def _sensitivity(
+    section: GeodesicSection,
+    family: Family,
+    a: SpacetimePoint,
+    b: SpacetimePoint,
+    constraints: list[Constraint],
+    curve: SpacetimeCurve,
+) -> float:
+    """Return d length / d log-SNR of the anchors, in the channel of `curve`."""
+    return anchor_sensitivity(
+        family,
+        a,
+        b,
+        start=curve,
+        n_points=section.n_points,
+        representation=section.representation,
+        constraints=constraints,
+        max_iterations=section.max_iterations,
+    )
+
+
+def _channel(channel: Channel) -> dict[str, Any]:
+    curve, size = channel.geodesic.curve, channel.effective_sample_size
+    return {
+        "length": channel.geodesic.length,
+        "status": channel.geodesic.status,
+        "starts": list(channel.starts),
+        "min_log_snr": float(curve.log_snr.min()),
+        "min_effective_sample_size": None if size is None else float(size.min()),
+    }
+
+
+def _report(report: ConstraintReport) -> dict[str, Any]:
+    return {
+        "name": report.name,
+        "largest": report.largest,
+        "at_s": report.at_s,
+        "tolerance": report.tolerance,
+        "satisfied": report.satisfied,
+    }
+
+
+def _save_curve(file: Path, curve: SpacetimeCurve) -> None:
+    psi = np.full(curve.n_points, np.nan) if curve.psi is None else curve.psi.numpy()
+    np.savez(
+        file,
+        eta=curve.eta.numpy(),
+        center=curve.center.numpy(),
+        log_snr=curve.log_snr.numpy(),
+        mu=curve.mu.numpy(),
+        psi=psi,
+        s=curve.s.numpy(),
+    )

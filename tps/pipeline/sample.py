@@ -1,4 +1,4 @@
-"""The conformations stage: metadynamics, plain MD or the user's trajectories, on as many cores as there are."""
+"""The conformations stage: metadynamics, plain MD or the user's trajectories; for surfaces a grid or plain dynamics."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from tps.conformations import (
 from tps.engine import LangevinSettings, PlatformChoice, local_executor, map_tasks, potential_energies
 from tps.errors import ConfigError
 from tps.features import TorsionFeatures
+from tps.paths import sample_surface
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.progress import Progress, counted
-from tps.systems import MolecularSystem
+from tps.systems import MolecularSystem, SurfaceSystem
 
 
 @dataclass(frozen=True, eq=False)
 class SampledConformations:
-    """Weighted frames with their positions (n_frames, n_atoms, 3) [nm], and how they were made."""
+    """Weighted frames with their positions (n_frames, n_atoms, 3) [nm], none on a surface, and how they were made."""
 
     frames: Conformations
-    positions: NDArray[np.float32]
+    positions: NDArray[np.float32] | None
     n_evaluations: int
     notes: tuple[str, ...] = ()
     bias: NDArray[np.float64] | None = None
@@ -40,21 +41,71 @@ class SampledConformations:
     def save(self, folder: Path) -> None:
         """Write frames.dcd, data.npz and, after metadynamics, bias.npy [kJ/mol]."""
         folder.mkdir(parents=True)
-        write_dcd(folder / "frames.dcd", self.positions)
+        if self.positions is not None:
+            write_dcd(folder / "frames.dcd", self.positions)
         self.frames.save(folder / "data.npz")
         if self.bias is not None:
             np.save(folder / "bias.npy", self.bias)
 
 
+def sample_surface_frames(
+    system: SurfaceSystem, section: ConformationsSection, seed: int
+) -> SampledConformations:
+    """Return weighted points of a surface: its grid, cells without an energy left out, or frames of plain dynamics.
+
+    Raises
+    ------
+    ConfigError
+        If the method is one of molecules, or plain dynamics left the surface.
+    """
+    if section.method in ("auto", "grid"):
+        axes, energies = system.energy_grid(section.n_grid_points)
+        points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, system.n_axes)
+        held = np.isfinite(energies.ravel())
+        energy = energies.ravel()[held]
+        frames = Conformations(
+            points[held], -energy / system.kt, energy, np.zeros(len(energy), dtype=np.int64)
+        )
+        notes = () if held.all() else (f"{(~held).sum()} of {len(held)} cells of the grid have no energy",)
+        return SampledConformations(frames, None, len(held), notes)
+    if section.method != "md":
+        raise ConfigError(
+            f"conformations.method = {section.method!r} is for molecules, and {system.name} is a surface: take "
+            '"grid" or "md"'
+        )
+    n, n_frames = section.n_walkers, section.n_sample_steps // section.frame_interval_steps
+    sampled = sample_surface(
+        system,
+        system.ends[np.arange(n) % 2],
+        n_frames,
+        section.frame_interval_steps,
+        np.random.default_rng(seed),
+    )
+    kept = np.isfinite(sampled.positions).all(axis=(1, 2))
+    if not kept.any():
+        raise ConfigError(f"all {n} walkers left the surface {system.name}: sample its grid instead")
+    points = system.feature_values(sampled.positions[kept].reshape(-1, system.n_axes))
+    frames = Conformations(
+        points, np.zeros(len(points)), system.energy(points), np.repeat(np.arange(kept.sum()), n_frames)
+    )
+    notes = () if kept.all() else (f"{(~kept).sum()} of {n} walkers left the surface",)
+    return SampledConformations(frames, None, sampled.n_evaluations + len(points), notes)
+
+
 def sample_conformations(
     run: RunFolder,
+    system: MolecularSystem,
     platform: PlatformChoice,
     langevin: LangevinSettings,
     n_workers: int,
     progress: Progress,
 ) -> SampledConformations:
     """Return weighted frames by the method the configuration names."""
-    section, system = run.config.conformations, run.system
+    section = run.config.conformations
+    if section.method == "grid":
+        raise ConfigError(
+            f'conformations.method = "grid" is for surfaces, and {system.name} is a molecule: take "metadynamics"'
+        )
     if section.method == "import":
         return _imported(system, section, platform)
     n = section.n_walkers
@@ -64,7 +115,7 @@ def sample_conformations(
     total = n if section.method == "md" else 2 * n
     with (
         local_executor("processes", min(n_workers, n)) as executor,
-        progress.task(section.method, total) as advance,
+        progress.task("md" if section.method == "md" else "metadynamics", total) as advance,
     ):
         done = counted(advance)
         if section.method == "md":

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from tps.config import PathsSection
-from tps.conformations import Conformations, read_dcd
+from tps.conformations import Conformations
 from tps.diffusion import (
     LogPartitionNetwork,
     ModelSettings,
@@ -22,97 +18,68 @@ from tps.diffusion import (
     train_denoiser,
     train_log_partition,
 )
-from tps.engine import (
-    LangevinSettings,
-    PlatformChoice,
-    choose_platform,
-    default_workers,
-    executor_kind,
-    local_executor,
-)
-from tps.errors import RunFolderError
-from tps.paths import AnnealingSettings, annealed_paths, load_paths, save_paths
+from tps.errors import ConfigError, RunFolderError
+from tps.paths import load_paths
 from tps.pipeline.analyse import analyse_run
+from tps.pipeline.candidates import langevin, make_paths, n_workers, path_folder, run_platform
+from tps.pipeline.families import model_family
 from tps.pipeline.folder import RunFolder, digest, file_digest
-from tps.pipeline.geodesic import BASELINES, GEODESIC, solve_geodesic
-from tps.pipeline.progress import Progress, counted
+from tps.pipeline.geodesic import BASELINES, MAIN, solve_geodesic
+from tps.pipeline.progress import Progress
 from tps.pipeline.report import report_run
-from tps.pipeline.sample import sample_conformations
-from tps.systems import parse_region
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What a stage says of itself for the manifest.
-
-    Attributes
-    ----------
-    force_evaluations : int
-        Evaluations of the molecule's forces, of energies alone included.
-    platform : str or None
-        OpenMM platform, where one was used.
-    notes : tuple of str
-        What a reader must know: frames or paths lost, a geodesic that did not converge.
-    details : dict
-        More for the manifest, JSON.
-    failure : str
-        Why what was asked for does not exist, although the stage left its files to look at.
-    """
-
-    force_evaluations: int = 0
-    platform: str | None = None
-    notes: tuple[str, ...] = ()
-    details: dict[str, Any] = field(default_factory=dict)
-    failure: str = ""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage: its verb, the folders it writes, the stage it needs, and the sections of the run file it reads."""
-
-    name: str
-    outputs: tuple[str, ...]
-    needs: str | None
-    sections: tuple[str, ...]
-    function: Callable[[RunFolder, Path, Progress], StageResult]
+from tps.pipeline.sample import sample_conformations, sample_surface_frames
+from tps.pipeline.stage import Stage, StageResult
+from tps.systems import MolecularSystem
 
 
 def conformations(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Sample or import weighted frames."""
-    platform = run_platform(run, progress)
-    sampled = sample_conformations(run, platform, langevin(run), n_workers(run), progress)
+    system, platform = run.system, None
+    if isinstance(system, MolecularSystem):
+        platform = run_platform(run, progress)
+        sampled = sample_conformations(run, system, platform, langevin(run), n_workers(run), progress)
+    else:
+        sampled = sample_surface_frames(system, run.config.conformations, run.seeds(0, 1)[0])
     sampled.save(out / "conformations")
     frames = sampled.frames
+    details: dict[str, Any] = {
+        "n_frames": frames.n_frames,
+        "effective_sample_size": round(frames.effective_sample_size, 1),
+    }
+    if platform is not None:
+        details["platform"] = platform.describe()
     return StageResult(
-        sampled.n_evaluations,
-        platform.name,
-        sampled.notes,
-        {
-            "n_frames": frames.n_frames,
-            "effective_sample_size": round(frames.effective_sample_size, 1),
-            "platform": platform.describe(),
-        },
+        sampled.n_evaluations, None if platform is None else platform.name, sampled.notes, details
     )
 
 
 def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
-    """Train the diffusion model on the weighted frames."""
+    """Train the diffusion model; where the frames themselves take its place, say so in its folder."""
+    torch.set_num_threads(1)
     frames, section = load_frames(run), run.config.train
+    folder = out / "model"
+    folder.mkdir()
+    kind = _model_kind(run)
+    if kind == "frames":
+        (folder / "frames.json").write_text(json.dumps({"model": "frames", "frames": frames.n_frames}) + "\n")
+        return StageResult(details={"model": "frames"})
+    if run.system.spacetime_kind != "torus":
+        raise ConfigError(
+            f"train.model = {section.model!r} learns angles, and the axes of {run.system.name} are none: take "
+            '"frames"'
+        )
     settings = TrainingSettings(
         n_steps=section.n_steps,
         batch_size=section.batch_size,
         learning_rate=section.learning_rate,
         patience=section.patience,
         evaluate_every=section.evaluate_every_steps,
+        target=section.target,
         n_components=section.n_components,
         width=section.width,
         depth=section.depth,
-        target=section.target,
     )
-    torch.set_num_threads(
-        1
-    )  # faster than two for tensors this small, and the same result on any number of cores
-    trainer = train_log_partition if section.model == "log-partition" else train_denoiser
+    trainer = train_log_partition if kind == "log-partition" else train_denoiser
     with progress.task("training", settings.n_steps) as advance:
         network, record = trainer(
             torch.as_tensor(frames.torsions),
@@ -122,14 +89,10 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
             device=section.device,
             progress=advance,
         )
-    folder = out / "model"
-    folder.mkdir()
     size = {"width": section.width, "depth": section.depth}
     if isinstance(network, LogPartitionNetwork):
         size = {"n_components": network.n_components}
-    save_model(
-        folder / "model.safetensors", network, ModelSettings(section.model, run.system.feature_names, size)
-    )
+    save_model(folder / "model.safetensors", network, ModelSettings(kind, run.system.feature_names, size))
     training = {
         "steps": record.steps,
         "training_loss": record.training_loss,
@@ -146,86 +109,47 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
 
 
 def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
-    """Solve for the geodesic, and lay the straight lines beside it."""
+    """Solve for the geodesics, lay out the curve that the paths follow, and the straight lines beside it."""
     torch.set_num_threads(1)
-    frames = load_frames(run)
-    network, settings = load_model(run.path / "model" / "model.safetensors")
-    positions = read_dcd(run.path / "conformations" / "frames.dcd") if run.config.geodesic.avoid else None
+    frames, family = load_frames(run), None
+    if _model_kind(run) != "frames":
+        family = model_family(run.system, *load_model(run.path / "model" / "model.safetensors"))
     with progress.task("geodesic", 1) as advance:
         solved = solve_geodesic(
-            run.system, run.config.geodesic, frames, positions, network, settings, run.seeds(2, 1)[0]
+            run.system,
+            run.config.geodesic,
+            frames,
+            run.frame_positions(frames) if run.config.geodesic.avoid else None,
+            family,
+            run.seeds(2, 1)[0],
+            grid=run.on_grid,
         )
         advance(1)
     solved.save(out / "geodesic")
     status = solved.result["status"]
-    details = {key: solved.result[key] for key in ("status", "length", "n_gradient_evaluations")}
-    failure = "" if status == "converged" else f"the geodesic is not what was asked for: {status}"
+    details = {key: solved.result[key] for key in ("method", "status", "length", "n_gradient_evaluations")}
+    details["channels"] = len(solved.channels)
+    failure = "" if status == "converged" else f"the curve is not what was asked for: {status}"
     return StageResult(details=details, notes=solved.warnings, failure=failure)
-
-
-def paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
-    """Run annealed Langevin dynamics along the geodesic and along the straight lines."""
-    section, system = run.config.paths, run.system
-    platform = run_platform(run, progress)
-    walls = tuple(
-        parse_region(text, system.collective_variables)
-        for text in run.config.geodesic.avoid
-        if section.enforce
-    )
-    notes: list[str] = []
-    evaluations, details = 0, {}
-    with local_executor(executor_kind(platform), n_workers(run)) as executor:
-        for number, method in enumerate((GEODESIC, *BASELINES)):
-            n_paths = section.n_paths if method == GEODESIC else section.n_baseline_paths
-            if n_paths == 0:
-                continue
-            with np.load(run.path / "geodesic" / curve_file(method)) as curve:
-                s, eta = curve["s"], curve["eta"]
-            with progress.task(f"paths, {method}", n_paths) as advance:
-                ensemble, positions = annealed_paths(
-                    system,
-                    s,
-                    eta,
-                    annealing_settings(section, n_paths),
-                    langevin(run),
-                    platform,
-                    run.seeds(3 + number, n_paths),
-                    executor,
-                    walls=walls if method == GEODESIC else (),
-                    done=counted(advance),
-                )
-            save_paths(out / path_folder(method), ensemble, positions)
-            evaluations += ensemble.n_evaluations
-            n_failed = int((~ensemble.completed).sum())
-            details[method] = {
-                "started": n_paths,
-                "completed": n_paths - n_failed,
-                "reactive": int(ensemble.reactive.sum()),
-            }
-            if n_failed:
-                first = ensemble.status[~ensemble.completed][0]
-                notes.append(f"{n_failed} of {n_paths} paths along the {method} failed; the first: {first}")
-    main = details[GEODESIC]
-    failure = f"all {main['started']} paths failed: {notes[0]}" if main["completed"] == 0 else ""
-    return StageResult(evaluations, platform.name, tuple(notes), details, failure)
 
 
 def analyse(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Compute every reported number."""
     ensembles = {
         method: load_paths(run.path / path_folder(method))
-        for method in (GEODESIC, *BASELINES)
+        for method in (MAIN, *BASELINES)
         if (run.path / path_folder(method)).is_dir()
     }
     with progress.task("analysis", len(ensembles)) as advance:
-        warnings = analyse_run(run, load_frames(run), ensembles, path_folder, out / "analysis", advance)
-    return StageResult(notes=tuple(warnings))
+        analysed = analyse_run(run, load_frames(run), ensembles, advance)
+    analysed.save(out / "analysis")
+    return StageResult(analysed.n_evaluations, notes=analysed.notes)
 
 
 def report(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Draw the figures and write the page."""
     with progress.task("report", 1) as advance:
-        report_run(run, load_frames(run), path_folder, out)
+        report_run(run, load_frames(run), out)
         advance(1)
     return StageResult()
 
@@ -234,22 +158,10 @@ STAGES: tuple[Stage, ...] = (
     Stage("conformations", ("conformations",), None, ("run", "conformations"), conformations),
     Stage("train", ("model",), "conformations", ("train",), train),
     Stage("geodesic", ("geodesic",), "train", ("geodesic",), geodesic),
-    Stage("paths", ("paths", "baselines"), "geodesic", ("paths",), paths),
+    Stage("paths", ("paths", "baselines"), "geodesic", ("paths",), make_paths),
     Stage("analyse", ("analysis",), "paths", (), analyse),
     Stage("report", ("report.html", "figures"), "analyse", (), report),
 )
-
-
-def annealing_settings(section: PathsSection, n_paths: int) -> AnnealingSettings:
-    """Translate the section into the settings of annealed Langevin dynamics."""
-    return AnnealingSettings(
-        n_paths=n_paths,
-        n_steps=section.n_steps,
-        n_updates=section.n_updates,
-        n_frames=section.n_frames,
-        n_equilibration_steps=section.n_equilibration_steps,
-        wall_stiffness=section.wall_stiffness_kj_per_mol,
-    )
 
 
 def load_frames(run: RunFolder) -> Conformations:
@@ -257,32 +169,12 @@ def load_frames(run: RunFolder) -> Conformations:
     return Conformations.load(run.path / "conformations" / "data.npz")
 
 
-def langevin(run: RunFolder) -> LangevinSettings:
-    """Return the dynamics of this run."""
-    section = run.config.run
-    return LangevinSettings(run.system.temperature, section.timestep_ps, section.friction_per_ps)
-
-
-def n_workers(run: RunFolder) -> int:
-    """Return the number of workers to use."""
-    return run.config.run.n_workers or default_workers()
-
-
-def run_platform(run: RunFolder, progress: Progress) -> PlatformChoice:
-    """Choose the platform and say so."""
-    choice = choose_platform(run.system.system_xml, run.system.positions_a, forced=run.config.run.platform)
-    progress.say(f"platform: {choice.describe()}")
-    return choice
-
-
-def path_folder(method: str) -> str:
-    """Return where the paths of a method lie in the run folder."""
-    return "paths" if method == GEODESIC else f"baselines/{method}"
-
-
-def curve_file(method: str) -> str:
-    """Return the name of a method's curve in geodesic/."""
-    return "curve.npz" if method == GEODESIC else f"{method}.npz"
+def _model_kind(run: RunFolder) -> str:
+    """Return what the configuration's model means for this system."""
+    model = run.config.train.model
+    if model != "auto":
+        return model
+    return "log-partition" if isinstance(run.system, MolecularSystem) else "frames"
 
 
 def stage_key(run: RunFolder, stage: Stage) -> str:

@@ -1,5 +1,6 @@
 """Figures and the one-page report of a run."""
 
+from tps.report.comparison import comparison_figure
 from tps.report.figures import (
     learning_curve,
     log_snr_along_curve,
@@ -10,10 +11,13 @@ from tps.report.free_energy import free_energy_map
 from tps.report.html import CANDIDATE_NOTE, ReportFigure, write_report
 from tps.report.quantities import format_quantity, format_value
 from tps.report.style import save_figure
+from tps.report.surface import SurfaceScene, surface_map
 
 __all__ = [
     "CANDIDATE_NOTE",
     "ReportFigure",
+    "SurfaceScene",
+    "comparison_figure",
     "format_quantity",
     "format_value",
     "free_energy_map",
@@ -21,6 +25,7 @@ __all__ = [
     "log_snr_along_curve",
     "potential_energy_along_paths",
     "save_figure",
+    "surface_map",
     "work_along_paths",
     "write_report",
 ]

@@ -25,6 +25,7 @@ def potential_energy_along_paths(
     *,
     mean_a: float | None = None,
     mean_b: float | None = None,
+    unit: str = "kJ/mol",
 ) -> Figure:
     """Draw the potential energy along the paths of one or several methods, side by side.
 
@@ -33,9 +34,11 @@ def potential_energy_along_paths(
     s : ndarray (n_frames,)
         Place along the protocol, 0 to 1.
     potential_energy : mapping of str to ndarray (n_paths, n_frames)
-        [kJ/mol] by method; failed paths (NaN) are left out.
+        By method; failed paths (NaN) are left out.
     mean_a, mean_b : float, optional
-        Mean potential energy of the end states [kJ/mol].
+        Mean potential energy of the end states.
+    unit : str
+        Of all these energies.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def potential_energy_along_paths(
                 size=9,
                 path_effects=HALO,
             )
-    panels[0].set_ylabel("potential energy [kJ/mol]")
+    panels[0].set_ylabel(f"potential energy [{unit}]")
     _legend(figure, panels)
     return figure
 
@@ -109,8 +112,9 @@ def log_snr_along_curve(
     feature_names: Sequence[str] = (),
     log_snr: NDArray[np.floating] | None = None,
     floor: float | None = None,
+    weak: float | None = WEAK_TILT,
 ) -> Figure:
-    """Draw the log-SNR of each torsion along the geodesic.
+    """Draw the log-SNR of each torsion, or of the curve, along it.
 
     Parameters
     ----------
@@ -123,6 +127,8 @@ def log_snr_along_curve(
         The curve's log-SNR, ln sqrt(mean_i kappa_i^2).
     floor : float, optional
         Lowest log-SNR allowed.
+    weak : float or None
+        Below this a torsion is spread by more than 30 degrees; None where the features are no angles.
 
     Raises
     ------
@@ -144,11 +150,11 @@ def log_snr_along_curve(
     if floor is not None:
         ax.axhline(floor, color=INK, lw=1.0, ls=(0, (4, 3)), label=f"floor {floor:g}")
     lowest = min(float(log_kappa.min()), np.inf if floor is None else floor)
-    if lowest < WEAK_TILT:
+    if weak is not None and lowest < weak:
         label = f"weak tilt\n(spread > {WEAK_SPREAD_DEGREE:g}°)"
-        ax.axhspan(lowest - 1, WEAK_TILT, color=FAINT, alpha=0.18, lw=0, label=label)
+        ax.axhspan(lowest - 1, weak, color=FAINT, alpha=0.18, lw=0, label=label)
         ax.set_ylim(bottom=lowest - 0.3)
-    ax.set(xlim=(0, 1), xlabel="s along the geodesic [-]", ylabel="log-SNR, ln $\\kappa$ [-]")
+    ax.set(xlim=(0, 1), xlabel="s along the curve [-]", ylabel="log-SNR, ln $\\kappa$ [-]")
     figure.legend(loc="outside right upper", ncols=1 + log_kappa.shape[1] // 12)
     return figure
 

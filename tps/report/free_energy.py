@@ -15,7 +15,7 @@ from tps.report.scene import DEGREE, TICKS, TorsionScene, draw_boxes, draw_dots,
 from tps.report.style import NO_DATA, ORANGE, VERMILLION, new_figure, styled
 from tps.report.torus import Ranges, free_energy_on_grid, wrap, wrapped_lines
 
-_MAP_COLORS = LinearSegmentedColormap.from_list("free_energy", ["#1f4e79", "#5b8fbf", "#a9c9e4", "#eef4fa"])
+MAP_COLORS = LinearSegmentedColormap.from_list("free_energy", ["#1f4e79", "#5b8fbf", "#a9c9e4", "#eef4fa"])
 _DASHES = (0, (3, 1.2))
 
 
@@ -113,7 +113,7 @@ def _draw_map(scene: TorsionScene) -> Figure:
     edges = np.linspace(-180, 180, len(scene.grid) + 1)
     ceiling = _ceiling(scene.free_energy)
     values = scene.free_energy.T
-    mesh = ax.pcolormesh(edges, edges, values, cmap=_MAP_COLORS, vmin=0, vmax=ceiling, rasterized=True)
+    mesh = ax.pcolormesh(edges, edges, values, cmap=MAP_COLORS, vmin=0, vmax=ceiling, rasterized=True)
     middle, step = scene.grid * DEGREE, 5 if ceiling <= 40 else 10
     levels = np.arange(step, ceiling, step)
     ax.contour(middle, middle, values, levels=levels, colors="white", linewidths=0.5, alpha=0.7)

@@ -60,7 +60,7 @@ from tps.spacetime.mixture import Box, GaussianFamily, GaussianMixtureFamily
 from tps.spacetime.probability_flow import probability_flow, pullback_geodesic
 from tps.spacetime.score import posterior_mean, score
 from tps.spacetime.solution import Geodesic
-from tps.spacetime.starts import chart_line, winding_line
+from tps.spacetime.starts import chart_line, winding_line, winding_numbers
 from tps.spacetime.string_method import MinimumFreeEnergyPath, minimum_free_energy_path
 
 __all__ = [
@@ -131,5 +131,6 @@ __all__ = [
     "straight_line",
     "symmetrised_kl",
     "winding_line",
+    "winding_numbers",
     "winding_starts",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,7 +15,13 @@ from tps.spacetime.starts import winding_line
 
 
 def straight_line(
-    family: Family, a: SpacetimePoint, b: SpacetimePoint, *, n_points: int = 64, log_snr: Tensor | None = None
+    family: Family,
+    a: SpacetimePoint,
+    b: SpacetimePoint,
+    *,
+    n_points: int = 64,
+    log_snr: Tensor | None = None,
+    windings: Sequence[int] | None = None,
 ) -> SpacetimeCurve:
     """Return the straight line from a to b: what steered dynamics would do.
 
@@ -26,17 +34,21 @@ def straight_line(
     log_snr : Tensor (n_points,), optional
         Profile, for instance a geodesic's. Linear between the ends unless given, so constant where they
         agree.
+    windings : sequence of int (n_torsions,), optional
+        On a torus, full turns added to the short way, per torsion; none unless given. Those of a curve to compare
+        with: `winding_numbers`.
 
     Returns
     -------
     SpacetimeCurve
-        The center moves linearly in s; on a torus the angles do, the short way round, and torsions keep their
+        The center moves linearly in s; on a torus the angles do, and torsions keep their
         stiffness relative to log_snr (interpolated geometrically where the ends differ).
 
     Raises
     ------
     CurveError
-        If the profile is not a vector of finite numbers.
+        If the profile is not a vector of finite numbers, windings are given off a torus, or there is not one whole
+        number per torsion.
     """
     spacetime = family.spacetime
     if log_snr is None:
@@ -50,8 +62,14 @@ def straight_line(
             )
         s = torch.linspace(0, 1, len(profile), dtype=torch.float64)
     if isinstance(spacetime, TorusSpacetime):
-        line = winding_line(spacetime, a, b, len(s), [0] * spacetime.n_torsions)
+        line = winding_line(
+            spacetime, a, b, len(s), [0] * spacetime.n_torsions if windings is None else windings
+        )
         center = spacetime.split(line)[0]
+    elif windings is not None:
+        raise CurveError(
+            "windings need torsions, but the family's features are Euclidean; leave windings out"
+        )
     else:
         eta_of(spacetime, a), eta_of(spacetime, b)
         center = (1 - s)[:, None] * a.center + s[:, None] * b.center

@@ -16,7 +16,7 @@ from tps.spacetime.family import Family
 from tps.spacetime.geodesic import find_geodesics
 from tps.spacetime.solution import Geodesic
 from tps.spacetime.solver_settings import SolverOptions
-from tps.spacetime.starts import chart_line, winding_line, wrap_angle
+from tps.spacetime.starts import Start, chart_line, winding_line, wrap_angle
 
 #: Up to this many torsions every combination of long and short ways is tried; above, one long way at a time.
 _MAX_COMBINED_TORSIONS = 3
@@ -48,19 +48,23 @@ def find_channels(
     a: SpacetimePoint,
     b: SpacetimePoint,
     *,
-    starts: Mapping[str, Tensor] | None = None,
+    starts: Mapping[str, Start] | None = None,
     via: Sequence[SpacetimePoint] = (),
     frames: EmpiricalFamily | None = None,
     **options: Unpack[SolverOptions],
 ) -> tuple[Channel, ...]:
-    """Find distinct geodesics between two points.
+    """Find distinct geodesics between two points: distinct local minima of the length.
+
+    The length ranks channels by how far the distribution has to be changed, not by barrier: the shortest may cross
+    the highest pass. Which channel dynamics prefers, only dynamics or the free energy along it can tell.
 
     Parameters
     ----------
     family : Family
     a, b : SpacetimePoint
-    starts : mapping of str to Tensor (n, K), optional
-        Starting curves by name. Unless given: the straight line and, on a torus, windings (see `winding_starts`).
+    starts : mapping of str to start, optional
+        By name; what a start may be, see `find_geodesic`. Unless given: the straight line and, on a torus, windings
+        (see `winding_starts`).
     via : sequence of SpacetimePoint
         Each adds a start that passes through it (see `cluster_points`).
     frames : EmpiricalFamily, optional
@@ -72,9 +76,14 @@ def find_channels(
     -------
     tuple of Channel
         Converged ones first, then by length.
+
+    Raises
+    ------
+    CurveError, ParameterError
+        As for `find_geodesic`.
     """
     spacetime, n_points = family.spacetime, options.get("n_points", 64)
-    named: dict[str, Tensor] = dict(starts or {})
+    named: dict[str, Start] = dict(starts or {})
     if starts is None:
         named["straight"] = chart_line(spacetime, a, b, n_points)
         if isinstance(spacetime, TorusSpacetime):
@@ -102,9 +111,23 @@ def find_channels(
 def winding_starts(
     spacetime: TorusSpacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int
 ) -> dict[str, Tensor]:
-    """Return starting curves (n_points, K) on which torsions go the short or the long way round, by name.
+    """Return starting curves on which torsions go the short or the long way round.
 
-    All combinations up to three torsions; above, one long way at a time.
+    Parameters
+    ----------
+    spacetime : TorusSpacetime
+    a, b : SpacetimePoint
+    n_points : int
+
+    Returns
+    -------
+    dict of str to Tensor (n_points, K)
+        Natural parameters by name. All combinations up to three torsions; above, one long way at a time.
+
+    Raises
+    ------
+    CurveError
+        If an end has no stiffness.
     """
     ends = torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)])
     short = wrap_angle(spacetime.angles(ends).diff(dim=0)[0])

@@ -79,7 +79,17 @@ class Spacetime(Protocol):
 
 
 def eta_of(spacetime: Spacetime, point: SpacetimePoint) -> Tensor:
-    """Return the natural parameters (K,) of one point.
+    """Return the natural parameters of one point.
+
+    Parameters
+    ----------
+    spacetime : Spacetime
+    point : SpacetimePoint
+
+    Returns
+    -------
+    Tensor (K,)
+        (e^l center, -e^l / 2), l = log_snr; for torsions e^l center.
 
     Raises
     ------
@@ -96,7 +106,22 @@ def eta_of(spacetime: Spacetime, point: SpacetimePoint) -> Tensor:
 
 
 def point_of(spacetime: Spacetime, eta: Tensor) -> SpacetimePoint:
-    """Return the spacetime point with natural parameters eta (K,)."""
+    """Return the spacetime point with given natural parameters.
+
+    Parameters
+    ----------
+    spacetime : Spacetime
+    eta : Tensor (K,)
+
+    Returns
+    -------
+    SpacetimePoint
+
+    Raises
+    ------
+    CurveError
+        If there is no signal, e^l = 0, where a point has no center.
+    """
     center, log_snr = spacetime.split(eta[None])
     return SpacetimePoint(center[0], float(log_snr[0]))
 

@@ -28,9 +28,9 @@ _BLOCK = 20_000
 
 
 def curvature(
-    problem: CurveProblem, index: Tensor
+    problem: CurveProblem, index: Tensor, *, newton: bool = True
 ) -> tuple[CurvePreconditioner | GroupedPreconditioner, Tensor]:
-    """Look at the metric, the constraints and, where it is cheap, the true Hessian of the curves `index` (b,).
+    """Look at the metric, the constraints and, where asked for and cheap, the true Hessian of the curves `index` (b,).
 
     Returns
     -------
@@ -59,8 +59,8 @@ def curvature(
     if extra is not None:
         diagonal = diagonal + extra.mT @ extra
     precise = getattr(problem.family, "dtype", torch.float64) == torch.float64
-    newton = _hessian(problem, chart, index) if problem.width <= MAX_NEWTON and precise else None
-    return CurvePreconditioner(problem.moving, diagonal, above, newton), full
+    true = _hessian(problem, chart, index) if newton and problem.width <= MAX_NEWTON and precise else None
+    return CurvePreconditioner(problem.moving, diagonal, above, true), full
 
 
 def _grouped(

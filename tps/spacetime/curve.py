@@ -81,22 +81,74 @@ class SpacetimeCurve:
 
 
 def squared_chords(curve: SpacetimeCurve) -> Tensor:
-    """Return d eta . d mu of each of the n_points - 1 chords: twice a symmetrised KL divergence [nats]."""
+    """Return the squared chords of a curve: each is the KL divergence of its two ends either way, summed.
+
+    Parameters
+    ----------
+    curve : SpacetimeCurve
+
+    Returns
+    -------
+    Tensor (n_points - 1,)
+        d eta . d mu [nats]; not negative for a true family.
+
+    References
+    ----------
+    Karczewski et al., ICLR 2026, Eq. 14.
+    """
     return (curve.eta.diff(dim=0) * curve.mu.diff(dim=0)).sum(-1)
 
 
 def curve_energy(curve: SpacetimeCurve) -> float:
-    """Return (N - 1)/2 times the sum of squared chords (Karczewski et al., Eq. 14): length**2 / 2 at constant speed."""
+    """Return the energy of a curve, which the solver minimises.
+
+    Parameters
+    ----------
+    curve : SpacetimeCurve
+
+    Returns
+    -------
+    float
+        (N - 1)/2 sum d eta . d mu [nats]: length**2 / 2 at constant speed, more otherwise.
+
+    References
+    ----------
+    Karczewski et al., ICLR 2026, Eq. 14.
+    """
     return float(0.5 * (curve.n_points - 1) * squared_chords(curve).sum())
 
 
 def fisher_rao_length(curve: SpacetimeCurve) -> float:
-    """Return the sum of chords sqrt(d eta . d mu); a negative chord, which no true family has, counts as zero."""
+    """Return the length of a curve in the Fisher-Rao metric, to second order in the step.
+
+    Parameters
+    ----------
+    curve : SpacetimeCurve
+
+    Returns
+    -------
+    float
+        sum sqrt(d eta . d mu); a negative chord, which no true family has, counts as zero.
+
+    References
+    ----------
+    Crooks, Phys. Rev. Lett. 99, 100602 (2007): thermodynamic length.
+    """
     return float(squared_chords(curve).clamp_min(0).sqrt().sum())
 
 
 def negative_chord_fraction(curve: SpacetimeCurve) -> float:
-    """Return the fraction of chords with d eta . d mu below zero by more than round-off: 0 for a true family."""
+    """Return how often a curve meets a negative chord, a sign that the family is no true one.
+
+    Parameters
+    ----------
+    curve : SpacetimeCurve
+
+    Returns
+    -------
+    float
+        Fraction of chords with d eta . d mu below zero by more than round-off; 0 for a true family.
+    """
     steps, chords = curve.eta.diff(dim=0), squared_chords(curve)
     round_off = 1e-12 * (1e-3 + steps.norm(dim=1) * curve.mu.norm(dim=1).max())
     return float((chords < -round_off).double().mean())

@@ -13,10 +13,10 @@ from tps.spacetime.curvature import curvature
 from tps.spacetime.family import Family
 from tps.spacetime.lbfgs import minimise
 from tps.spacetime.penalty_barrier import barrier, barrier_slope
-from tps.spacetime.preconditioner import CurvePreconditioner, GroupedPreconditioner
+from tps.spacetime.preconditioner import CurvePreconditioner, GroupedPreconditioner, least_squares
 
-#: Iterations between two looks at the metric.
-_REFRESH = 12
+#: Iterations between two looks at the metric; constraints change what it has to know more often.
+_REFRESH, _REFRESH_FREE = 12, 30
 #: Negative squared chords cost this times their square over the mean; from this many times the mean, chords are leaps.
 _NEGATIVE_CHORD = 25.0
 _LONG_CHORD = 3.0
@@ -61,11 +61,7 @@ class CurveProblem:
         self.n_points, self.n_curves, self.width = len(design), len(start), start.shape[-1]
         self.everything = torch.arange(self.n_curves)
         self.fixed = design[:, :1] * start[:, None, 0] + design[:, -1:] * start[:, None, -1]
-        # the default driver, gelsy, differs in the last bit from run to run
-        fit = torch.linalg.lstsq(
-            self.moving.expand(self.n_curves, -1, -1), start - self.fixed, driver="gelsd"
-        )
-        self.coefficients = fit.solution.flatten(1)
+        self.coefficients = least_squares(self.moving, start - self.fixed).flatten(1)
         self.n_evaluations = torch.zeros(self.n_curves, dtype=torch.int64)
         self.metric = torch.empty(0)
         self.typical_chord = self._mean_chord()
@@ -195,14 +191,16 @@ class CurveProblem:
         """Minimise the curves `index` (b,) from where they are; return converged (b,) and the iterations spent."""
         spent, done = 0, torch.zeros(len(index), dtype=torch.bool)
         stalled = torch.zeros(len(index), dtype=torch.bool)
+        refresh = _REFRESH if self.constraints else _REFRESH_FREE
         if self.constraints:
             # no step may lead across what is forbidden
             self.ceiling = (1.5 * self.violations() * self.stiffness[:, None]).clamp_min(_CEILING)
         while spent < max_iterations and not bool((done | stalled).all()):
             going = torch.nonzero(~(done | stalled))[:, 0]
             curves = index[going]
-            self.typical_chord = self._mean_chord()
-            precondition, self.metric = curvature(self, curves)
+            self.typical_chord[curves] = self._mean_chord(curves)
+            # the metric alone is enough for most free curves, and the true Hessian costs 3 K gradients
+            precondition, self.metric = curvature(self, curves, newton=bool(self.constraints) or spent > 0)
             before, _ = self.value_and_gradient(self.chart(self.coefficients[curves], curves), curves)
             found = minimise(
                 partial(_objective_of, self, curves),
@@ -211,7 +209,7 @@ class CurveProblem:
                 tolerance=rtol * before.abs().clamp_min(1e-12),
                 largest_decrease=0.5 * (self.n_points - 1) ** 2 * self.typical_chord[curves],
                 longest_step=self._longest_step if self.constraints else None,
-                max_iterations=min(_REFRESH, max_iterations - spent),
+                max_iterations=min(refresh, max_iterations - spent),
             )
             self.coefficients[curves] = found.position
             stalled[going] = (found.value >= before - rtol * before.abs()) & (spent > 0)
@@ -225,10 +223,11 @@ class CurveProblem:
         far = torch.einsum("bni,bnij,bnj->bn", moved, self.metric[index], moved).amax(1).sqrt()
         return _LONGEST_MOVE / far.clamp_min(1e-300)
 
-    def _mean_chord(self) -> Tensor:
-        """Mean absolute squared chord of each curve (B,)."""
+    def _mean_chord(self, index: Tensor | None = None) -> Tensor:
+        """Mean absolute squared chord (b,) of the curves `index`, all unless given."""
+        index = self.everything if index is None else index
         with torch.no_grad():
-            eta, mu = self.evaluate(self.chart())
+            eta, mu = self.evaluate(self.chart(self.coefficients[index], index))
         return (eta.diff(dim=1) * mu.diff(dim=1)).sum(-1).abs().mean(1).clamp_min(1e-14)
 
 

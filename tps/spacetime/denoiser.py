@@ -7,6 +7,7 @@ from typing import NoReturn, Protocol
 import torch
 from torch import Tensor
 
+from tps.diffusion.schedule import alpha_sigma
 from tps.errors import ParameterError
 from tps.spacetime.coordinates import EuclideanSpacetime, Spacetime, TorusSpacetime
 
@@ -87,7 +88,8 @@ class DenoiserFamily:
             )
         with torch.enable_grad():
             center, log_snr = self.spacetime.split(eta)
-            x = torch.sigmoid(log_snr).sqrt()[:, None] * center
+            alpha, sigma = alpha_sigma(log_snr)
+            x = alpha[:, None] * center
             x = x if x.requires_grad else x.detach().requires_grad_(True)
             mean = checked_denoise(self.denoise, x, log_snr, self.dtype)
             k, n = self._probes.shape[0], len(x)
@@ -96,9 +98,7 @@ class DenoiserFamily:
             again = checked_denoise(self.denoise, copies, log_snr.repeat(k), self.dtype)
             (products,) = torch.autograd.grad((again * probes).sum(), copies, create_graph=eta.requires_grad)
             divergence = (products * probes).sum(1).view(k, n).sum(0)
-            # sigma**2 / alpha
-            gain = torch.sigmoid(-log_snr) / torch.sigmoid(log_snr).sqrt()
-            mu = torch.cat([mean, (mean.square().sum(1) + gain * divergence)[:, None]], dim=1)
+            mu = torch.cat([mean, (mean.square().sum(1) + sigma**2 / alpha * divergence)[:, None]], dim=1)
         return mu if eta.requires_grad else mu.detach()
 
     def psi(self, eta: Tensor) -> NoReturn:
@@ -141,7 +141,7 @@ class TorusDenoiserFamily:
         # sqrt(1 + k) - 1 without cancellation
         snr = (kappa2 / ((1 + kappa2).sqrt() + 1)).clamp_min(self._SMALLEST_SNR)
         log_snr = snr.log()
-        x = torch.sigmoid(log_snr).sqrt()[:, None] * eta / snr[:, None]
+        x = alpha_sigma(log_snr)[0][:, None] * eta / snr[:, None]
         return checked_denoise(self.denoise, x, log_snr, self.dtype)
 
     def psi(self, eta: Tensor) -> NoReturn:

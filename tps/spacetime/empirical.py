@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
+from tps.diffusion.posterior import posterior_moments, tilted_weights
 from tps.errors import ParameterError
 from tps.spacetime.coordinates import Spacetime
-
-#: Largest number of (point, frame) pairs held in memory at once.
-_CHUNK = 4_000_000
-
-
-def _chunks(n_points: int, n_frames: int) -> Iterator[slice]:
-    step = max(1, _CHUNK // n_frames)
-    return (slice(i, i + step) for i in range(0, n_points, step))
-
-
-def _posterior(eta: Tensor, statistics: Tensor, log_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the weights of the frames given eta (n, n_frames), unnormalised, and the logarithm taken out (n,)."""
-    logits = torch.addmm(log_weights, eta, statistics.T)
-    shift = logits.amax(dim=1)
-    return logits.sub_(shift[:, None]).exp_(), shift
 
 
 class _LogPartition(torch.autograd.Function):
@@ -33,19 +19,17 @@ class _LogPartition(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, eta: Tensor, statistics: Tensor, log_weights: Tensor) -> Tensor:
         """Return psi (n,)."""
-        psi, mu = torch.empty(len(eta), dtype=eta.dtype), torch.empty_like(eta)
-        for part in _chunks(len(eta), len(statistics)):
-            weights, shift = _posterior(eta[part], statistics, log_weights)
-            total = weights.sum(1)
-            psi[part] = total.log() + shift
-            mu[part] = (weights @ statistics) / total[:, None]
-        ctx.save_for_backward(mu)
-        return psi
+        moments = posterior_moments(eta, statistics, log_weights)
+        ctx.save_for_backward(eta, moments.mu, statistics, log_weights)
+        return moments.psi
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """Return the gradient (n, K)."""
-        (mu,) = ctx.saved_tensors
+        eta, mu, statistics, log_weights = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # somebody wants to differentiate again: mu must know where it comes from
+            mu = _Mean.apply(eta, statistics, log_weights)
         return grads[0][:, None] * mu, None, None
 
 
@@ -55,25 +39,47 @@ class _Mean(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, eta: Tensor, statistics: Tensor, log_weights: Tensor) -> Tensor:
         """Return mu (n, K)."""
-        mu = torch.empty_like(eta)
-        for part in _chunks(len(eta), len(statistics)):
-            weights, _ = _posterior(eta[part], statistics, log_weights)
-            mu[part] = (weights @ statistics) / weights.sum(1, keepdim=True)
-        ctx.save_for_backward(eta, mu, statistics, log_weights)
-        return mu
+        ctx.save_for_backward(eta, statistics, log_weights)
+        return posterior_moments(eta, statistics, log_weights).mu
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         """Return Cov[T] times the incoming gradient (n, K)."""
-        eta, mu, statistics, log_weights = ctx.saved_tensors
+        return _CovarianceProduct.apply(grads[0], *ctx.saved_tensors), None, None
+
+
+class _CovarianceProduct(torch.autograd.Function):
+    """Cov[T | eta] v, with the third cumulant as its derivative in eta."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, eta: Tensor, statistics: Tensor, log_weights: Tensor) -> Tensor:
+        """Return Cov[T] v (n, K)."""
+        ctx.save_for_backward(v, eta, statistics, log_weights)
         out = torch.empty_like(eta)
-        for part in _chunks(len(eta), len(statistics)):
-            weights, _ = _posterior(eta[part], statistics, log_weights)
+        for part, weights, _ in tilted_weights(eta, statistics, log_weights):
             total = weights.sum(1, keepdim=True)
-            projected = weights.mul_(grads[0][part] @ statistics.T)
-            mean = projected.sum(1, keepdim=True) / total
-            out[part] = (projected @ statistics) / total - mean * mu[part]
-        return out, None, None
+            mu = (weights @ statistics) / total
+            projected = weights.mul_(v[part] @ statistics.T)
+            out[part] = (projected @ statistics - projected.sum(1, keepdim=True) * mu) / total
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Return Cov[T] w and E[(w . dT) (v . dT) dT], dT = T - mu, for the incoming gradient w (n, K)."""
+        v, eta, statistics, log_weights = ctx.saved_tensors
+        first, second = torch.empty_like(eta), torch.empty_like(eta)
+        for part, weights, _ in tilted_weights(eta, statistics, log_weights):
+            weights /= weights.sum(1, keepdim=True)
+            mu = weights @ statistics
+            along_w, along_v = (
+                x @ statistics.T - (x * mu).sum(1, keepdim=True) for x in (grads[0][part], v[part])
+            )
+            both = weights * along_w
+            first[part] = both @ statistics - both.sum(1, keepdim=True) * mu
+            both *= along_v
+            second[part] = both @ statistics - both.sum(1, keepdim=True) * mu
+        return first, second, None, None
 
 
 class EmpiricalFamily:
@@ -130,8 +136,7 @@ class EmpiricalFamily:
     def metric(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to the weighted covariance of T (n, K, K)."""
         metric = torch.empty(len(eta), eta.shape[1], eta.shape[1], dtype=torch.float64)
-        for part in _chunks(len(eta), self.n_frames):
-            weights, _ = _posterior(eta[part].detach(), self.statistics, self.log_weights)
+        for part, weights, _ in tilted_weights(eta.detach(), self.statistics, self.log_weights):
             weights /= weights.sum(1, keepdim=True)
             mu = weights @ self.statistics
             for i in range(eta.shape[1]):
@@ -141,11 +146,7 @@ class EmpiricalFamily:
 
     def effective_sample_size(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to (sum_i p_i)**2 / sum_i p_i**2 (n,): how many frames carry the posterior (Kish)."""
-        size = torch.empty(len(eta), dtype=torch.float64)
-        for part in _chunks(len(eta), self.n_frames):
-            weights, _ = _posterior(eta[part].detach(), self.statistics, self.log_weights)
-            size[part] = weights.sum(1).square() / weights.square().sum(1)
-        return size
+        return posterior_moments(eta.detach(), self.statistics, self.log_weights).effective_sample_size
 
     def log_probability(self, eta: Tensor, indicator: Tensor) -> Tensor:
         """Return ln p(region | eta), differentiable in eta.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,13 +10,13 @@ import torch
 from torch import Tensor
 
 from tps.errors import ParameterError
-from tps.spacetime.baselines import straight_line
 from tps.spacetime.coordinates import SpacetimePoint
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
 from tps.spacetime.lbfgs import minimise
+from tps.spacetime.noise_level import NoiseLevel
 from tps.spacetime.preconditioner import GroupedPreconditioner
-from tps.spacetime.score import divergence, score
+from tps.spacetime.score import divergence
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +52,10 @@ def score_metric_geodesic(
     *,
     log_snr: float,
     weight: float | None = None,
+    start: SpacetimeCurve | None = None,
     n_points: int = 64,
     rtol: float = 1e-6,
-    max_iterations: int = 500,
+    max_iterations: int = 1000,
 ) -> FeatureCurve:
     """Return the geodesic of the metric I + weight s s', which makes motion along the score dear.
 
@@ -61,11 +63,13 @@ def score_metric_geodesic(
     ----------
     family : Family
     a, b : SpacetimePoint
-        Whose centers are the ends.
+        Whose centers (on a torus, angles) are the ends.
     log_snr : float
         Noise level of the score s, and of the curve.
     weight : float, optional
         In the features' unit squared; e^-log_snr, the variance of the noise, unless given.
+    start : SpacetimeCurve, optional
+        Its centers are taken; on a torus its windings stay. The straight line, on a torus the short way, unless given.
     n_points, rtol, max_iterations
         As for `find_geodesic`.
 
@@ -73,6 +77,13 @@ def score_metric_geodesic(
     -------
     FeatureCurve
         Its value is the energy (N - 1)/2 sum |dc|**2 + weight (s . dc)**2.
+
+    Raises
+    ------
+    ParameterError
+        If the weight is negative.
+    CurveError
+        If the start does not lead from a to b.
 
     References
     ----------
@@ -83,12 +94,14 @@ def score_metric_geodesic(
     if not factor >= 0:
         raise ParameterError(f"the weight of the score must not be negative, but got {factor}")
 
+    level = NoiseLevel(family, log_snr)
+
     def energy(center: Tensor) -> Tensor:
-        steps, s = center.diff(dim=0), score(family, center, log_snr)
+        steps, s = center.diff(dim=0), level.score(center)
         along = 0.5 * ((s[1:] * steps).sum(-1).square() + (s[:-1] * steps).sum(-1).square())
         return 0.5 * len(steps) * (steps.square().sum() + factor * along.sum())
 
-    return _minimise(family, a, b, energy, log_snr, n_points, rtol, max_iterations)
+    return _minimise(level, level.line(a, b, n_points, start), energy, rtol, max_iterations)
 
 
 def score_jacobian_geodesic(
@@ -98,9 +111,10 @@ def score_jacobian_geodesic(
     *,
     log_snr: float,
     ridge: float = 1e-3,
+    start: SpacetimeCurve | None = None,
     n_points: int = 64,
     rtol: float = 1e-6,
-    max_iterations: int = 500,
+    max_iterations: int = 1000,
 ) -> FeatureCurve:
     """Return the geodesic of the metric J'J, J the score's Jacobian: cheap along the data, dear across them.
 
@@ -110,11 +124,13 @@ def score_jacobian_geodesic(
     ----------
     family : Family
     a, b : SpacetimePoint
-        Whose centers are the ends.
+        Whose centers (on a torus, angles) are the ends.
     log_snr : float
         Noise level of the score, and of the curve.
     ridge : float
         Multiple of the identity added, relative to e^(2 log_snr), which keeps steps equal where J vanishes.
+    start : SpacetimeCurve, optional
+        Its centers are taken; on a torus its windings stay. The straight line, on a torus the short way, unless given.
     n_points, rtol, max_iterations
         As for `find_geodesic`.
 
@@ -122,6 +138,13 @@ def score_jacobian_geodesic(
     -------
     FeatureCurve
         Its value is the energy (N - 1)/2 sum e^(-2 l) |ds|**2 + ridge |dc|**2.
+
+    Raises
+    ------
+    ParameterError
+        If the ridge is negative.
+    CurveError
+        If the start does not lead from a to b.
 
     References
     ----------
@@ -132,11 +155,13 @@ def score_jacobian_geodesic(
         raise ParameterError(f"the ridge must not be negative, but got {ridge}")
     unit = torch.tensor(-2 * log_snr).exp().item()
 
+    level = NoiseLevel(family, log_snr)
+
     def energy(center: Tensor) -> Tensor:
-        steps, change = center.diff(dim=0), score(family, center, log_snr).diff(dim=0)
+        steps, change = center.diff(dim=0), level.score(center).diff(dim=0)
         return 0.5 * len(steps) * (unit * change.square().sum() + ridge * steps.square().sum())
 
-    return _minimise(family, a, b, energy, log_snr, n_points, rtol, max_iterations)
+    return _minimise(level, level.line(a, b, n_points, start), energy, rtol, max_iterations)
 
 
 def onsager_machlup_path(
@@ -146,6 +171,7 @@ def onsager_machlup_path(
     *,
     log_snr: float,
     duration: float | None = None,
+    start: SpacetimeCurve | None = None,
     n_points: int = 64,
     rtol: float = 1e-6,
     max_iterations: int = 1000,
@@ -156,12 +182,14 @@ def onsager_machlup_path(
     ----------
     family : Family
     a, b : SpacetimePoint
-        Whose centers are the ends.
+        Whose centers (on a torus, angles) are the ends.
     log_snr : float
         Noise level of the score s, and of the curve.
     duration : float, optional
         Time of the path, in the features' unit squared (the diffusion coefficient is 1); half the squared distance of
-        the ends, in which free diffusion covers it, unless given.
+        the ends (on a torus, the way round that the start takes), in which free diffusion covers it, unless given.
+    start : SpacetimeCurve, optional
+        Its centers are taken; on a torus its windings stay. The straight line, on a torus the short way, unless given.
     n_points, rtol, max_iterations
         As for `find_geodesic`.
 
@@ -171,65 +199,71 @@ def onsager_machlup_path(
         Points at equal times. Its value is the action, the integral of |dc/dt|**2 / 4 + |s|**2 / 4 + div s / 2; the
         term ln(p(a)/p(b)) / 2 of the end points is left out.
 
+    Raises
+    ------
+    ParameterError
+        If the duration is not positive.
+    CurveError
+        If the start does not lead from a to b.
+
     References
     ----------
     Onsager and Machlup, Phys. Rev. 91, 1505 (1953); Raja et al., ICML 2025, for learned scores.
     """
+    level = NoiseLevel(family, log_snr)
+    line = level.line(a, b, n_points, start)
     if duration is None:
-        duration = 0.5 * float((b.center - a.center).square().sum())
+        duration = 0.5 * float((line[-1] - line[0]).square().sum())
     if not duration > 0:
         raise ParameterError(f"the duration must be positive, but got {duration}; are the ends the same?")
     time = duration
 
     def action(center: Tensor) -> Tensor:
         dt = time / (len(center) - 1)
-        s = score(family, center, log_snr)
-        rate = 0.25 * s.square().sum(-1) + 0.5 * divergence(lambda c: score(family, c, log_snr), center)
+        s = level.score(center)
+        rate = 0.25 * s.square().sum(-1) + 0.5 * divergence(level.score, center)
         return 0.25 / dt * center.diff(dim=0).square().sum() + dt * 0.5 * (rate[1:] + rate[:-1]).sum()
 
-    return _minimise(family, a, b, action, log_snr, n_points, rtol, max_iterations)
+    return _minimise(level, line, action, rtol, max_iterations)
 
 
 def _minimise(
-    family: Family,
-    a: SpacetimePoint,
-    b: SpacetimePoint,
+    level: NoiseLevel,
+    line: Tensor,
     functional: Callable[[Tensor], Tensor],
-    log_snr: float,
-    n_points: int,
     rtol: float,
     max_iterations: int,
 ) -> FeatureCurve:
-    """Minimise a functional of centers (n_points, n_features), starting from the straight line."""
-    ends = [SpacetimePoint(p.center, log_snr) for p in (a, b)]
-    start = straight_line(family, *ends, n_points=n_points).center
-    shape = (n_points - 2, start.shape[1])
+    """Minimise a functional of positions (n_points, d), starting from a line whose ends stay."""
+    n_points, shape = len(line), line[1:-1].shape
 
     def objective(positions: Tensor, _: Tensor) -> tuple[Tensor, Tensor]:
         inner = positions[0].unflatten(0, shape).detach().requires_grad_(True)
         with torch.enable_grad():
-            value = functional(torch.cat([start[:1], inner, start[-1:]]))
+            value = functional(torch.cat([line[:1], inner, line[-1:]]))
             (gradient,) = torch.autograd.grad(value, inner)
         return value.detach()[None], gradient.flatten()[None]
 
     moving = torch.eye(n_points, dtype=torch.float64)[:, 1:-1]
     scales = torch.ones(1, n_points, 1, dtype=torch.float64)
-    smooth = GroupedPreconditioner(moving, scales, (slice(0, start.shape[1]),))
-    first, _ = objective(start[1:-1].flatten()[None], torch.zeros(1))
+    smooth = GroupedPreconditioner(moving, scales, (slice(0, shape[1]),))
+    first, _ = objective(line[1:-1].flatten()[None], torch.zeros(1))
+    blur = math.exp(-level.log_snr / 2)
     found = minimise(
         objective,
-        start[1:-1].flatten()[None],
+        line[1:-1].flatten()[None],
         lambda g, i: smooth(g.unflatten(1, shape), i).flatten(1),
         tolerance=rtol * max(abs(float(first)), 1e-12),
         max_iterations=max_iterations,
+        # a point that jumps further than the blur ends in another valley than the start's
+        longest_step=lambda step, _: (blur / step.abs().amax(1).clamp_min(1e-300)).clamp_max(1),
     )
-    center = torch.cat([start[:1], found.position[0].unflatten(0, shape), start[-1:]])
-    levels = torch.full((n_points,), log_snr, dtype=torch.float64)
+    positions = torch.cat([line[:1], found.position[0].unflatten(0, shape), line[-1:]])
     status = "converged"
     if not bool(found.converged[0]):
         status = f"stopped after {found.n_iterations} iterations; raise max_iterations or rtol"
     return FeatureCurve(
-        curve=SpacetimeCurve.from_eta(family, family.spacetime.eta(center, levels)),
+        curve=level.curve(positions),
         value=float(found.value[0]),
         status=status,
         n_gradient_evaluations=int(found.n_evaluations[0]),

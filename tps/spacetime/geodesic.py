@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Unpack
 
-from torch import Tensor
-
-from tps.errors import CurveError, ParameterError
+from tps.errors import ParameterError
 from tps.spacetime.constraints import Constraint, UserPenalty
-from tps.spacetime.coordinates import SpacetimePoint, TorusSpacetime
-from tps.spacetime.curve import SpacetimeCurve
+from tps.spacetime.coordinates import SpacetimePoint
 from tps.spacetime.family import Family
 from tps.spacetime.solution import Geodesic, check_ends, solve_batch
 from tps.spacetime.solver_settings import Representation, SolverOptions, SolverSettings
-from tps.spacetime.starts import winding_line
+from tps.spacetime.starts import Start, start_eta
 
 
 def find_geodesic(
@@ -23,7 +20,7 @@ def find_geodesic(
     b: SpacetimePoint,
     *,
     n_points: int = SolverSettings.n_points,
-    start: Tensor | SpacetimeCurve | Sequence[int] | None = None,
+    start: Start | None = None,
     representation: Representation = SolverSettings.representation,
     n_coefficients: int | None = SolverSettings.n_coefficients,
     constraints: Sequence[Constraint | UserPenalty] = SolverSettings.constraints,
@@ -71,19 +68,10 @@ def find_geodesic(
     ----------
     Karczewski et al., ICLR 2026, Eq. 14-16 and 21-23.
     """
-    curve: Tensor | None
-    if start is None or isinstance(start, Tensor):
-        curve = start
-    elif isinstance(start, SpacetimeCurve):
-        curve = start.eta
-    elif isinstance(family.spacetime, TorusSpacetime):
-        curve = winding_line(family.spacetime, a, b, n_points, list(start))
-    else:
-        raise CurveError("winding numbers start a curve only on a torus; give a curve instead")
     return find_geodesics(
         family,
         [(a, b)],
-        starts=[curve],
+        starts=[start],
         n_points=n_points,
         representation=representation,
         n_coefficients=n_coefficients,
@@ -98,7 +86,7 @@ def find_geodesics(
     family: Family,
     pairs: Sequence[tuple[SpacetimePoint, SpacetimePoint]],
     *,
-    starts: Sequence[Tensor | None] | None = None,
+    starts: Sequence[Start | None] | None = None,
     **options: Unpack[SolverOptions],
 ) -> tuple[Geodesic, ...]:
     """Find geodesics between many pairs of points: in one batch without constraints, one by one with them.
@@ -107,8 +95,8 @@ def find_geodesics(
     ----------
     family : Family
     pairs : sequence of (SpacetimePoint, SpacetimePoint)
-    starts : sequence of Tensor (n, K) or None, optional
-        One starting curve in natural parameters, or None, for each pair.
+    starts : sequence, optional
+        One start, or None, for each pair; what a start may be, see `find_geodesic`.
     **options
         As for `find_geodesic`.
 
@@ -130,8 +118,12 @@ def find_geodesics(
         return ()
     for a, b in pairs:
         check_ends(family, a, b, settings)
+    curves = [
+        None if start is None else start_eta(family, a, b, start, settings.n_points)
+        for (a, b), start in zip(pairs, given, strict=True)
+    ]
     if not settings.hard:
-        return tuple(solve_batch(family, pairs, given, settings))
+        return tuple(solve_batch(family, pairs, curves, settings))
     return tuple(
-        solve_batch(family, [pair], [start], settings)[0] for pair, start in zip(pairs, given, strict=True)
+        solve_batch(family, [pair], [curve], settings)[0] for pair, curve in zip(pairs, curves, strict=True)
     )

@@ -48,6 +48,11 @@ def half_plane_distance(family: GaussianFamily, a: SpacetimePoint, b: SpacetimeP
     float
         sqrt(2 D) arccosh(1 + (dm**2 + dy**2) / (2 y_a y_b)), or with the edge at Y
         sqrt(2 D) (arccosh(Y / y_a) + arccosh(Y / y_b) + (dm - sqrt(Y**2 - y_a**2) - sqrt(Y**2 - y_b**2)) / Y).
+
+    Raises
+    ------
+    ParameterError
+        If the data's variance is not the same for all features.
     """
     distance, y_a, y_b, edge = _half_plane(family, a, b)
     scale = math.sqrt(2 * family.spacetime.n_features)
@@ -73,6 +78,11 @@ def half_plane_geodesic(
     a, b : SpacetimePoint
         With different posterior means.
     n_points : int
+
+    Returns
+    -------
+    SpacetimeCurve
+        The circle m = m_0 + R tanh t, y = R / cosh t, at equal steps of t.
 
     Raises
     ------

@@ -15,6 +15,7 @@ from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family, fisher_metric
 from tps.spacetime.geodesic import find_geodesics
 from tps.spacetime.solver_settings import SolverOptions
+from tps.spacetime.starts import Start
 
 #: Below this effective number of frames a point of a curve counts as unsupported.
 SUPPORTED_FRAMES = 30.0
@@ -87,9 +88,10 @@ def anchor_sensitivity(
     b: SpacetimePoint,
     *,
     step: float = 0.25,
+    start: Start | None = None,
     **options: Unpack[SolverOptions],
 ) -> float:
-    """Return d length / d log_snr when both anchors move together, by a central difference of two solves.
+    """Return d length / d log_snr when both anchors move together, by a central difference of two more solves.
 
     For anchors deep in their wells each end adds sqrt(D / 2) per unit of log-SNR, D the number of features (torsions
     count one each): the distance depends on the anchor, and this says how much.
@@ -100,19 +102,32 @@ def anchor_sensitivity(
     a, b : SpacetimePoint
     step : float
         Of log_snr, either way.
+    start : optional
+        As for `find_geodesic`. Give the geodesic whose sensitivity is asked for (its curve), so that both solves
+        stay in its channel; they are short then.
     **options
-        As for `find_geodesic`.
+        As for `find_geodesic`: those of that geodesic.
+
+    Returns
+    -------
+    float
+        [1 per unit of log_snr]
 
     Raises
     ------
     ParameterError
         If the step is not positive.
+    CurveError
+        If the start cannot be used, or a moved anchor violates a constraint: take a smaller step.
     """
     if not step > 0:
         raise ParameterError(f"the step of log_snr must be positive, but got {step}")
-    pairs = [
-        (SpacetimePoint(a.center, a.log_snr + d), SpacetimePoint(b.center, b.log_snr + d))
-        for d in (-step, step)
-    ]
-    low, high = find_geodesics(family, pairs, **options)
+    ends = {d: [SpacetimePoint(p.center, p.log_snr + d) for p in (a, b)] for d in (-step, step)}
+    starts: list[Start | None] = [start, start]
+    if isinstance(start, SpacetimeCurve | Tensor):
+        eta = start.eta if isinstance(start, SpacetimeCurve) else start
+        # eta is proportional to e^log_snr: lift the ends to the moved anchors, and leave the middle where it is
+        s = torch.linspace(-1, 1, len(eta), dtype=torch.float64)[:, None]
+        starts = [(d * s.abs()).exp() * eta for d in ends]
+    low, high = find_geodesics(family, [(p, q) for p, q in ends.values()], starts=starts, **options)
     return (high.length - low.length) / (2 * step)

@@ -23,13 +23,29 @@ def kl_divergence(family: Family, eta_1: Tensor, eta_2: Tensor) -> Tensor:
     -------
     Tensor (n,)
         (eta_1 - eta_2) . mu_1 - psi_1 + psi_2.
+
+    Raises
+    ------
+    ParameterError
+        If the family does not know psi: see `kl_from_point`.
     """
     gap = ((eta_1 - eta_2) * family.mu(eta_1)).sum(-1)
     return gap - family.psi(eta_1) + family.psi(eta_2)
 
 
 def symmetrised_kl(family: Family, eta_1: Tensor, eta_2: Tensor) -> Tensor:
-    """Return KL(1 || 2) + KL(2 || 1) = (eta_1 - eta_2) . (mu_1 - mu_2) (n,) [nats]; needs no psi."""
+    """Return KL(p_1 || p_2) + KL(p_2 || p_1) [nats], which needs no psi.
+
+    Parameters
+    ----------
+    family : Family
+    eta_1, eta_2 : Tensor (n, K)
+
+    Returns
+    -------
+    Tensor (n,)
+        (eta_1 - eta_2) . (mu_1 - mu_2).
+    """
     return ((eta_1 - eta_2) * (family.mu(eta_1) - family.mu(eta_2))).sum(-1)
 
 

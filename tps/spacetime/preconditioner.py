@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.linalg import LinAlgError
-from scipy.linalg import cho_solve_banded, cholesky_banded
+from scipy.linalg import cho_solve_banded, cholesky_banded, solveh_banded
 from torch import Tensor
 
 #: Up to this many statistics the metric is taken whole; above, one number for each group of chart entries.
@@ -63,18 +63,20 @@ class CurvePreconditioner:
     def _bands(self, design: Tensor, diagonal: Tensor, above: Tensor) -> Tensor:
         """Return A' H A in LAPACK's lower banded form (B, bands, n K)."""
         k, size = self.width, self.n * self.width
-        touch = design.abs()
-        near = touch.T @ touch + touch[:-1].T @ touch[1:] + touch[1:].T @ touch[:-1]
-        places = torch.nonzero(near)
-        reach = max(int((places[:, 0] - places[:, 1]).max()), 0)
+        reach, points = _support(design)
         bands = torch.zeros(len(diagonal), (reach + 1) * k, size, dtype=torch.float64)
+        # the next point's row, and none behind the last
+        after = torch.cat([design[1:], torch.zeros_like(design[:1])])
+        above = torch.cat([above, torch.zeros_like(above[:, :1])], dim=1)
         rows, columns = torch.meshgrid(torch.arange(k), torch.arange(k), indexing="ij")
         for offset in range(reach + 1):
             count = self.n - offset
-            left, right = design[:, offset:], design[:, :count]
-            block = torch.einsum("pn,bpij->bnij", left * right, diagonal)
-            block += torch.einsum("pn,bpij->bnij", left[:-1] * right[1:], above)
-            block += torch.einsum("pn,bpij->bnji", left[1:] * right[:-1], above)
+            # sums run over the few points that the lower of the two coefficients moves, or their neighbours do
+            rows_of, first = points[:count], torch.arange(count)[:, None]
+            here, there = design[rows_of, first], design[rows_of, first + offset]
+            block = torch.einsum("np,bnpij->bnij", here * there, diagonal[:, rows_of])
+            block += torch.einsum("np,bnpij->bnij", after[rows_of, first] * there, above[:, rows_of])
+            block += torch.einsum("np,bnpij->bnji", here * after[rows_of, first + offset], above[:, rows_of])
             below = offset * k + rows - columns
             keep = below >= 0
             starts = torch.arange(count)[:, None] * k + columns[keep][None, :]
@@ -90,6 +92,36 @@ class CurvePreconditioner:
             solved = cho_solve_banded((self.factors[problem], True), rhs, check_finite=False)
             out[row] = torch.tensor(solved).reshape(gradient.shape[1:])
         return out
+
+
+def _support(design: Tensor) -> tuple[int, Tensor]:
+    """Return how far apart coefficients may be that share a chord, and the points (n, w) around each one's own."""
+    n_points, n = design.shape
+    touched = design != 0
+    number = torch.arange(n)
+    low = torch.where(touched, number, n).amin(1)
+    high = torch.where(touched, number, -1).amax(1)
+    reach = torch.maximum(high[1:], high[:-1]) - torch.minimum(low[1:], low[:-1])
+    place = torch.arange(n_points)[:, None]
+    first = torch.where(touched, place, n_points).amin(0) - 1
+    last = torch.where(touched, place, -1).amax(0)
+    width = min(int((last - first).max()) + 1, n_points)
+    starts = first.clamp(0, n_points - width)
+    return max(0, min(int(reach.max()), n - 1)), starts[:, None] + torch.arange(width)
+
+
+def least_squares(design: Tensor, points: Tensor) -> Tensor:
+    """Return the coefficients c (B, n, K) of a banded design (N, n) with A c nearest to points (B, N, K)."""
+    reach, _ = _support(design)
+    gram = torch.stack(
+        [
+            torch.cat([(design[:, d:] * design[:, : design.shape[1] - d]).sum(0), torch.zeros(d).double()])
+            for d in range(reach + 1)
+        ]
+    )
+    right = (design.T @ points).movedim(0, 1)
+    solved = solveh_banded(gram.numpy(), right.flatten(1).numpy(), lower=True)
+    return torch.from_numpy(solved).unflatten(1, right.shape[1:]).movedim(1, 0)
 
 
 def _factor(band: Tensor) -> np.ndarray:

@@ -17,12 +17,43 @@ _PROBES = 8
 
 
 def posterior_mean(family: Family, center: Tensor, log_snr: Tensor) -> Tensor:
-    """Map center (n, n_features) and log_snr (n,) to E[f | center] (n, n_features)."""
+    """Return what a denoiser returns: the mean of the clean features, given noisy ones.
+
+    Parameters
+    ----------
+    family : Family
+    center : Tensor (n, n_features)
+        Noisy features over alpha, in the features' unit.
+    log_snr : Tensor (n,)
+
+    Returns
+    -------
+    Tensor (n, n_features)
+        E[f | center], the first n_features entries of mu; differentiable.
+    """
     return family.mu(family.spacetime.eta(center, log_snr))[:, : family.spacetime.n_features]
 
 
 def score(family: Family, center: Tensor, log_snr: float) -> Tensor:
-    """Return the gradient of ln p_l at centers (n, n_features): e^l (E[f | c] - c), Tweedie's formula."""
+    """Return the score of the blurred density.
+
+    Parameters
+    ----------
+    family : Family
+    center : Tensor (n, n_features)
+        In the features' unit.
+    log_snr : float
+        l; the blur has the variance e^-l.
+
+    Returns
+    -------
+    Tensor (n, n_features)
+        grad ln p_l = e^l (E[f | c] - c), in one over the features' unit; differentiable.
+
+    References
+    ----------
+    Tweedie's formula: Efron, J. Am. Stat. Assoc. 106, 1602 (2011).
+    """
     levels = torch.full((len(center),), log_snr, dtype=center.dtype)
     return levels.exp()[:, None] * (posterior_mean(family, center, levels) - center)
 

@@ -11,7 +11,11 @@ from torch import Tensor
 from tps.errors import CurveError
 from tps.spacetime.constraints import Constraint
 from tps.spacetime.coordinates import Spacetime, SpacetimePoint, TorusSpacetime, eta_of
+from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
+
+#: A curve, its natural parameters (n, K), or on a torus one winding number per torsion.
+Start = SpacetimeCurve | Tensor | Sequence[int]
 
 #: How far a user's start may miss the end points, relative to their chart vectors.
 _LARGEST_GAP = 0.05
@@ -23,7 +27,19 @@ def wrap_angle(angle: Tensor) -> Tensor:
 
 
 def chart_line(spacetime: Spacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int) -> Tensor:
-    """Return natural parameters (n_points, K) along the straight line in the solver's chart from a to b."""
+    """Return the straight line from a to b in the solver's chart: where the solver starts.
+
+    Parameters
+    ----------
+    spacetime : Spacetime
+    a, b : SpacetimePoint
+    n_points : int
+
+    Returns
+    -------
+    Tensor (n_points, K)
+        Natural parameters.
+    """
     ends = spacetime.to_chart(torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)]))
     s = torch.linspace(0, 1, n_points, dtype=torch.float64)[:, None]
     return spacetime.from_chart((1 - s) * ends[0] + s * ends[1])
@@ -51,7 +67,7 @@ def winding_line(
     Raises
     ------
     CurveError
-        If there is not one winding per torsion, or an end has no stiffness.
+        If there is not one whole number per torsion, or an end has no stiffness.
     """
     if len(windings) != spacetime.n_torsions:
         raise CurveError(
@@ -61,6 +77,8 @@ def winding_line(
     angles, kappa = spacetime.angles(ends), spacetime.kappa(ends)
     if not bool((kappa > 0).all()):
         raise CurveError("a winding needs a positive stiffness of every torsion at both ends; raise log_snr")
+    if any(w != int(w) for w in windings):
+        raise CurveError(f"windings count full turns and must be whole, but got {list(windings)}")
     turns = 2 * math.pi * torch.tensor([float(w) for w in windings], dtype=torch.float64)
     change = wrap_angle(angles[1] - angles[0]) + turns
     s = torch.linspace(0, 1, n_points, dtype=torch.float64)[:, None]
@@ -68,6 +86,50 @@ def winding_line(
     eta = spacetime.eta_from_angles(angles[0] + s * change, stiffness)
     eta[0], eta[-1] = ends[0], ends[1]
     return eta
+
+
+def winding_numbers(curve: SpacetimeCurve) -> tuple[int, ...]:
+    """Return how a curve on the torus winds, as `winding_line` counts it.
+
+    Parameters
+    ----------
+    curve : SpacetimeCurve
+
+    Returns
+    -------
+    tuple of int (n_torsions,)
+        Full turns beyond the short way between its ends, per torsion. Where the stiffness of a torsion vanishes on the
+        way, so does the meaning of its number: the smaller turn is taken from each point to the next.
+
+    Raises
+    ------
+    CurveError
+        If the features are not torsions.
+    """
+    spacetime = curve.spacetime
+    if not isinstance(spacetime, TorusSpacetime):
+        raise CurveError("only curves over torsions wind, but the curve's features are Euclidean")
+    angles = spacetime.angles(curve.eta)
+    travelled = wrap_angle(angles.diff(dim=0)).sum(0)
+    turns = (travelled - wrap_angle(angles[-1] - angles[0])) / (2 * math.pi)
+    return tuple(int(turn) for turn in turns.round())
+
+
+def start_eta(family: Family, a: SpacetimePoint, b: SpacetimePoint, start: Start, n_points: int) -> Tensor:
+    """Return the natural parameters (n, K) of a start: of a winding line, n_points of them.
+
+    Raises
+    ------
+    CurveError
+        If winding numbers are given off a torus.
+    """
+    if isinstance(start, SpacetimeCurve):
+        return start.eta
+    if isinstance(start, Tensor):
+        return start
+    if isinstance(family.spacetime, TorusSpacetime):
+        return winding_line(family.spacetime, a, b, n_points, list(start))
+    raise CurveError("winding numbers start a curve only on a torus; give a curve instead")
 
 
 def starting_chart(

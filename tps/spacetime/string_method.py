@@ -1,8 +1,9 @@
-"""Minimum free-energy paths on the blurred density: the simplified string method with mean-shift steps."""
+"""Minimum free-energy paths on the blurred density: the simplified string method with steps of a mean shift."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +11,13 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from tps.spacetime.baselines import straight_line
-from tps.spacetime.coordinates import SpacetimePoint, TorusSpacetime
+from tps.spacetime.coordinates import SpacetimePoint
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
-from tps.spacetime.score import posterior_mean
+from tps.spacetime.noise_level import NoiseLevel
 
-#: Steps are halved when the force has not fallen by this factor for so many iterations.
-_PROGRESS, _PATIENCE = 0.98, 20
+#: Steps are halved when the path moves across itself by less than this fraction of what the force asks for.
+_STALLED = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +58,13 @@ def minimum_free_energy_path(
     start: SpacetimeCurve | None = None,
     n_points: int = 64,
     tolerance: float = 1e-3,
-    max_iterations: int = 5000,
+    max_iterations: int = 1000,
 ) -> MinimumFreeEnergyPath:
     """Find a minimum free-energy path between two fixed ends on -ln p_l, that is on psi at fixed log-SNR.
 
-    A step moves every image to its posterior mean, steepest descent by the noise's variance, which no curvature of
-    ln p_l makes unstable; then images are spread evenly. On a torus images are angles, of unit stiffness e^l.
+    A step carries every image down the free energy for as long as the mean shift to its posterior mean would, a time of
+    the noise's variance, at which no curvature of ln p_l is unstable; then images are spread evenly. On a torus images
+    are angles, of stiffness e^l.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ def minimum_free_energy_path(
     log_snr : float
         Blur: features within e^(-l/2) are not told apart.
     start : SpacetimeCurve, optional
-        The straight line, on a torus the short way, unless given.
+        Its centers are taken; on a torus its windings stay. The straight line, on a torus the short way, unless given.
     n_points : int
     tolerance : float
         Largest perpendicular force to stop at [kT per width of the blur].
@@ -83,62 +84,67 @@ def minimum_free_energy_path(
     -------
     MinimumFreeEnergyPath
 
+    Raises
+    ------
+    CurveError
+        If the start does not lead from a to b.
+
     References
     ----------
     E, Ren and Vanden-Eijnden, J. Chem. Phys. 126, 164103 (2007); Comaniciu and Meer, IEEE TPAMI 24, 603 (2002).
     """
-    ends = [SpacetimePoint(p.center, log_snr) for p in (a, b)]
-    line = straight_line(family, *ends, n_points=n_points) if start is None else start
-    torus = family.spacetime if isinstance(family.spacetime, TorusSpacetime) else None
-    levels = torch.full((n_points,), log_snr, dtype=torch.float64)
-    stiffness = torch.tensor(log_snr, dtype=torch.float64).exp()
-    x = line.center if torus is None else torch.from_numpy(np.unwrap(torus.angles(line.eta).numpy(), axis=0))
-    x, tangent = _spread(x, n_points)
-    force, least, n_iterations, since, fraction = math.inf, math.inf, 0, 0, 1.0
+    level, width = NoiseLevel(family, log_snr), math.exp(-log_snr / 2)
+    x, tangent = _spread(level.line(a, b, n_points, start), n_points)
+    force, n_iterations, time = math.inf, 0, 1.0
 
-    def centers(images: Tensor) -> Tensor:
-        return images if torus is None else torus.eta_from_angles(images, torch.ones_like(images))
-
-    def shift(images: Tensor) -> Tensor:
-        """Steepest-descent step: the negative free-energy gradient over the stiffness."""
+    def slope(images: Tensor) -> Tensor:
         with torch.no_grad():
-            mean = posterior_mean(family, centers(images), levels)
-        if torus is None:
-            return mean - images
-        pairs = mean.unflatten(-1, (torus.n_torsions, 2))
-        return images.cos() * pairs[..., 1] - images.sin() * pairs[..., 0]
+            return width**2 * level.score(images)
 
     while n_iterations < max_iterations:
         n_iterations += 1
-        step = shift(x)
-        across = step - (step * tangent).sum(1, keepdim=True) * tangent
-        across[0], across[-1] = 0, 0
-        force = float(across.norm(dim=1).max() * stiffness.sqrt())
+        downhill = slope(x)
+        force = float(_across(downhill, tangent).norm(dim=1).max()) / width
         if force <= tolerance:
             break
-        # full steps move images along the path too, off the curve by the square of the step: shorten when that shows
-        since = 0 if force < _PROGRESS * least else since + 1
-        least = min(least, force)
-        if since > _PATIENCE:
-            fraction, since = fraction / 2, 0
-        moved = x + fraction * step
+        moved = x + _flow(slope, x, downhill, time)
         moved[0], moved[-1] = x[0], x[-1]
-        x, tangent = _spread(moved, n_points)
-    center = centers(x)
-    curve = SpacetimeCurve.from_eta(family, family.spacetime.eta(center, levels))
+        images, new_tangent = _spread(moved, n_points)
+        # steps along a bent path leave it a little: where that balances the force, only shorter steps get further
+        if float(_across(images - x, tangent).norm(dim=1).max()) < _STALLED * time * force * width:
+            time /= 2
+        x, tangent = images, new_tangent
+    curve = level.curve(x)
     status = "converged"
     if force > tolerance:
         status = f"stopped after {n_iterations} iterations at a perpendicular force of {force:.2g} kT per blur width"
-    return MinimumFreeEnergyPath(curve, _free_energy(curve, center, stiffness), status, force, n_iterations)
+    return MinimumFreeEnergyPath(curve, _free_energy(level, curve, x), status, force, n_iterations)
 
 
-def _free_energy(curve: SpacetimeCurve, center: Tensor, stiffness: Tensor) -> Tensor:
+def _flow(slope: Callable[[Tensor], Tensor], x: Tensor, first: Tensor, time: float) -> Tensor:
+    """Return how far x (n, d) is carried by dx/dt = slope(x): one classical Runge-Kutta step; first is slope(x)."""
+    second = slope(x + time / 2 * first)
+    third = slope(x + time / 2 * second)
+    fourth = slope(x + time * third)
+    return time / 6 * (first + 2 * second + 2 * third + fourth)
+
+
+def _across(step: Tensor, tangent: Tensor) -> Tensor:
+    """Return the part of steps (n, d) across the path, zero at its ends."""
+    across = step - (step * tangent).sum(1, keepdim=True) * tangent
+    across[0], across[-1] = 0, 0
+    return across
+
+
+def _free_energy(level: NoiseLevel, curve: SpacetimeCurve, x: Tensor) -> Tensor:
     """-ln p_l along a curve at one log-SNR, from psi, or by integrating the score along it."""
     if curve.psi is not None:
-        value = 0.5 * stiffness * center.square().sum(1) - curve.psi
+        # on a torus |center|**2 is constant
+        value = 0.5 * math.exp(level.log_snr) * curve.center.square().sum(1) - curve.psi
     else:
-        force = stiffness * (curve.mu[:, : center.shape[1]] - center)
-        steps = -(0.5 * (force[1:] + force[:-1]) * center.diff(dim=0)).sum(1)
+        with torch.no_grad():
+            force = level.score(x)
+        steps = -(0.5 * (force[1:] + force[:-1]) * x.diff(dim=0)).sum(1)
         value = torch.cat([torch.zeros(1, dtype=torch.float64), steps.cumsum(0)])
     return value - value[0]
 

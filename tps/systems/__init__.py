@@ -9,6 +9,9 @@ from tps.systems.surface_axis import Axis
 from tps.systems.surface_potentials import DoubleWell, DualChannel, MuellerBrown
 from tps.systems.surface_table import TablePotential
 
+#: What every stage takes: both kinds have the same names for ends, features, values, states and kT.
+System = MolecularSystem | SurfaceSystem
+
 __all__ = [
     "Axis",
     "CollectiveVariable",
@@ -22,6 +25,7 @@ __all__ = [
     "Region",
     "State",
     "SurfaceSystem",
+    "System",
     "SystemSummary",
     "TablePotential",
     "Torsion",

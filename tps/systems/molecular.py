@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import mdtraj
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from openmm import app
 
 from tps.errors import SystemDefinitionError
-from tps.systems.collective_variables import CollectiveVariable, Torsion
+from tps.systems.collective_variables import CollectiveVariable, Torsion, torsion_angles
 from tps.systems.ends import End, check_avoided_region, check_states
 from tps.systems.regions import Region, State
 from tps.units import thermal_energy
@@ -65,6 +66,9 @@ class MolecularSystem:
     state_b: State
     notes: tuple[str, ...] = ()
 
+    energy_unit: ClassVar[str] = "kJ/mol"
+    spacetime_kind: ClassVar[Literal["torus"]] = "torus"
+
     def __post_init__(self) -> None:
         thermal_energy(self.temperature)
         shape = (self.n_atoms, 3)
@@ -92,6 +96,16 @@ class MolecularSystem:
         return int(self.topology.getNumAtoms())
 
     @property
+    def kt(self) -> float:
+        """Thermal energy kT [kJ/mol]."""
+        return thermal_energy(self.temperature)
+
+    @property
+    def ends(self) -> NDArray[np.float64]:
+        """End structures A and B (2, n_atoms, 3) [nm]."""
+        return np.stack([self.positions_a, self.positions_b])
+
+    @property
     def feature_atoms(self) -> NDArray[np.intp]:
         """Atoms of the feature torsions, (n_torsions, 4)."""
         return np.array([self.collective_variables[name].atoms for name in self.feature_names], dtype=np.intp)
@@ -108,6 +122,10 @@ class MolecularSystem:
     def values(self, positions: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Return every collective variable (n_frames,) [rad, nm] of positions (n_frames, n_atoms, 3) [nm]."""
         return {name: variable.values(positions) for name, variable in self.collective_variables.items()}
+
+    def feature_values(self, positions: ArrayLike) -> NDArray[np.float64]:
+        """Map positions (..., n_atoms, 3) [nm] to the feature torsions (..., n_torsions) in (-pi, pi] [rad]."""
+        return torsion_angles(positions, self.feature_atoms)
 
     def check_avoided_region(self, region: Region) -> None:
         """Check that a region that paths shall stay out of contains neither end structure.

@@ -140,6 +140,11 @@ class SurfaceSystem:
         return "torus" if self.axes[0].periodic else "euclidean"
 
     @property
+    def ends(self) -> NDArray[np.float64]:
+        """End points A and B (2, d)."""
+        return np.stack([self.point_a, self.point_b])
+
+    @property
     def n_statistics(self) -> int:
         """Number K of statistics: 2 d on a torus, d + 1 in a Euclidean space."""
         return 2 * self.n_axes if self.spacetime_kind == "torus" else self.n_axes + 1
@@ -157,7 +162,7 @@ class SurfaceSystem:
         x = self._checked(points)
         return {axis.name: axis.values(x) for axis in self.axes}
 
-    def wrapped(self, points: ArrayLike) -> NDArray[np.float64]:
+    def feature_values(self, points: ArrayLike) -> NDArray[np.float64]:
         """Return points (..., d) with their angles in (-pi, pi] [rad]."""
         x = self._checked(points)
         return np.stack([axis.values(x) for axis in self.axes], axis=-1)

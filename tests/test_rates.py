@@ -1,0 +1,141 @@
+"""Rates and ensembles against exact answers and long free runs."""
+
+import math
+
+import numpy as np
+import pytest
+from chains import BirthDeathChain
+from test_shooting import double_well, shot_paths, unbiased_paths
+
+from tps.analysis import (
+    channel_switches,
+    channel_weights,
+    ensemble_divergence,
+    flux_from_a,
+    frame_histogram,
+    halves,
+    jensen_shannon,
+    mean_transition_time,
+    path_channels,
+    rate_from_flux,
+)
+from tps.analysis.rates import ratio_of_sums
+from tps.errors import ParameterError
+from tps.paths import IN_A, IN_B, ShootingSettings, TransitionPaths, sample_surface
+from tps.systems import load_system
+
+
+def exact_rate(chain):
+    """Reactive flux over the share of time coming from A: π_A Σ_j K_Aj p_j / Σ π (1 - p), by detailed balance."""
+    p, weights = chain.committor, chain.stationary
+    return weights[0] * (chain.transition_matrix[0] @ p) / (weights @ (1 - p))
+
+
+def beyond_site_2(positions):
+    return positions[:, 0] > 2
+
+
+@pytest.mark.parametrize("beyond", [None, beyond_site_2])
+def test_rate_of_a_birth_death_chain_is_exact_whatever_the_surface(beyond):
+    chain = BirthDeathChain.symmetric_barrier(9, 2.0)
+    flux = flux_from_a(chain, np.zeros((20, 1)), 2500, seed=0, beyond=beyond)
+    rate = rate_from_flux(chain, flux, 4, seed=1, max_frames=100_000)
+    assert rate.n_unfinished == 0
+    assert abs(rate.value - exact_rate(chain)) < 4 * rate.error
+    assert rate.error < 0.15 * rate.value
+    assert rate.value == pytest.approx(rate.flux[0] * rate.p_b)
+    crossed = flux.points[:, 0]
+    assert (crossed > 2).all() if beyond else (crossed >= 1).all()
+
+
+def test_rate_of_the_double_well_is_that_of_a_long_run():
+    """Transitions of 600 walkers per time since A, against flux and committor from walkers of their own."""
+    dynamics, _ = double_well()
+    system, n_frames = dynamics.system, 6000
+    rng = np.random.default_rng(1)
+    starts = np.tile(system.point_a, (600, 1))
+    walks = sample_surface(system, starts, n_frames, 1, rng, timestep=dynamics.timestep).positions
+    counts, times = np.zeros(600), np.zeros(600)
+    for i, walk in enumerate(walks):
+        where = dynamics.states(walk)
+        visits = np.flatnonzero(where >= 0)
+        states = np.concatenate([[IN_A], where[visits]])
+        counts[i] = np.sum((states[:-1] == IN_A) & (states[1:] == IN_B))
+        since = states[np.searchsorted(visits, np.arange(n_frames), side="right")]
+        times[i] = (since == IN_A).sum() * dynamics.frame_time
+    counted, error = ratio_of_sums(counts, times)
+    flux = flux_from_a(dynamics, starts[:100], 1500, seed=0, beyond=lambda x: x[:, 0] > -0.4)
+    rate = rate_from_flux(dynamics, flux, 10, seed=2, max_frames=20_000)
+    assert abs(rate.value - counted) < 4 * math.hypot(rate.error, error)
+    assert max(rate.error, error) < 0.12 * counted
+
+
+def test_mean_time_of_paths_is_that_of_a_long_run():
+    dynamics, line = double_well()
+    free = np.array([len(path) - 1 for path in unbiased_paths(dynamics, 600, 6000)]) * dynamics.frame_time
+    shot, _ = shot_paths(dynamics, line, ShootingSettings(), 100, 60, 20)
+    n = len(shot)
+    ones, chain = np.ones(n, dtype=int), np.arange(n) % 100
+    paths = TransitionPaths(tuple(shot), ones, chain, ones, ones.astype(bool), dynamics.frame_time)
+    metric = mean_transition_time(paths, "")
+    assert abs(metric.value - free.mean()) < 4 * math.hypot(metric.error, free.std() / math.sqrt(len(free)))
+    assert metric.error < 0.05 * metric.value
+
+
+def test_ratio_of_sums_by_hand():
+    """2/4: residuals 0.5 (1, -1, 0), so sqrt(3/2 · 0.5)/4."""
+    value, error = ratio_of_sums(np.array([1.0, 0.5, 0.5]), np.array([1.0, 2.0, 1.0]))
+    assert value == 0.5
+    assert error == pytest.approx(math.sqrt(1.5 * 0.5) / 4)
+    assert ratio_of_sums(np.array([1.0]), np.array([2.0])) == (0.5, None)
+
+
+def test_time_from_a_by_hand():
+    """A walk 0, 1, 2, 3 that ends in B for good comes from A at two frames, and crosses the border of A once."""
+    flux = flux_from_a(BirthDeathChain(np.array([1.0, 1, 1, 0]), np.zeros(4)), [[0.0], [0.0]], 1200, seed=0)
+    assert flux.time.tolist() == [2.0, 2.0]
+    assert flux.points.tolist() == [[1.0], [1.0]]
+    assert flux.walker.tolist() == [0, 1]
+    assert flux.value == (0.5, 0.0)
+    assert flux.n_steps == 2400
+
+
+def test_a_flux_starts_in_a():
+    chain = BirthDeathChain.symmetric_barrier(9, 2.0)
+    with pytest.raises(ParameterError, match="all start in A"):
+        flux_from_a(chain, [[3.0]], 10, seed=0)
+    still = flux_from_a(chain, [[0.0]], 1, seed=0, beyond=lambda x: x[:, 0] > 5)
+    with pytest.raises(ParameterError, match="no walker crossed"):
+        rate_from_flux(chain, still, 5, seed=0, max_frames=5)
+
+
+def ring_paths(sides, multiplicity, chains):
+    """Half circles from (-1, 0) to (1, 0) on the given sides."""
+    angle = np.linspace(math.pi, 0, 30)
+    arcs = tuple(np.stack([np.cos(angle), side * np.sin(angle)], axis=1) for side in sides)
+    n = np.arange(len(sides))
+    return TransitionPaths(arcs, np.array(multiplicity), np.array(chains), n, n >= 0, 1.0)
+
+
+def test_channels_of_a_ring_by_hand():
+    """Chain 0: 3 moves left, 1 right; chain 1: 4 moves right. Left has 3/8, residuals 1.5 and -1.5 of 4 moves each."""
+    system = load_system("dual-channel")
+    paths = ring_paths([1, -1, -1], [3, 1, 4], [0, 0, 1])
+    left, right = path_channels(system, paths)[:2]
+    assert left != right
+    weights = channel_weights(system, paths)
+    assert list(weights) == [right, left]
+    assert weights[left].value == 3 / 8
+    assert weights[left].error == pytest.approx(math.sqrt(2 * 2 * 1.5**2) / 8)
+    assert channel_switches(system, paths) == {(left, right): 1}
+
+
+def test_divergence_of_disjoint_and_of_equal_ensembles():
+    system = load_system("dual-channel")
+    up, down = ring_paths([1, 1], [1, 2], [0, 1]), ring_paths([-1], [1], [0])
+    assert frame_histogram(system, up).sum() == pytest.approx(1)
+    assert ensemble_divergence(system, *halves(up)) == pytest.approx(0, abs=1e-12)
+    assert 0.5 < ensemble_divergence(system, up, down) < math.log(2)  # the ends are shared
+    assert jensen_shannon(np.array([1.0, 0]), np.array([0, 1.0])) == pytest.approx(math.log(2))
+    with pytest.raises(ParameterError, match="at least two chains"):
+        halves(down)

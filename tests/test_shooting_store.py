@@ -1,0 +1,114 @@
+"""Chains on disk: blocks that survive a kill, and chains that do not depend on how they were cut or spread."""
+
+import multiprocessing
+import time
+
+import numpy as np
+import pytest
+from surfaces import make_surface
+
+from tps.engine import local_executor
+from tps.errors import RunFolderError
+from tps.paths import ShootingSettings, SurfaceDynamics, load_shooting, shoot
+from tps.paths.shooting_store import block_files
+from tps.systems import DoubleWell
+
+DYNAMICS = SurfaceDynamics(make_surface(DoubleWell(3.0), margin=0.3), 0.004)
+LINE = np.linspace(-1, 1, 21)[:, None]
+
+
+def run(
+    folder, n_moves, block_moves, *, n_chains=3, settings=None, seed=5, dynamics=DYNAMICS, done=lambda n: None
+):
+    with local_executor("threads", 1) as executor:
+        return shoot(
+            dynamics,
+            [LINE] * n_chains,
+            settings or ShootingSettings("one-way"),
+            folder,
+            executor,
+            n_moves=n_moves,
+            seed=seed,
+            block_moves=block_moves,
+            done=done,
+        )
+
+
+def assert_same(first, second):
+    for a, b in zip(first.records, second.records, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for a, b in zip(first.shots, second.shots, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert len(first.paths) == len(second.paths)
+    for a, b in zip(first.paths.positions, second.paths.positions, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(first.paths.multiplicity, second.paths.multiplicity)
+
+
+def test_blocks_are_only_a_way_to_cut(tmp_path):
+    whole = run(tmp_path / "whole", 40, 40)
+    assert_same(run(tmp_path / "cut", 40, 7), whole)
+    run(tmp_path / "longer", 13, 5)
+    made = []
+    assert_same(run(tmp_path / "longer", 40, 9, done=made.append), whole)
+    assert made[0] == 3 * 13 and sum(made) == 3 * 40
+    assert whole.paths.multiplicity.sum() == sum(
+        40 - burn for burn in whole.statistics.burn_in if burn is not None
+    )
+
+
+def test_a_killed_run_goes_on_without_losing_or_repeating_a_move(tmp_path):
+    """SIGKILL at ten random moments, then to the end: the same moves as in one go, and no finished block rewritten."""
+    fork = multiprocessing.get_context("fork")
+    folder, rng, killed = tmp_path / "killed", np.random.default_rng(0), 0
+    finished: dict = {}
+    for _ in range(10):
+        child = fork.Process(target=run, args=(folder, 400, 2))
+        child.start()
+        time.sleep(rng.uniform(0.02, 0.15))
+        child.kill()
+        child.join()
+        killed += child.exitcode == -9
+        for file, stamp in finished.items():
+            assert file.stat().st_mtime_ns == stamp
+        finished = {file: file.stat().st_mtime_ns for i in range(3) for file in block_files(folder, i)}
+    assert killed >= 8
+    assert len(finished) > 10
+    n_moves = max(int(file.stem.removeprefix("moves-")) for file in finished) + 10
+    assert_same(run(folder, n_moves, 2), run(tmp_path / "whole", n_moves, n_moves))
+    for file, stamp in finished.items():
+        assert file.stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 6}, "seed"),
+        ({"settings": ShootingSettings("two-way")}, "settings"),
+        ({"dynamics": SurfaceDynamics(DYNAMICS.system, 0.002)}, "system"),
+    ],
+)
+def test_other_chains_are_not_gone_on_with(tmp_path, change, named):
+    run(tmp_path, 4, 2)
+    with pytest.raises(RunFolderError, match=named):
+        run(tmp_path, 8, 2, **change)
+    assert [len(r) for r in load_shooting(tmp_path).records] == [4, 4, 4]
+
+
+def test_more_chains_may_join(tmp_path):
+    run(tmp_path, 4, 2)
+    assert_same(run(tmp_path, 6, 2, n_chains=5), run(tmp_path / "five", 6, 6, n_chains=5))
+
+
+def test_damage_is_named(tmp_path):
+    with pytest.raises(RunFolderError, match="no shooting moves"):
+        load_shooting(tmp_path)
+    run(tmp_path, 6, 2)
+    files = block_files(tmp_path, 1)
+    kept = files[1].read_bytes()
+    files[1].unlink()
+    with pytest.raises(RunFolderError, match="goes on at move 4, but move 2 comes next"):
+        load_shooting(tmp_path)
+    files[1].write_bytes(kept[:100])
+    with pytest.raises(RunFolderError, match="is not a block"):
+        load_shooting(tmp_path)

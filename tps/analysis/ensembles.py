@@ -1,0 +1,111 @@
+"""Ensembles of transition paths beside each other: where their frames are, and through which channels they go."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tps.analysis.metrics import Metric
+from tps.analysis.paths import channel_name
+from tps.analysis.rates import ratio_of_sums
+from tps.errors import ParameterError
+from tps.paths import TransitionPaths
+from tps.systems import System
+
+N_BINS = 24
+
+
+def frame_histogram(system: System, paths: TransitionPaths, n_bins: int = N_BINS) -> NDArray[np.float64]:
+    """Return the distribution (n_bins,) or (n_bins, n_bins) of frames over the first two features, summing to 1.
+
+    Torsions go round from -π to π; the axes of a surface span its bounds, and what lies outside counts in the nearest
+    bin. Every frame counts as often as its path was current.
+
+    Raises
+    ------
+    ParameterError
+        If there are no paths.
+    """
+    if not len(paths):
+        raise ParameterError("a histogram of path frames needs at least one path: make more shooting moves")
+    values = np.concatenate([system.feature_values(p) for p in paths.positions])[:, :2]
+    if system.spacetime_kind == "torus":
+        ranges = np.array([(-np.pi, np.pi)] * values.shape[1])
+    else:
+        ranges = system.bounds[: values.shape[1]]
+    weights = np.repeat(paths.multiplicity, paths.lengths).astype(float)
+    inside = np.clip(values, ranges[:, 0], ranges[:, 1])
+    counts, _ = np.histogramdd(inside, bins=n_bins, range=ranges.tolist(), weights=weights)
+    return np.asarray(counts / counts.sum(), dtype=np.float64)
+
+
+def jensen_shannon(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+    """Return the Jensen-Shannon divergence of two distributions of one shape [nats]: from 0 to ln 2.
+
+    References
+    ----------
+    Lin, IEEE Trans. Inf. Theory 37, 145 (1991).
+    """
+    if p.shape != q.shape:
+        raise ParameterError(f"two distributions need the same bins, but got {p.shape} and {q.shape}")
+    middle = (p + q) / 2
+    return 0.5 * sum(float(np.sum(x[x > 0] * np.log(x[x > 0] / middle[x > 0]))) for x in (p, q))
+
+
+def ensemble_divergence(
+    system: System, first: TransitionPaths, second: TransitionPaths, n_bins: int = N_BINS
+) -> float:
+    """Return the Jensen-Shannon divergence [nats] of two ensembles' frame histograms."""
+    return jensen_shannon(frame_histogram(system, first, n_bins), frame_histogram(system, second, n_bins))
+
+
+def halves(paths: TransitionPaths) -> tuple[TransitionPaths, TransitionPaths]:
+    """Return the ensembles of every other chain: their divergence is what sampling alone leaves.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than two chains.
+    """
+    chains = np.unique(paths.chain)
+    if len(chains) < 2:
+        raise ParameterError(f"halves need paths of at least two chains, but got {len(chains)}")
+    even = np.isin(paths.chain, chains[::2])
+    return paths.select(even), paths.select(~even)
+
+
+def path_channels(system: System, paths: TransitionPaths) -> list[str]:
+    """Return the channel of every path: see `tps.analysis.channels`."""
+    torus = system.spacetime_kind == "torus"
+    values = [system.feature_values(p) for p in paths.positions]
+    return [channel_name(system, np.unwrap(v, axis=0) if torus else v) for v in values]
+
+
+def channel_weights(system: System, paths: TransitionPaths) -> dict[str, Metric]:
+    """Return each channel's share of the ensemble, the heaviest first, with its standard error over chains."""
+    names, chains = np.array(path_channels(system, paths)), np.unique(paths.chain)
+    moves = np.array([paths.multiplicity[paths.chain == c].sum() for c in chains], dtype=np.float64)
+    found: dict[str, tuple[float, float | None]] = {}
+    for name in set(names.tolist()):
+        count = np.where(names == name, paths.multiplicity, 0)
+        found[name] = ratio_of_sums(np.array([count[paths.chain == c].sum() for c in chains], float), moves)
+    definition = (
+        "Share of the transition-path ensemble in this channel, every path counted for each move after which it was "
+        "current; standard error over independent chains."
+    )
+    return {
+        name: Metric(value, error, "", definition)
+        for name, (value, error) in sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
+    }
+
+
+def channel_switches(system: System, paths: TransitionPaths) -> dict[tuple[str, str], int]:
+    """Return how often chains went from one channel to another: without any, channels' shares mean nothing."""
+    names = path_channels(system, paths)
+    found: dict[tuple[str, str], int] = defaultdict(int)
+    for i in range(1, len(paths)):
+        if paths.chain[i] == paths.chain[i - 1] and names[i] != names[i - 1]:
+            found[names[i - 1], names[i]] += 1
+    return dict(found)

@@ -1,0 +1,40 @@
+"""`tps compare`: runs side by side, as a table and a figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from tps.pipeline.compare import SHOWN, compared_runs
+from tps.report import comparison_figure, format_quantity, save_figure
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Figure (PNG) to write."
+)
+@click.option("--baselines", is_flag=True, help="The straight lines of each run too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+def compare(runs: tuple[Path, ...], output: Path | None, baselines: bool, as_json: bool) -> None:
+    """Set RUNS of one system side by side: methods, seeds, constraints; every number with its error."""
+    found = compared_runs(runs, baselines=baselines)
+    if output is not None:
+        save_figure(comparison_figure(found, SHOWN), output)
+    if as_json:
+        numbers = {label: {n: metrics[n] for n in SHOWN if n in metrics} for label, metrics in found.items()}
+        click.echo(json.dumps(numbers, indent=1))
+        return
+    shown = {n: text for n, text in SHOWN.items() if any(n in metrics for metrics in found.values())}
+    widths = {label: max(24, len(label) + 2) for label in found}
+    click.echo(f"{'':24}" + "".join(f"{label:>{width}}" for label, width in widths.items()))
+    for name, text in shown.items():
+        cells = [
+            f"{format_quantity(metrics[name]) if name in metrics else '–':>{widths[label]}}"
+            for label, metrics in found.items()
+        ]
+        click.echo(f"{text:24}" + "".join(cells))
+    if output is not None:
+        click.echo(f"figure: {output}")
