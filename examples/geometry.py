@@ -22,6 +22,7 @@ from tps.spacetime import (
     LogSnrFloor,
     RegionProbability,
     SpacetimePoint,
+    StdCeiling,
     anchor_sensitivity,
     curve_health,
     distance_matrix,
@@ -47,10 +48,11 @@ from tps.spacetime import (
 BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
 )  # fmt: skip
-NAMES = ("A", "B", "C", "D")
 MEANS = torch.tensor([[-1.5, -0.3], [1.5, -0.3], [0.0, 1.2], [0.1, -1.9]], dtype=torch.float64)
 WEIGHTS = torch.tensor([0.3, 0.3, 0.25, 0.15])
 VARIANCES = torch.tensor([[0.3, 0.7], [0.3, 0.7], [0.8, 0.3], [0.6, 0.25]], dtype=torch.float64).square()
+# where their names stand in the pictures
+NAMES = {"A": (-2.4, -0.3), "B": (2.4, -0.3), "C": (0.0, 2.05), "D": (0.1, -2.65)}
 
 
 # The data. A mixture of Gaussians stays one when it is noised or tilted, so everything below has an exact answer.
@@ -98,7 +100,7 @@ def posteriors(family, a, b, n_points, n_grid, folder):
         axis.set_title(f"s = {share:.2f},  log-SNR = {float(curve.log_snr[k]):.1f}", fontsize=10)
         name_clusters(axis)
     figure.suptitle(
-        "What the molecule still may be, p(x | η), along the geodesic from A to B; red: its mean", fontsize=11
+        "What the data still may be, p(x | η), along the geodesic from A to B; red: its mean", fontsize=11
     )
     save(figure, folder / "geometry_posteriors.png")
     return geodesic
@@ -108,81 +110,90 @@ def posteriors(family, a, b, n_points, n_grid, folder):
 # levels as the geodesic does; the others stay at one, where the data blurred by e^(-log_snr/2) have a density.
 def neighbours(family, a, b, geodesic, n_points, n_grid, folder):
     level, n = 2.5, {"n_points": n_points}
+    profile = geodesic.curve.log_snr
     moving = {
         "geodesic": (geodesic.curve, BLACK, "-"),
         "straight line": (straight_line(family, a, b, **n), ORANGE, "--"),
-        "line, geodesic's profile": (
-            straight_line(family, a, b, log_snr=geodesic.curve.log_snr),
-            GREEN,
-            "-.",
-        ),
+        "line, same profile": (straight_line(family, a, b, log_snr=profile), GREEN, "-."),
         "m-geodesic": (m_geodesic(family, a, b, **n), SKY, ":"),
     }
     staying = {
-        "min. free energy": (minimum_free_energy_path(family, a, b, log_snr=level, **n).curve, BLACK, "-"),
-        "Onsager–Machlup": (onsager_machlup_path(family, a, b, log_snr=level, **n).curve, ORANGE, "--"),
-        "score metric": (
-            score_metric_geodesic(family, a, b, log_snr=level, weight=0.3, **n).curve,
-            GREEN,
-            "-.",
-        ),
-        "score Jacobian": (score_jacobian_geodesic(family, a, b, log_snr=level, **n).curve, SKY, ":"),
-        "pullback": (pullback_geodesic(family, a, b, log_snr=0.5, **n), PURPLE, (0, (5, 1))),
+        "minimum free energy": (minimum_free_energy_path(family, a, b, log_snr=level, **n), BLACK, "-"),
+        "Onsager–Machlup": (onsager_machlup_path(family, a, b, log_snr=level, **n), ORANGE, "--"),
+        "score metric": (score_metric_geodesic(family, a, b, log_snr=level, weight=0.3, **n), GREEN, "-."),
+        "score Jacobian": (score_jacobian_geodesic(family, a, b, log_snr=level, **n), SKY, ":"),
     }
+    pullback = pullback_geodesic(family, a, b, log_snr=level, **n)
     lengths = {name: fisher_rao_length(curve) for name, (curve, *_) in moving.items()}
-    # the straight line at equal log-SNR is straight in eta too
+    # between ends of equal log-SNR the straight line is straight in eta as well
     lengths["e-geodesic"] = fisher_rao_length(e_geodesic(family, a, b, **n))
     print("lengths      " + ", ".join(f"{name} {length:.2f}" for name, length in lengths.items()))
+    unfinished = [name for name, (found, *_) in staying.items() if not found.converged]
+    print(
+        f"neighbours   at log-SNR {level}: "
+        + (f"not converged: {unfinished}" if unfinished else "all converged")
+    )
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
-    for axis, curves, title in (
-        (axes[0], moving, "Curves through all noise levels: mean of p(x | η)"),
-        (axes[1], staying, "Curves at one noise level: position"),
-    ):
-        show_data(axis, n_grid)
-        for name, (curve, colour, style) in curves.items():
-            where = curve.mu[:, :2] if curves is moving else curve.center
-            axis.plot(*where.T, color=colour, ls=style, lw=2, label=name)
-        axis.set_title(title, fontsize=11)
-        axis.legend(loc="upper right", fontsize=9)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
+    for name, (curve, colour, style) in moving.items():
+        axes[0].plot(curve.mu[:, 0], curve.log_snr, color=colour, ls=style, lw=2, label=name)
+    axes[0].set(xlabel="x of the mean of p(x | η)", ylabel="log-SNR")
+    axes[0].set_title("Curves through all noise levels, seen from the side", fontsize=11)
+    show_data(axes[1], n_grid)
+    for name, (found, colour, style) in staying.items():
+        axes[1].plot(*found.curve.center.T, color=colour, ls=style, lw=2, label=name)
+    axes[1].plot(*pullback.center.T, color=PURPLE, ls=(0, (5, 1)), lw=2, label="pullback")
+    axes[1].set_title(f"Curves at log-SNR {level}, seen from above", fontsize=11)
+    for axis in axes:
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, fontsize=9, frameon=False)
     save(figure, folder / "geometry_neighbours.png")
 
 
-# 3. Channels and constraints. Each start falls into its own local minimum; `via` adds starts through given points. A
-# floor on log-SNR keeps every posterior narrow, so that the curve has to pass from cluster to cluster; an avoided
-# region limits the probability that its box holds. Length ranks channels by how far the distribution is changed, not
-# by barrier: which one dynamics prefers is another question.
+# 3. Channels and constraints. A free geodesic fades one end out and the other in: half-way its posterior has several
+# humps. A floor on log-SNR keeps it from letting go too far. A ceiling on the posterior's standard deviation allows one
+# hump only, so that the curve has to pass from cluster to cluster, above or below. Each start falls into its own local
+# minimum (`via` adds starts through given points), and find_channels keeps the distinct ones. Length ranks them by how
+# far the distribution is changed, not by barrier: which one dynamics prefers is another question. An avoided region
+# limits the probability of a box.
 def channels(family, a, b, geodesic, n_points, n_grid, folder):
-    box = Box([-0.7, 0.6], [0.7, 1.8])
-    floor, avoid = LogSnrFloor(1.0), RegionProbability(family, box, 0.1)
+    box, n = Box([-0.7, 0.6], [0.7, 1.8]), {"n_points": n_points}
     via = [SpacetimePoint(MEANS[k], 2.5) for k in (2, 3)]
-    options = {"n_points": n_points}
-    found = find_channels(family, a, b, via=via, constraints=[floor], **options)
-    kept_out = find_geodesic(family, a, b, constraints=[avoid], **options)
-    curves = {f"free, length {geodesic.length:.2f}": (geodesic.curve, BLACK, "-")}
-    for channel, colour, style in zip(
-        found, (ORANGE, GREEN, PURPLE), ("--", "-.", (0, (5, 1))), strict=False
-    ):
-        curves[f"log-SNR ≥ 1, {channel.geodesic.length:.2f}"] = (channel.geodesic.curve, colour, style)
-        names = ", ".join(channel.starts)
-        print(f"channel      {channel.geodesic.status}, length {channel.geodesic.length:.3f}, from: {names}")
-    curves[f"out of the box, {kept_out.length:.2f}"] = (kept_out.curve, SKY, ":")
-    inside = [float(family.probability(x.curve.eta, box).max()) for x in (geodesic, kept_out)]
+    floor = find_geodesic(family, a, b, constraints=[LogSnrFloor(2.0)], **n)
+    found = find_channels(family, a, b, via=via, constraints=[StdCeiling(0.5)], **n)
+    avoiding = find_geodesic(family, a, b, constraints=[RegionProbability(family, box, 0.03)], **n)
+    lowest = float(floor.curve.log_snr.min())
+    print(f"floor        {floor.status}, length {floor.length:.3f}, lowest log-SNR {lowest:.3f}")
+    for channel in found:
+        starts = " and ".join(channel.starts)
+        print(
+            f"channel      {channel.geodesic.status}, length {channel.geodesic.length:.3f}, from the starts {starts}"
+        )
+    inside = [float(family.probability(x.curve.eta, box).max()) for x in (geodesic, avoiding)]
     print(
-        f"avoided box  {kept_out.status}, its largest probability falls from {inside[0]:.3f} to {inside[1]:.3f}"
+        f"avoided box  {avoiding.status}, length {avoiding.length:.3f}, "
+        f"largest probability {inside[0]:.3f} free, {inside[1]:.3f} now"
     )
 
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    curves = {
+        "free": (geodesic, BLACK, "-"),
+        "log-SNR ≥ 2": (floor, ORANGE, "--"),
+        "out of the box": (avoiding, SKY, ":"),
+    }
+    for number, (channel, colour) in enumerate(zip(found, (GREEN, PURPLE), strict=False), start=1):
+        curves[f"std ≤ 0.5, channel {number}"] = (channel.geodesic, colour, "-.")
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained")
     show_data(axes[0], n_grid)
     axes[0].add_patch(
-        plt.Rectangle(box.low, *(box.high - box.low), fill=False, ec=RED, hatch="///", alpha=0.5)
+        plt.Rectangle(box.low, *(box.high - box.low), fill=False, ec=RED, hatch="//", alpha=0.5)
     )
-    for name, (curve, colour, style) in curves.items():
-        axes[0].plot(*curve.mu[:, :2].T, color=colour, ls=style, lw=2)
-        axes[1].plot(curve.s, curve.log_snr, color=colour, ls=style, lw=2, label=name)
+    for name, (solved, colour, style) in curves.items():
+        axes[0].plot(*solved.curve.mu[:, :2].T, color=colour, ls=style, lw=2)
+        label = f"{name}: length {solved.length:.2f}"
+        axes[1].plot(solved.curve.s, solved.curve.log_snr, color=colour, ls=style, lw=2, label=label)
     axes[0].set_title("Mean of p(x | η); hatched: the avoided box", fontsize=11)
-    axes[1].set(xlabel="s", ylabel="log-SNR", title="How far each curve lets go")
-    axes[1].legend(fontsize=9, loc="upper center")
+    axes[1].set(xlabel="s", ylabel="log-SNR")
+    axes[1].set_title("How far each curve lets go", fontsize=11)
+    axes[1].legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
     save(figure, folder / "geometry_channels.png")
 
 
@@ -217,6 +228,7 @@ def information(family, points, n_grid, folder):
         xlabel="x",
         ylabel="y",
     )
+    axes[0].plot(*MEANS.T, "+", color="white")
     name_clusters(axes[0], "white")
     figure.colorbar(shown, ax=axes[0], label="nats", shrink=0.8)
     shown = axes[1].imshow(matrix.lengths, cmap="cividis")
@@ -227,9 +239,9 @@ def information(family, points, n_grid, folder):
         )
     axes[1].set(
         xticks=range(4),
-        xticklabels=NAMES,
+        xticklabels=list(NAMES),
         yticks=range(4),
-        yticklabels=NAMES,
+        yticklabels=list(NAMES),
         title="Fisher–Rao distances at log-SNR 3",
     )
     save(figure, folder / "geometry_information.png")
@@ -260,10 +272,8 @@ def own_denoiser(family, a, b, exact_length, n_points):
 
 
 def name_clusters(axis, colour=BLACK):
-    for name, mean in zip(NAMES, MEANS.tolist(), strict=True):
-        axis.annotate(
-            name, mean, (9, 9), textcoords="offset points", color=colour, fontsize=11, weight="bold"
-        )
+    for name, (x, y) in NAMES.items():
+        axis.text(x, y, name, color=colour, fontsize=11, weight="bold", ha="center", va="center")
 
 
 def show_data(axis, n_grid):

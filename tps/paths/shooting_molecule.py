@@ -29,8 +29,9 @@ class MoleculeDynamics:
     The integrator keeps velocities half a step behind the positions. So the exact reverse of a point is not -v, but
     -(v + dτ F/m), its constrained components removed: without friction, a trajectory retraces its steps to round-off.
 
-    Every flight reseeds the noise, which takes a reinitialised context: 0.4 ms on the Reference platform for 22 atoms,
-    where a flight takes a few. On platforms that compile kernels it takes longer, and flights there should be long.
+    Every flight reseeds the noise, which takes a reinitialised context: on the Reference platform and 22 atoms 0.3 ms,
+    or a few where the machine is slow to start threads. On platforms that compile kernels it takes longer still, and
+    flights there should be long.
 
     Parameters
     ----------
