@@ -248,6 +248,19 @@ def test_work_of_gaussian_shape_gives_its_free_energy(spread):
     assert again["bar"].error == found["bar"].error
 
 
+def test_works_that_do_not_overlap_give_bounds_only():
+    """σ = 10: each direction dissipates 50 kT, so no estimate is near ΔF = 0, and the second law still holds."""
+    rng = np.random.default_rng(1)
+    forward, backward = rng.normal(50, 10, 30), rng.normal(50, 10, 30)
+    found = work_differences(forward, backward, KT)
+    assert found["work_overlap"].value < 0.03
+    for name in ("bar", "jarzynski_forward", "jarzynski_backward"):
+        assert found[name].value is None and "No value" in found[name].definition
+    assert found["work_bound_upper"].value == pytest.approx(KT * forward.mean())
+    assert found["work_bound_lower"].value == pytest.approx(-KT * backward.mean())
+    assert agreement({"bar": found["bar"], "x": number_metric(0.0, KT, "x")}).missing == ("bar",)
+
+
 def weighted_frames(n=20_000, seed=0):
     """Frames drawn evenly over the circle in two walkers, weighted by exp(2 cos x)."""
     x = np.random.default_rng(seed).uniform(-np.pi, np.pi, n)

@@ -13,7 +13,7 @@ from tps.spacetime import EmpiricalFamily, TorusSpacetime
 torch.set_num_threads(1)
 
 
-def torsion_frames(n_frames: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+def torsion_frames(n_frames: int = 1500) -> tuple[np.ndarray, np.ndarray]:
     """Return uniform frames (n, 2) [rad] and the log-weights of a three-well potential on the torus."""
     angles = np.random.default_rng(0).uniform(-math.pi, math.pi, (n_frames, 2))
     wells = [(-1.4, 1.2, 0.0), (-2.6, 2.8, 0.5), (1.1, -0.9, 2.0)]

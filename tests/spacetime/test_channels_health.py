@@ -108,7 +108,7 @@ def test_health_of_a_true_family_is_trivial(square, torsion_family):
         SpacetimePoint(torch.tensor([1.0, 0, 1, 0]), 6.0),
         SpacetimePoint(torch.tensor([0.0, 1, 1, 0]), 6.0),
     )
-    # kappa = e^6: the blur is 0.05 rad wide, less than the distance of 4000 frames on the torus (0.1 rad)
+    # kappa = e^6: the blur is 0.05 rad wide, less than the distance of 1500 frames on the torus (0.16 rad)
     assert curve_health(torsion_family, line, torsion_family).supported is False
 
 
@@ -148,13 +148,11 @@ def test_anchor_sensitivity_stays_in_the_channel_it_is_asked_for():
         level: [SpacetimePoint(torch.tensor([math.cos(x), math.sin(x)]), level) for x in (0.1, 2.8)]
         for level in (2.75, 3.0, 3.25)
     }
-    options = {"constraints": [LogSnrFloor(1.5)], "n_points": 24}
+    options = {"constraints": [LogSnrFloor(1.5)], "n_points": 16}
     low, channel, high = (find_geodesic(family, *ends[x], start=(-1,), **options) for x in ends)
     assert winding_numbers(channel.curve) == (-1,)
     along_it = (high.length - low.length) / 0.5
-    short, *long = (
-        anchor_sensitivity(family, *ends[3.0], start=x, **options) for x in (None, (-1,), channel.curve)
-    )
+    short, long = (anchor_sensitivity(family, *ends[3.0], start=x, **options) for x in (None, channel.curve))
     # constrained solves from different starts agree within 1e-3 of a length of 6.5, and are divided by 0.5
-    assert long == pytest.approx([along_it] * 2, abs=0.03)
+    assert long == pytest.approx(along_it, abs=0.03)
     assert abs(short - along_it) > 0.2

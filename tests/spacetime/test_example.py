@@ -12,6 +12,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "geometry.py"
 PICTURES = ("posteriors", "neighbours", "channels", "information")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EXAMPLE.exists(), reason="examples belong to a checkout, not to a wheel")
 def test_tutorial_prints_its_claims_and_writes_the_same_pictures_twice(tmp_path, capsys):
     """Coarse curves and pictures: everything converges, Pythagoras holds, and the bytes repeat."""

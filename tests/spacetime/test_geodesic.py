@@ -110,7 +110,7 @@ def test_straight_line_winds_as_told(torsion_family):
         winding_numbers(straight_line(flat, A, B))
 
 
-@pytest.mark.parametrize("representation", ["spline", "points"])
+@pytest.mark.parametrize("representation", ["spline", pytest.param("points", marks=pytest.mark.slow)])
 def test_constraints_hold_at_every_returned_point(torsion_family, torsion_angles, representation):
     """Floor, ceiling, region and KL distance, each active, each obeyed; the price is length."""
     region = torch.from_numpy((abs(torsion_angles) < 0.6).all(1))

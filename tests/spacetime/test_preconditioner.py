@@ -35,7 +35,7 @@ def test_steps_solve_the_projected_hessian(name):
     exact = torch.linalg.solve(wide.T @ hessian @ wide, gradient.flatten(1)).unflatten(1, (-1, k))
     step = CurvePreconditioner(design, diagonal, above)(gradient, torch.arange(2))
     # a ridge of 1e-9 of the mean diagonal keeps the factors safe
-    assert torch.allclose(step, exact, rtol=1e-6, atol=1e-8)
+    assert torch.allclose(step, exact, rtol=0, atol=1e-6 * float(exact.abs().max()))
 
 
 @pytest.mark.parametrize("name", DESIGNS)

@@ -8,9 +8,11 @@ from scipy.special import expit, logsumexp
 
 from tps.analysis.free_energy_mbar import load_pymbar
 from tps.analysis.free_energy_windows import ANCHORED
-from tps.analysis.metrics import Metric, Metrics
+from tps.analysis.metrics import Metric, Metrics, mean_and_standard_error
 from tps.errors import ParameterError
 
+#: Least overlap of the works of two directions that a free energy is taken from.
+SMALLEST_OVERLAP = 0.03
 #: Bootstrap resamples of the paths.
 _N_RESAMPLES = 500
 
@@ -36,7 +38,9 @@ def work_differences(
     -------
     dict of str to Metric
         "bar", "jarzynski_forward", "jarzynski_backward", and "work_overlap": 1 where the two directions' works are
-        alike (after turning the sign), near 0 where BAR cannot be believed.
+        alike (after turning the sign). Below `SMALLEST_OVERLAP` the three have no value, as neither they nor their
+        errors can be believed: what a few lucky paths would say is not among the paths. The second law's bounds
+        "work_bound_upper" and "work_bound_lower" hold always.
 
     Raises
     ------
@@ -56,14 +60,16 @@ def work_differences(
         raise ParameterError("every work must be a finite number: leave out the paths that failed")
     rng = np.random.default_rng(seed)
     picked_f, picked_b = (w[rng.integers(len(w), size=(_N_RESAMPLES, len(w)))] for w in (w_f, w_b))
-    found = load_pymbar().bar(w_f, w_b, method="bisection", relative_tolerance=1e-10)
-    delta_f = float(found["Delta_f"])
-    spread = acceptance_ratio(picked_f, picked_b).std(ddof=1)
+    delta_f = float(acceptance_ratio(w_f[None], w_b[None])[0])
+    overlap = _overlap(w_f, w_b, delta_f)
+    spread = float(acceptance_ratio(picked_f, picked_b).std(ddof=1))
+    if overlap >= SMALLEST_OVERLAP:  # pymbar refuses works that do not meet
+        spread = max(spread, float(load_pymbar().bar(w_f, w_b, DeltaF=delta_f)["dDelta_f"]))
     bootstrap = "standard error from a bootstrap over paths"
-    return {
+    roads = {
         "bar": Metric(
             kt * delta_f,
-            kt * np.fmax(spread, found["dDelta_f"]),
+            kt * spread,
             unit,
             f"{ANCHORED}, by Bennett's acceptance ratio on the work of {len(w_f)} annealed paths from A and {len(w_b)} "
             "from B; standard error, the larger of Bennett's own and a bootstrap over paths.",
@@ -82,17 +88,32 @@ def work_differences(
             f"{ANCHORED}, by Jarzynski over {len(w_b)} paths from B: too low where the dissipated work exceeds a few "
             f"kT; {bootstrap}.",
         ),
+    }
+    if overlap < SMALLEST_OVERLAP:
+        why = f" No value: the works of the two directions overlap by {overlap:.1g} only, so pull slower."
+        roads = {name: Metric(None, None, unit, road.definition + why) for name, road in roads.items()}
+    return {
+        **roads,
+        "work_bound_upper": _bound(
+            kt * w_f,
+            unit,
+            "Mean work from A to B: F(η_B) - F(η_A) is no higher (second law); standard error.",
+        ),
+        "work_bound_lower": _bound(
+            -kt * w_b, unit, "Minus the mean work from B to A: F(η_B) - F(η_A) is no lower; standard error."
+        ),
         "work_overlap": Metric(
-            _overlap(w_f, w_b, delta_f),
+            overlap,
             None,
             "",
-            "MBAR's overlap of the works of the two directions: 1 for alike, and below 0.03 BAR cannot be believed.",
+            "MBAR's overlap of the works of the two directions: 1 for alike; below "
+            f"{SMALLEST_OVERLAP} no free energy is taken from them.",
         ),
     }
 
 
 def acceptance_ratio(forward: NDArray[np.float64], backward: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return BAR's ΔF [kT] of many resamples (R, n), (R, m) at once, by bisection: its equation is monotonous in ΔF."""
+    """Return BAR's ΔF [kT] of many resamples (R, n), (R, m) at once, by bisection: its equation is monotonic in ΔF."""
     shift = np.log(forward.shape[1] / backward.shape[1])
     low = np.minimum(forward.min(1), -backward.max(1)) - abs(shift) - 1
     high = np.maximum(forward.max(1), -backward.min(1)) + abs(shift) + 1
@@ -103,6 +124,10 @@ def acceptance_ratio(forward: NDArray[np.float64], backward: NDArray[np.float64]
         ).sum(1)
         low, high = np.where(accepted < 0, middle, low), np.where(accepted < 0, high, middle)
     return (low + high) / 2
+
+
+def _bound(works: NDArray[np.float64], unit: str, definition: str) -> Metric:
+    return Metric(*mean_and_standard_error(works), unit, definition)
 
 
 def _jarzynski(work: NDArray[np.float64]) -> NDArray[np.float64]:

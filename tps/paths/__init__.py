@@ -22,16 +22,11 @@ from tps.paths.transition_state import (
     committor_histogram,
     find_transition_states,
 )
+from tps.paths.window_samples import WindowSamples
 from tps.paths.window_sampling import sample_windows
+from tps.paths.window_starts import barrier_place, starts_along
 from tps.paths.window_surfaces import sample_surface_windows
-from tps.paths.windows import (
-    Windows,
-    WindowSamples,
-    WindowSettings,
-    barrier_place,
-    starts_along,
-    tightening,
-)
+from tps.paths.windows import Windows, WindowSettings, tightening
 
 __all__ = [
     "FAILED",

@@ -15,7 +15,8 @@ from tps.errors import ParameterError, SimulationError
 from tps.features import TorsionFeatures
 from tps.paths.ensemble import COMPLETED
 from tps.paths.exchange import exchanged
-from tps.paths.windows import Windows, WindowSamples, WindowSettings
+from tps.paths.window_samples import WindowSamples
+from tps.paths.windows import Windows, WindowSettings
 from tps.systems import CollectiveVariable, MolecularSystem, Region
 from tps.units import thermal_energy
 

@@ -11,7 +11,8 @@ from tps.errors import ParameterError
 from tps.paths.ensemble import COMPLETED
 from tps.paths.exchange import exchanged
 from tps.paths.overdamped import STABILITY, largest_curvature, overdamped_step
-from tps.paths.windows import Windows, WindowSamples, WindowSettings
+from tps.paths.window_samples import WindowSamples
+from tps.paths.windows import Windows, WindowSettings
 from tps.systems import SurfaceSystem
 
 _FAILED = "failed: a walker left the surface or the numbers"
