@@ -45,8 +45,8 @@ from tps.spacetime import (
 )
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart
-BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
-    "#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7"
+BLACK, ORANGE, SKY, GREEN, RED, PURPLE = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7"
 )  # fmt: skip
 MEANS = torch.tensor([[-1.5, -0.3], [1.5, -0.3], [0.0, 1.2], [0.1, -1.9]], dtype=torch.float64)
 WEIGHTS = torch.tensor([0.3, 0.3, 0.25, 0.15])
