@@ -16,6 +16,7 @@ from tps.paths.shooting_pull import PullSettings, pull_task, pulled_candidate
 from tps.paths.shooting_records import Direction, Outcome, ShootingStatistics, shooting_statistics
 from tps.paths.shooting_run import ShootingRun, load_shooting, shoot
 from tps.paths.shooting_surface import SurfaceDynamics
+from tps.paths.transition_files import load_transition_paths, save_transition_paths
 from tps.paths.transition_state import (
     CommittorHistogram,
     TransitionStates,
@@ -71,6 +72,7 @@ __all__ = [
     "learn_committor",
     "load_paths",
     "load_shooting",
+    "load_transition_paths",
     "overdamped_annealed_paths",
     "pull_task",
     "pulled_candidate",
@@ -79,6 +81,7 @@ __all__ = [
     "sample_surface_windows",
     "sample_windows",
     "save_paths",
+    "save_transition_paths",
     "shoot",
     "shooting_move",
     "shooting_statistics",

@@ -114,6 +114,16 @@ class PathEnsemble:
             n_evaluations=sum(r.n_evaluations for r in records),
         )
 
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Read a paths.npz."""
+        with np.load(file) as data:
+            return cls(
+                **{name: data[name] for name in _ARRAYS},
+                frame_interval_ps=float(data["frame_interval_ps"]),
+                n_evaluations=int(data["n_evaluations"]),
+            )
+
     @property
     def n_paths(self) -> int:
         """Number of paths started."""
@@ -169,9 +179,4 @@ def load_paths(folder: Path) -> PathEnsemble:
     file = folder / "paths.npz"
     if not file.is_file():
         raise RunFolderError(f"there are no paths in {folder}: run `tps paths` first")
-    with np.load(file) as data:
-        return PathEnsemble(
-            **{name: data[name] for name in _ARRAYS},
-            frame_interval_ps=float(data["frame_interval_ps"]),
-            n_evaluations=int(data["n_evaluations"]),
-        )
+    return PathEnsemble.load(file)
