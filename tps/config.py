@@ -163,6 +163,54 @@ class PathsSection(Section):
         return self
 
 
+class ShootingSection(Section):
+    """[shooting] Transition-path sampling from the reactive segments of the paths."""
+
+    n_moves: NonNegativeInt = Field(1000, description="Moves of all chains together; 0 for none.")
+    n_chains: PositiveInt = Field(16, description="Independent chains, each from a path of its own.")
+    kind: Literal["two-way", "one-way"] = "two-way"
+    redraw_velocities: bool = Field(True, description="Whether two-way moves draw fresh velocities.")
+    frame_selection: Literal["uniform", "committor"] = Field(
+        "uniform", description="committor: near p_B = 1/2 of a network learned from chains of their own."
+    )
+    frame_interval_steps: PositiveInt = Field(5, description="Steps between frames of a path.")
+    max_frames: int = Field(10_000, ge=3, description="Longest path, and longest committor shot.")
+
+
+class CommittorSection(Section):
+    """[committor] Transition states on the paths of shooting."""
+
+    n_paths: NonNegativeInt = Field(8, description="Paths on which to look for one; 0 for none.")
+    n_shots: PositiveInt = Field(100, description="Shots with fresh velocities from a frame.")
+
+
+class FreeEnergySection(Section):
+    """[free_energy] Umbrella windows along the curve, and the same difference by other roads."""
+
+    n_windows: int = Field(14, ge=0, description="Windows at equal Fisher-Rao distances; 0 for none.")
+    n_bridge_windows: int = Field(9, ge=0, description="More about the barrier, ever tighter.")
+    n_ladders: PositiveInt = Field(2, description="Independent ladders; every other one starts from B.")
+    n_frames: PositiveInt = Field(900, description="Of each window and ladder.")
+    frame_interval_steps: PositiveInt = Field(100, description="Steps between frames.")
+    n_backward_paths: NonNegativeInt = Field(
+        32, description="Straight-line paths from B to A, for the acceptance ratio; 0 for none."
+    )
+
+    @model_validator(mode="after")
+    def _enough(self) -> FreeEnergySection:
+        if self.n_windows == 1 or self.n_bridge_windows == 1:
+            raise ValueError("n_windows and n_bridge_windows are 0, or 2 and more")
+        return self
+
+
+class RateSection(Section):
+    """[rate] The rate from A to B by the flux out of A and the committor of its crossings."""
+
+    n_walkers: NonNegativeInt = Field(0, description="Walkers in A; 0, the default, for no rate.")
+    n_frames: PositiveInt = Field(20_000, description="Frames of each walker.")
+    n_shots: PositiveInt = Field(1, description="Shots from each crossing.")
+
+
 class RunConfig(Section):
     """A whole run."""
 
@@ -171,6 +219,10 @@ class RunConfig(Section):
     train: TrainSection = TrainSection()
     geodesic: GeodesicSection = GeodesicSection()
     paths: PathsSection = PathsSection()
+    shooting: ShootingSection = ShootingSection()
+    committor: CommittorSection = CommittorSection()
+    free_energy: FreeEnergySection = FreeEnergySection()
+    rate: RateSection = RateSection()
 
     @model_validator(mode="after")
     def _wall_needs_region(self) -> RunConfig:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 import tps
+from tps.cli.committor import committor
 from tps.cli.compare import compare
 from tps.cli.export import export
 from tps.cli.info import contents, doctor, systems
@@ -35,5 +36,5 @@ def main() -> None:
     """
 
 
-for command in (run, *stage_commands(), compare, export, systems, contents, doctor):
+for command in (run, *stage_commands(), committor, compare, export, systems, contents, doctor):
     main.add_command(command)

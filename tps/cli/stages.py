@@ -10,24 +10,28 @@ from typing import Any, get_args
 import click
 
 from tps.cli.console import ConsoleProgress
+from tps.cli.results import free_energy_text, metrics_text, shooting_text
 from tps.config import CurveMethod
 from tps.errors import ConfigError
 from tps.pipeline import MAIN, RunFolder, run_stage
 from tps.systems import System
 
 RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
+#: Walkers of `tps rate` where the run file names none.
+_N_WALKERS = 64
 FORCE = click.option("--force", is_flag=True, help="Replace a result of other settings.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the manifest entry as JSON.")
 
 
 def stage_commands() -> tuple[click.Command, ...]:
     """Return the verbs of the stages, in their order."""
-    return (conformations, train, geodesic, paths, analyse, report)
+    return (conformations, train, geodesic, paths, shoot, free_energy, rate, analyse, report)
 
 
-def _execute(
+def execute(
     run: Path, stage: str, section: str | None, changes: dict[str, Any], force: bool, as_json: bool
 ) -> None:
+    """Run one stage with changed settings and say how it went."""
     folder = RunFolder.open(run)
     given = {key: value for key, value in changes.items() if value not in (None, ())}
     if given and section is not None:
@@ -52,7 +56,7 @@ def _execute(
 @JSON
 def conformations(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
     """Sample or import weighted frames of the molecule; on a surface, take its grid."""
-    _execute(run, "conformations", "conformations", changes, force, as_json)
+    execute(run, "conformations", "conformations", changes, force, as_json)
 
 
 @click.command()
@@ -68,7 +72,7 @@ def conformations(run: Path, force: bool, as_json: bool, **changes: Any) -> None
 @JSON
 def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
     """Train the diffusion model on the weighted frames."""
-    _execute(run, "train", "train", changes, force, as_json)
+    execute(run, "train", "train", changes, force, as_json)
 
 
 @click.command()
@@ -118,7 +122,7 @@ def geodesic(
     folder = RunFolder.open(run)
     changes["avoid_points"] = tuple(_avoid_point(text, folder.system) for text in avoid_points)
     try:
-        _execute(run, "geodesic", "geodesic", changes, force, as_json)
+        execute(run, "geodesic", "geodesic", changes, force, as_json)
     finally:
         if not as_json and (run / "geodesic" / "result.json").is_file():
             click.echo(geodesic_text(json.loads((run / "geodesic" / "result.json").read_text())))
@@ -159,7 +163,58 @@ def geodesic_text(solved: Mapping[str, Any]) -> str:
 @JSON
 def paths(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
     """Run dynamics under a tilt that moves along the curve, and along the straight lines beside it."""
-    _execute(run, "paths", "paths", changes, force, as_json)
+    execute(run, "paths", "paths", changes, force, as_json)
+
+
+@click.command()
+@RUN
+@click.option("-n", "--n-moves", type=click.IntRange(min=1), help="Moves of all chains together.")
+@click.option("--n-chains", type=click.IntRange(min=1), help="Independent chains.")
+@click.option(
+    "--kind", type=click.Choice(["two-way", "one-way"]), help="Which part of a path a move makes anew."
+)
+@click.option(
+    "--frame-selection",
+    type=click.Choice(["uniform", "committor"]),
+    help="Shoot from any frame, or near p_B = 1/2 of a learned committor.",
+)
+@click.option("--max-frames", type=click.IntRange(min=3), help="Longest path.")
+@FORCE
+@JSON
+def shoot(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
+    """Sample the unbiased transition-path ensemble by shooting from the paths; more moves go on from those made."""
+    execute(run, "shoot", "shooting", changes, force, as_json)
+    if not as_json:
+        click.echo(shooting_text(run))
+
+
+@click.command(name="free-energy")
+@RUN
+@click.option("--n-windows", type=click.IntRange(min=2), help="Windows along the curve.")
+@click.option("--n-frames", type=click.IntRange(min=1), help="Frames of each window and ladder.")
+@click.option("--n-ladders", type=click.IntRange(min=1), help="Independent ladders of windows.")
+@FORCE
+@JSON
+def free_energy(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
+    """Sample umbrella windows along the curve, and give the free energies by every road, with errors."""
+    execute(run, "free-energy", "free_energy", changes, force, as_json)
+    if not as_json:
+        click.echo(free_energy_text(json.loads((run / "free_energy" / "result.json").read_text())))
+
+
+@click.command()
+@RUN
+@click.option("--n-walkers", type=click.IntRange(min=1), help="Walkers that start in A.")
+@click.option("--n-frames", type=click.IntRange(min=1), help="Frames of each walker.")
+@click.option("--shots", "n_shots", type=click.IntRange(min=1), help="Shots from each crossing.")
+@FORCE
+@JSON
+def rate(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
+    """Estimate the rate from A to B by the flux out of A, where the barrier is low enough for that."""
+    changes["n_walkers"] = changes["n_walkers"] or RunFolder.open(run).config.rate.n_walkers or _N_WALKERS
+    execute(run, "rate", "rate", changes, force, as_json)
+    if not as_json:
+        click.echo(metrics_text(json.loads((run / "rate" / "result.json").read_text())))
 
 
 @click.command()
@@ -168,7 +223,7 @@ def paths(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 @JSON
 def analyse(run: Path, force: bool, as_json: bool) -> None:
     """Compute every reported number: analysis/metrics.json."""
-    _execute(run, "analyse", None, {}, force, as_json)
+    execute(run, "analyse", None, {}, force, as_json)
 
 
 @click.command()
@@ -177,7 +232,7 @@ def analyse(run: Path, force: bool, as_json: bool) -> None:
 @JSON
 def report(run: Path, force: bool, as_json: bool) -> None:
     """Draw the figures and write report.html."""
-    _execute(run, "report", None, {}, force, as_json)
+    execute(run, "report", None, {}, force, as_json)
 
 
 def _whole_numbers(text: str) -> list[int]:

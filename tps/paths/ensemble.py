@@ -25,6 +25,7 @@ _ARRAYS = (
     "feature_names",
 )
 COMPLETED = "completed"
+_MOLECULE_NDIM = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,16 +150,22 @@ class PathEnsemble:
         return slice(int(self.reactive_start[path]), int(self.reactive_end[path]) + 1)
 
 
+def write_trajectory(file: Path, positions: NDArray[np.floating]) -> None:
+    """Write positions (n_frames, n_atoms, 3) [nm] as a DCD; points on a surface (n_frames, d) stand in paths.npz."""
+    if positions.ndim == _MOLECULE_NDIM:
+        write_dcd(file, np.asarray(positions, dtype=np.float32))
+
+
 def save_paths(
     folder: Path,
     ensemble: PathEnsemble,
-    positions: Sequence[NDArray[np.float32] | None],
+    positions: Sequence[NDArray[np.floating] | None],
 ) -> None:
-    """Write NNNN.dcd for every finished path and paths.npz."""
+    """Write NNNN.dcd for every finished path of a molecule, and paths.npz."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, frames in enumerate(positions):
         if frames is not None:
-            write_dcd(folder / f"{index:04d}.dcd", frames)
+            write_trajectory(folder / f"{index:04d}.dcd", frames)
     arrays = {name: getattr(ensemble, name) for name in _ARRAYS}
     np.savez(
         folder / "paths.npz",

@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.conformations.frames import read_dcd, write_dcd
+from tps.conformations.frames import read_dcd
 from tps.errors import RunFolderError
-from tps.paths.ensemble import COMPLETED, PathEnsemble
+from tps.paths.ensemble import COMPLETED, PathEnsemble, write_trajectory
 from tps.paths.shooting_paths import TransitionPaths
 
 _COLUMNS = ("multiplicity", "chain", "move", "decorrelated")
-#: Positions of single points have one axis per frame fewer than those of atoms.
-_MOLECULE_NDIM = 3
 
 
 def save_transition_paths(
@@ -39,8 +37,7 @@ def save_transition_paths(
     """
     folder.mkdir(parents=True, exist_ok=True)
     for index, positions in enumerate(paths.positions):
-        if positions.ndim == _MOLECULE_NDIM:
-            write_dcd(folder / f"{index:04d}.dcd", np.asarray(positions, dtype=np.float32))
+        write_trajectory(folder / f"{index:04d}.dcd", positions)
     lengths, n = paths.lengths, len(paths)
     longest = int(lengths.max()) if n else 0
     padded = np.full((n, longest, len(feature_names)), np.nan)

@@ -1,22 +1,36 @@
 """From a run file to a run folder: stages, their order, and what is up to date."""
 
+from tps.pipeline.committor import (
+    TRANSITION_STATES,
+    FrameCommittors,
+    committor_of_file,
+    committor_of_path,
+    save_committors,
+)
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.geodesic import MAIN
 from tps.pipeline.progress import Progress, Silent
 from tps.pipeline.report import COMPARED, spoken, summary_rows
-from tps.pipeline.runner import run_all, run_stage, stage_state
-from tps.pipeline.stages import STAGES, find_stage
+from tps.pipeline.runner import run_all, run_stage
+from tps.pipeline.shooting import load_chains
+from tps.pipeline.stages import STAGES, find_stage, stage_state
 
 __all__ = [
     "COMPARED",
     "MAIN",
     "STAGES",
+    "TRANSITION_STATES",
+    "FrameCommittors",
     "Progress",
     "RunFolder",
     "Silent",
+    "committor_of_file",
+    "committor_of_path",
     "find_stage",
+    "load_chains",
     "run_all",
     "run_stage",
+    "save_committors",
     "spoken",
     "stage_state",
     "summary_rows",

@@ -202,8 +202,18 @@ class RunFolder:
             else:
                 place.unlink(missing_ok=True)
             if (partial / name).exists():
+                place.parent.mkdir(exist_ok=True)
                 (partial / name).rename(place)
-        partial.rmdir()
+        shutil.rmtree(partial)
+
+    @contextlib.contextmanager
+    def growing(self, stage: str, outputs: tuple[str, ...], *, anew: bool) -> Iterator[Path]:
+        """Yield the run folder itself for a stage that goes on from what it has written; `anew` removes that first."""
+        self.record(stage, None)
+        if anew:
+            for name in outputs:
+                shutil.rmtree(self.path / name, ignore_errors=True)
+        yield self.path
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -34,3 +34,15 @@ def counted(advance: Callable[[int], None]) -> Callable[[], None]:
     """Turn a bar that takes the number done into a callback for each thing done."""
     count = itertools.count(1)
     return lambda: advance(next(count))
+
+
+def summed(advance: Callable[[int], None]) -> Callable[[int], None]:
+    """Turn a bar that takes the number done into a callback that takes how many more are done."""
+    total = 0
+
+    def add(more: int) -> None:
+        nonlocal total
+        total += more
+        advance(total)
+
+    return add

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
-from tps.errors import RunFolderError
+from tps.errors import RunFolderError, TpsError
 from tps.pipeline.folder import RunFolder, versions
 from tps.pipeline.progress import Progress
-from tps.pipeline.stages import STAGES, Stage, StageResult, find_stage, stage_key
-
-StageState = Literal["missing", "up to date", "out of date"]
-
-
-def stage_state(run: RunFolder, stage: Stage) -> StageState:
-    """Return whether a stage's result is there and belongs to the present configuration."""
-    entry = run.manifest()["stages"].get(stage.name)
-    if entry is None or not (run.path / stage.outputs[0]).exists():
-        return "missing"
-    return "up to date" if entry["key"] == stage_key(run, stage) else "out of date"
+from tps.pipeline.stages import STAGES, Stage, StageResult, find_stage, stage_key, stage_state
 
 
 def run_stage(run: RunFolder, name: str, progress: Progress, *, force: bool = False) -> dict[str, Any]:
@@ -46,15 +36,20 @@ def run_stage(run: RunFolder, name: str, progress: Progress, *, force: bool = Fa
     state = stage_state(run, stage)
     if state == "up to date" and not force:
         return {**run.manifest()["stages"][name], "reused": True}
-    if state == "out of date" and not force:
+    if not (force or stage.derived or state == "missing" or _can_grow(run, stage)):
         raise RunFolderError(
             f"{run.path} holds a {stage.name} result of other settings or inputs: replace it with --force, or start "
             "another run folder"
         )
     with run.lock():
         start = time.perf_counter()
-        with run.writing(stage.name, stage.outputs) as partial:
-            result = stage.function(run, partial, progress)
+        writing = (
+            run.growing(stage.name, stage.outputs, anew=force)
+            if stage.grows
+            else run.writing(stage.name, stage.outputs)
+        )
+        with writing as out:
+            result = stage.function(run, out, progress)
             run.write_config()
         entry = _entry(run, stage, result, time.perf_counter() - start)
         run.record(stage.name, entry)
@@ -64,7 +59,10 @@ def run_stage(run: RunFolder, name: str, progress: Progress, *, force: bool = Fa
 
 
 def run_all(run: RunFolder, progress: Progress, *, force: bool = False, until: str | None = None) -> None:
-    """Run every stage that is not up to date, stopping after `until` or where a stage cannot give what was asked for.
+    """Run every stage that is asked for and not up to date, up to `until`.
+
+    A stage that cannot give what was asked for ends the run; but after shooting, committors, free energies or rates
+    the run still goes on to its report, and fails then.
 
     Raises
     ------
@@ -72,16 +70,40 @@ def run_all(run: RunFolder, progress: Progress, *, force: bool = False, until: s
         As `run_stage`; or if a stage's result is not what was asked for.
     """
     last = find_stage(until).name if until is not None else STAGES[-1].name
+    failures: list[str] = []
     for stage in STAGES:
-        stale = stage_state(run, stage) == "out of date"
-        entry = run_stage(run, stage.name, progress, force=force and stale)
-        progress.say(
-            f"{stage.name}: up to date" if entry["reused"] else f"{stage.name}: {entry['seconds']:.1f} s"
-        )
-        if entry["failure"]:
-            raise RunFolderError(entry["failure"])
+        if stage.wanted(run.config):
+            failures += _step(run, stage, progress, force)
         if stage.name == last:
-            return
+            break
+    if failures:
+        raise RunFolderError("; ".join(failures))
+
+
+def _step(run: RunFolder, stage: Stage, progress: Progress, force: bool) -> list[str]:
+    """Run one stage of all; return why a side stage has failed, raise where another has."""
+    stale = stage_state(run, stage) == "out of date" and not _can_grow(run, stage)
+    try:
+        entry = run_stage(run, stage.name, progress, force=force and stale)
+    except TpsError as error:
+        if not stage.side:
+            raise
+        progress.say(f"{stage.name}: failed")
+        return [f"{stage.name}: {error}"]
+    progress.say(
+        f"{stage.name}: up to date" if entry["reused"] else f"{stage.name}: {entry['seconds']:.1f} s"
+    )
+    if entry["failure"] and not stage.side:
+        raise RunFolderError(entry["failure"])
+    return [f"{stage.name}: {entry['failure']}"] if entry["failure"] else []
+
+
+def _can_grow(run: RunFolder, stage: Stage) -> bool:
+    """Return whether a stage's result is that of the same inputs, but for what may rise."""
+    entry = run.manifest()["stages"].get(stage.name)
+    return (
+        bool(stage.grows) and entry is not None and entry["growth_key"] == stage_key(run, stage, grown=False)
+    )
 
 
 def _entry(run: RunFolder, stage: Stage, result: StageResult, seconds: float) -> dict[str, Any]:
@@ -97,4 +119,5 @@ def _entry(run: RunFolder, stage: Stage, result: StageResult, seconds: float) ->
         "details": result.details,
         "versions": versions(),
         "key": stage_key(run, stage),
+        "growth_key": stage_key(run, stage, grown=False),
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tps.config import RunConfig
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.progress import Progress
 
@@ -38,10 +39,38 @@ class StageResult:
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its verb, the folders it writes, the stage it needs, and the sections of the run file it reads."""
+    """One stage of a run.
+
+    Attributes
+    ----------
+    name : str
+        Its verb.
+    outputs : tuple of str
+        Folders and files it writes.
+    needs : str or None
+        The stage whose result it cannot do without.
+    sections : tuple of str
+        Sections of the run file it reads.
+    function : callable
+    uses : tuple of str
+        Stages whose results it takes in where they are there.
+    wanted : callable
+        Whether a configuration asks for it.
+    side : bool
+        Whether a run goes on to its report when this stage fails.
+    derived : bool
+        Whether its result follows from the others at no cost, so that a new one replaces it unasked.
+    grows : str
+        Key "section.key" that may rise: the stage then goes on from what is there, written in place, block by block.
+    """
 
     name: str
     outputs: tuple[str, ...]
     needs: str | None
     sections: tuple[str, ...]
     function: Callable[[RunFolder, Path, Progress], StageResult]
+    uses: tuple[str, ...] = ()
+    wanted: Callable[[RunConfig], bool] = lambda config: True
+    side: bool = False
+    derived: bool = False
+    grows: str = ""

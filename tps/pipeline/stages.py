@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -21,15 +21,22 @@ from tps.diffusion import (
 from tps.errors import ConfigError, RunFolderError
 from tps.paths import load_paths
 from tps.pipeline.analyse import analyse_run
-from tps.pipeline.candidates import langevin, make_paths, n_workers, path_folder, run_platform
+from tps.pipeline.candidates import make_paths, path_folder
+from tps.pipeline.committor import transition_states
+from tps.pipeline.dynamics import langevin, n_workers, run_platform
 from tps.pipeline.families import model_family
 from tps.pipeline.folder import RunFolder, digest, file_digest
+from tps.pipeline.free_energy import free_energies
 from tps.pipeline.geodesic import BASELINES, MAIN, solve_geodesic
 from tps.pipeline.progress import Progress
+from tps.pipeline.rate import rate_from_a
 from tps.pipeline.report import report_run
 from tps.pipeline.sample import sample_conformations, sample_surface_frames
+from tps.pipeline.shooting import shoot_paths
 from tps.pipeline.stage import Stage, StageResult
 from tps.systems import MolecularSystem
+
+StageState = Literal["missing", "up to date", "out of date"]
 
 
 def conformations(run: RunFolder, out: Path, progress: Progress) -> StageResult:
@@ -159,8 +166,53 @@ STAGES: tuple[Stage, ...] = (
     Stage("train", ("model",), "conformations", ("train",), train),
     Stage("geodesic", ("geodesic",), "train", ("geodesic",), geodesic),
     Stage("paths", ("paths", "baselines"), "geodesic", ("paths",), make_paths),
-    Stage("analyse", ("analysis",), "paths", (), analyse),
-    Stage("report", ("report.html", "figures"), "analyse", (), report),
+    Stage(
+        "shoot",
+        ("shooting",),
+        "paths",
+        ("shooting",),
+        shoot_paths,
+        wanted=lambda config: config.shooting.n_moves > 0,
+        side=True,
+        grows="shooting.n_moves",
+    ),
+    Stage(
+        "committor",
+        ("committor/ts",),
+        "shoot",
+        ("committor",),
+        transition_states,
+        wanted=lambda config: config.committor.n_paths > 0 < config.shooting.n_moves,
+        side=True,
+    ),
+    Stage(
+        "free-energy",
+        ("free_energy",),
+        "paths",
+        ("free_energy",),
+        free_energies,
+        wanted=lambda config: config.free_energy.n_windows > 0,
+        side=True,
+    ),
+    Stage(
+        "rate",
+        ("rate",),
+        "conformations",
+        ("rate",),
+        rate_from_a,
+        wanted=lambda config: config.rate.n_walkers > 0,
+        side=True,
+    ),
+    Stage(
+        "analyse",
+        ("analysis",),
+        "paths",
+        (),
+        analyse,
+        uses=("shoot", "committor", "free-energy", "rate"),
+        derived=True,
+    ),
+    Stage("report", ("report.html", "figures"), "analyse", (), report, derived=True),
 )
 
 
@@ -177,8 +229,19 @@ def _model_kind(run: RunFolder) -> str:
     return "log-partition" if isinstance(run.system, MolecularSystem) else "frames"
 
 
-def stage_key(run: RunFolder, stage: Stage) -> str:
-    """Return what a stage's result depends on, as a digest: molecule, seed, its sections, and the stages before."""
+def stage_state(run: RunFolder, stage: Stage) -> StageState:
+    """Return whether a stage's result is there and belongs to the present configuration."""
+    entry = run.manifest()["stages"].get(stage.name)
+    if entry is None or not (run.path / stage.outputs[0]).exists():
+        return "missing"
+    return "up to date" if entry["key"] == stage_key(run, stage) else "out of date"
+
+
+def stage_key(run: RunFolder, stage: Stage, *, grown: bool = True) -> str:
+    """Return what a stage's result depends on, as a digest: molecule, seed, its sections, and the stages before.
+
+    Without `grown`, what may rise while the stage goes on from its result is left out.
+    """
     content: dict[str, Any] = {
         name: getattr(run.config, name).model_dump(mode="json") for name in stage.sections
     }
@@ -190,8 +253,15 @@ def stage_key(run: RunFolder, stage: Stage) -> str:
         section = run.config.conformations
         files = [*section.trajectories, *([section.weights_file] if section.weights_file else [])]
         content["files"] = [file_digest(Path(file)) for file in files]
+    if stage.grows and not grown:
+        name, key = stage.grows.split(".")
+        del content[name][key]
     if stage.needs is not None:
         content["needs"] = stage_key(run, find_stage(stage.needs))
+    for name in stage.uses:
+        used = find_stage(name)
+        if stage_state(run, used) == "up to date":
+            content[name] = stage_key(run, used)
     return digest(json.dumps(content, sort_keys=True).encode())
 
 

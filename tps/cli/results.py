@@ -1,0 +1,77 @@
+"""What the verbs of shooting, committors and free energies print of their results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tps.analysis import channel_switches, channel_weights, mean_transition_time
+from tps.pipeline import FrameCommittors, RunFolder, load_chains
+from tps.report import format_quantity
+
+Quantities = Mapping[str, Mapping[str, Any] | None]
+
+
+def metrics_text(metrics: Quantities) -> str:
+    """Return one line per number: name, value with error and unit."""
+    width = max((len(name) for name in metrics), default=0) + 2
+    return "\n".join(
+        f"{name:{width}}{'no value' if metric is None else format_quantity(metric)}"
+        for name, metric in metrics.items()
+    )
+
+
+def shooting_text(folder: Path) -> str:
+    """Return what the chains of a run have made, as lines."""
+    run = RunFolder.open(folder)
+    made = load_chains(run)
+    found, paths = made.statistics, made.paths
+    steps = found.steps_per_decorrelated_path
+    outcomes = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in found.outcomes.items() if n)
+    lines = [
+        f"{'moves':24}{found.n_moves} in {len(found.burn_in)} chains, after {found.n_candidate_moves} from candidates",
+        f"{'acceptance':24}{100 * found.acceptance:.1f} % ({outcomes})",
+    ]
+    if not len(paths):
+        return "\n".join(lines)
+    unit = "ps" if run.path.joinpath("topology.pdb").is_file() else "unit²"
+    switches = sum(channel_switches(run.system, paths).values())
+    lines += [
+        f"{'decorrelated paths':24}{sum(found.n_decorrelated)}, {steps:,.0f} force evaluations each",
+        f"{'mean transition time':24}{format_quantity(mean_transition_time(paths, unit).as_dict())}",
+    ]
+    for name, weight in channel_weights(run.system, paths).items():
+        lines.append(f"{'channel':24}{name}: {format_quantity(weight.as_dict())}")
+    lines.append(f"{'switches of channel':24}{switches}")
+    return "\n".join(lines)
+
+
+def free_energy_text(content: Mapping[str, Any]) -> str:
+    """Return the table of roads to each difference, whether they agree, and the barriers."""
+    titles = {
+        "anchored": "F(B) - F(A) of the anchored states",
+        "regions": "F(B) - F(A) of the states as regions",
+    }
+    lines = []
+    for name, title in titles.items():
+        roads = content["roads"][name]
+        lines += [title, *(f"  {line}" for line in metrics_text(roads).splitlines())]
+        lines += [f"  {content['agreement'][name]}"]
+    shown = {k: v for k, v in content["metrics"].items() if not k.startswith("free_energy_anchored")}
+    shown.pop("free_energy_regions")
+    return "\n".join([*lines, metrics_text(shown)])
+
+
+def committor_text(found: FrameCommittors) -> str:
+    """Return p_B of every frame with its binomial error."""
+    estimate = found.estimate
+    lines = [f"{'frame':>8}{'p_B':>10}{'error':>9}{'in A':>8}{'in B':>8}{'neither':>9}"]
+    lost = estimate.n_unfinished + estimate.n_failed
+    rows = zip(found.frames, estimate.p_b, estimate.error, estimate.n_a, estimate.n_b, lost, strict=True)
+    lines += [f"{f:8d}{p:10.3f}{e:9.3f}{a:8d}{b:8d}{n:9d}" for f, p, e, a, b, n in rows]
+    n_states = int(np.sum(estimate.in_transition_ensemble))
+    lines.append(f"{n_states} of {len(found.frames)} frames have 0.4 ≤ p_B ≤ 0.6")
+    return "\n".join(lines)

@@ -1,0 +1,290 @@
+"""What flies in a run: annealed paths, shooting and windows, of a molecule or on a surface, through one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tps.engine import (
+    LangevinSettings,
+    PlatformChoice,
+    choose_platform,
+    default_workers,
+    executor_kind,
+    local_executor,
+    map_tasks,
+    potential_energies,
+)
+from tps.errors import ConfigError
+from tps.paths import (
+    AnnealingSettings,
+    MoleculeDynamics,
+    OverdampedSettings,
+    PathEnsemble,
+    PullSettings,
+    SurfaceDynamics,
+    TransitionDynamics,
+    Windows,
+    WindowSamples,
+    WindowSettings,
+    annealed_paths,
+    overdamped_annealed_paths,
+    pull_task,
+    pulled_candidate,
+    sample_surface_windows,
+    sample_windows,
+)
+from tps.pipeline.folder import RunFolder
+from tps.pipeline.progress import Progress, counted
+from tps.systems import MolecularSystem, SurfaceSystem, parse_region
+
+Positions = NDArray[np.floating]
+#: Takes the number of units done so far.
+Advance = Callable[[int], None]
+
+#: A coarse path is pulled anew in about so many MD steps, whatever its number of frames.
+_PULL_STEPS = 30_000
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A curve to anneal along: s (n_points,) and eta (n_points, n_statistics)."""
+
+    s: NDArray[np.float64]
+    eta: NDArray[np.float64]
+
+
+class RunDynamics(Protocol):
+    """The dynamics of a run's system, with the run's settings and its workers."""
+
+    executor: Executor
+
+    @property
+    def platform_name(self) -> str | None:
+        """OpenMM platform, where one is used."""
+
+    def annealed(
+        self,
+        curve: Curve,
+        seeds: list[int],
+        advance: Advance,
+        *,
+        walled: bool = False,
+        backward: bool = False,
+    ) -> tuple[PathEnsemble, list[Positions | None]]:
+        """Return annealed paths along a curve, and the positions of each as `System.values` takes them."""
+
+    def transition(self, steps_per_frame: int) -> TransitionDynamics:
+        """Return the unbiased dynamics between the states."""
+
+    def fine(self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance) -> list[Positions]:
+        """Return candidates with frames close enough in time to be shot from."""
+
+    def windows(
+        self,
+        windows: Windows,
+        starts: NDArray[np.floating],
+        settings: WindowSettings,
+        seeds: Sequence[int],
+        advance: Advance,
+    ) -> WindowSamples:
+        """Sample windows."""
+
+    def energies(self, positions: Positions) -> NDArray[np.float64]:
+        """Return potential energies (n,) of positions (n, ...) in the system's unit."""
+
+
+@dataclass(eq=False)
+class MoleculeRun:
+    """OpenMM's Langevin dynamics of a molecule."""
+
+    run: RunFolder
+    platform: PlatformChoice
+    executor: Executor
+
+    @property
+    def platform_name(self) -> str | None:
+        """See `RunDynamics`."""
+        return self.platform.name
+
+    def annealed(
+        self,
+        curve: Curve,
+        seeds: list[int],
+        advance: Advance,
+        *,
+        walled: bool = False,
+        backward: bool = False,
+    ) -> tuple[PathEnsemble, list[Positions | None]]:
+        """See `RunDynamics`; `walled` keeps the dynamics out of the regions to avoid."""
+        molecule, section = self.run.molecule, self.run.config.paths
+        regions = self.run.config.geodesic.avoid if walled else ()
+        settings = AnnealingSettings(
+            n_paths=len(seeds),
+            n_steps=section.n_steps,
+            n_updates=section.n_updates,
+            n_frames=section.n_frames,
+            n_equilibration_steps=section.n_equilibration_steps,
+            wall_stiffness=section.wall_stiffness_kj_per_mol,
+        )
+        ensemble, positions = annealed_paths(
+            molecule,
+            curve.s,
+            curve.eta,
+            settings,
+            langevin(self.run),
+            self.platform,
+            seeds,
+            self.executor,
+            walls=tuple(parse_region(text, molecule.collective_variables) for text in regions),
+            backward=backward,
+            done=counted(advance),
+        )
+        return ensemble, list(positions)
+
+    def transition(self, steps_per_frame: int) -> TransitionDynamics:
+        """See `RunDynamics`."""
+        return MoleculeDynamics.of(self.run.molecule, langevin(self.run), self.platform, steps_per_frame)
+
+    def fine(self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance) -> list[Positions]:
+        """Pull the molecule along the coarse paths' torsions, slowly."""
+        interval = PullSettings.frame_interval
+        tasks = []
+        for positions, seed in zip(coarse, seeds, strict=True):
+            rounds = min(max(1, _PULL_STEPS // (interval * len(positions))), 500 // interval)
+            settings = PullSettings(n_steps_per_frame=interval * rounds)
+            tasks.append(
+                pull_task(self.run.molecule, positions, langevin(self.run), self.platform, seed, settings)
+            )
+        return list(map_tasks(self.executor, pulled_candidate, tasks, counted(advance)))
+
+    def windows(
+        self,
+        windows: Windows,
+        starts: NDArray[np.floating],
+        settings: WindowSettings,
+        seeds: Sequence[int],
+        advance: Advance,
+    ) -> WindowSamples:
+        """See `RunDynamics`."""
+        return sample_windows(
+            self.run.molecule,
+            windows,
+            starts,
+            settings,
+            langevin(self.run),
+            self.platform,
+            seeds,
+            self.executor,
+            done=counted(advance),
+        )
+
+    def energies(self, positions: Positions) -> NDArray[np.float64]:
+        """See `RunDynamics`; [kJ/mol]."""
+        return potential_energies(self.run.molecule.create_openmm_system(), positions, self.platform)
+
+
+@dataclass(eq=False)
+class SurfaceRun:
+    """Overdamped Langevin dynamics on a surface, many walkers at once."""
+
+    run: RunFolder
+    system: SurfaceSystem
+    executor: Executor
+    platform_name: str | None = None
+
+    def annealed(
+        self,
+        curve: Curve,
+        seeds: list[int],
+        advance: Advance,
+        *,
+        walled: bool = False,
+        backward: bool = False,
+    ) -> tuple[PathEnsemble, list[Positions | None]]:
+        """See `RunDynamics`; there are no walls on surfaces."""
+        section = self.run.config.paths
+        if walled:
+            raise ConfigError(
+                f"paths.enforce walls regions off in OpenMM, and {self.system.name} is a surface: leave it out, and "
+                "keep geodesic.avoid for the geometry"
+            )
+        settings = OverdampedSettings(
+            n_steps=section.n_steps,
+            n_updates=section.n_updates,
+            n_frames=section.n_frames,
+            n_equilibration_steps=section.n_equilibration_steps,
+        )
+        ensemble, _ = overdamped_annealed_paths(
+            self.system, curve.s, curve.eta, settings, seeds, advance, backward=backward
+        )
+        return ensemble, [
+            x if done else None for x, done in zip(ensemble.torsions, ensemble.completed, strict=True)
+        ]
+
+    def transition(self, steps_per_frame: int) -> TransitionDynamics:
+        """See `RunDynamics`."""
+        return SurfaceDynamics.stable(self.system, steps_per_frame=steps_per_frame)
+
+    def fine(self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance) -> list[Positions]:
+        """Return the paths as they are: walkers on surfaces are stored often enough."""
+        return list(coarse)
+
+    def windows(
+        self,
+        windows: Windows,
+        starts: NDArray[np.floating],
+        settings: WindowSettings,
+        seeds: Sequence[int],
+        advance: Advance,
+    ) -> WindowSamples:
+        """See `RunDynamics`."""
+        return sample_surface_windows(self.system, windows, starts, settings, seeds, done=counted(advance))
+
+    def energies(self, positions: Positions) -> NDArray[np.float64]:
+        """See `RunDynamics`."""
+        return self.system.energy(np.asarray(positions, dtype=np.float64))
+
+
+@contextmanager
+def run_dynamics(run: RunFolder, progress: Progress) -> Iterator[RunDynamics]:
+    """Yield the dynamics of a run's system; its workers live as long as the context."""
+    system = run.system
+    if isinstance(system, MolecularSystem):
+        platform = run_platform(run, progress)
+        with local_executor(executor_kind(platform), n_workers(run)) as executor:
+            yield MoleculeRun(run, platform, executor)
+    else:
+        with local_executor("threads", 1) as executor:  # numpy's loops over walkers hold the GIL
+            yield SurfaceRun(run, system, executor)
+
+
+def langevin(run: RunFolder) -> LangevinSettings:
+    """Return the dynamics of this run's molecule."""
+    section = run.config.run
+    return LangevinSettings(run.molecule.temperature, section.timestep_ps, section.friction_per_ps)
+
+
+def n_workers(run: RunFolder) -> int:
+    """Return the number of workers to use."""
+    return run.config.run.n_workers or default_workers()
+
+
+def run_platform(run: RunFolder, progress: Progress) -> PlatformChoice:
+    """Choose the platform and say so."""
+    molecule = run.molecule
+    choice = choose_platform(molecule.system_xml, molecule.positions_a, forced=run.config.run.platform)
+    progress.say(f"platform: {choice.describe()}")
+    return choice
+
+
+def load_curve(run: RunFolder, file: str) -> Curve:
+    """Return a curve of the geodesic stage by its file's name."""
+    with np.load(run.path / "geodesic" / file) as data:
+        return Curve(data["s"], data["eta"])
