@@ -57,7 +57,7 @@ def test_a_surface_runs_from_end_to_end(well):
     # 60² energies; 400 + 20 steps and an energy for each path, 8 for the curvature; 361² for the bound
     assert metrics["evaluations_conformations"]["value"] == 3600
     assert metrics["evaluations_paths"]["value"] == 8 * 421 + 8
-    assert metrics["evaluations_without_baselines"]["value"] == 3600 + 8 * 421 + 8 + 361**2
+    assert metrics["evaluations_for_paths"]["value"] == 3600 + 8 * 421 + 8 + 361**2
     # two wells that mirror each other: no free-energy difference, whatever holds them
     assert metrics["free_energy_difference"]["value"] == pytest.approx(0.0, abs=1e-9)
     assert (well / "report.html").is_file()

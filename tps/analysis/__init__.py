@@ -3,6 +3,7 @@
 from tps.analysis.ensembles import (
     channel_switches,
     channel_weights,
+    divergence_by_moves,
     ensemble_divergence,
     frame_histogram,
     halves,
@@ -60,6 +61,7 @@ __all__ = [
     "channel_weights",
     "channels",
     "closest_frame_metrics",
+    "divergence_by_moves",
     "energy_metrics",
     "ensemble_divergence",
     "flood_fill",

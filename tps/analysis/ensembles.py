@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from tps.analysis.metrics import Metric
 from tps.analysis.paths import channel_name
 from tps.analysis.rates import ratio_of_sums
 from tps.errors import ParameterError
-from tps.paths import TransitionPaths
+from tps.paths import ShootingRun, TransitionPaths
 from tps.systems import System
 
 N_BINS = 24
@@ -109,3 +110,39 @@ def channel_switches(system: System, paths: TransitionPaths) -> dict[tuple[str, 
         if paths.chain[i] == paths.chain[i - 1] and names[i] != names[i - 1]:
             found[names[i - 1], names[i]] += 1
     return dict(found)
+
+
+def divergence_by_moves(
+    system: System, run: ShootingRun, moves: Sequence[int], n_bins: int = N_BINS
+) -> NDArray[np.float64]:
+    """Return how far all that the chains have made in their first moves is from the ensemble (n,) [nats].
+
+    Paths made before the end of burn-in count here. So that no path is compared with itself, what every other chain
+    has made is compared with the ensemble of the chains between, and the other way round, and the mean taken. NaN
+    where a half has no path yet.
+
+    Parameters
+    ----------
+    system : MolecularSystem or SurfaceSystem
+    run : ShootingRun
+    moves : sequence of int
+        Moves of each chain.
+
+    Raises
+    ------
+    ParameterError
+        As `halves`.
+    """
+    even, odd = (frame_histogram(system, half, n_bins) for half in halves(run.paths))
+    chosen = np.unique(run.paths.chain)[::2]
+    found = []
+    for n in moves:
+        early = run.first_paths(n)
+        own = np.isin(early.chain, chosen)
+        parts = [
+            jensen_shannon(frame_histogram(system, early.select(mine), n_bins), other)
+            for mine, other in ((own, odd), (~own, even))
+            if mine.any()
+        ]
+        found.append(float(np.mean(parts)) if len(parts) == 2 else np.nan)
+    return np.array(found)

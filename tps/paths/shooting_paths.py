@@ -80,6 +80,13 @@ class TransitionPaths:
         counts, chain, move, spread = (np.concatenate([empty, *column]) for column in columns)
         return cls(tuple(positions), counts, chain, move, spread.astype(bool), frame_time)
 
+    @classmethod
+    def of_segments(cls, segments: Sequence[NDArray[np.floating]], frame_time: float) -> Self:
+        """Return paths that are no chain's, such as the reactive segments of candidates, each counted once."""
+        n = len(segments)
+        ones, numbers = np.ones(n, dtype=np.int64), np.arange(n)
+        return cls(tuple(segments), ones, numbers, np.zeros_like(numbers), ones.astype(bool), frame_time)
+
     def __len__(self) -> int:
         return len(self.positions)
 

@@ -56,6 +56,26 @@ class ShootingRun:
         made = [[path for block in chain for path in block.paths] for chain in self.blocks.values()]
         return TransitionPaths.from_chains(list(zip(self.records, made, strict=True)), self.frame_time)
 
+    def first_paths(self, n_moves: int) -> TransitionPaths:
+        """Return what each chain's first moves have made, burn-in included; a candidate itself does not count."""
+        positions: list[NDArray[np.floating]] = []
+        columns: list[list[NDArray[np.int64]]] = [[], [], []]
+        for records, (index, blocks) in zip(self.records, self.blocks.items(), strict=True):
+            rows = np.flatnonzero(records["accepted"])
+            early = rows[rows < n_moves]
+            made = [path for block in blocks for path in block.paths]
+            positions += made[: len(early)]
+            until = np.append(rows[1:], len(records))[: len(early)]
+            chain = np.full(len(early), index)
+            for column, values in zip(
+                columns, (np.minimum(until, n_moves) - early, chain, early), strict=True
+            ):
+                column.append(values)
+        counts, chains, moves = (np.concatenate([np.empty(0, np.int64), *column]) for column in columns)
+        return TransitionPaths(
+            tuple(positions), counts, chains, moves, np.zeros(len(counts), dtype=bool), self.frame_time
+        )
+
     @cached_property
     def statistics(self) -> ShootingStatistics:
         """Acceptance, burn-in, decorrelated paths and cost."""

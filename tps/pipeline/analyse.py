@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,18 @@ from tps.analysis import (
 from tps.conformations import Conformations
 from tps.paths import PathEnsemble
 from tps.pipeline.candidates import path_folder
+from tps.pipeline.committor import TRANSITION_STATES
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.geodesic import MAIN
+from tps.pipeline.unbiased import Unbiased, stored_metrics
 from tps.systems import MolecularSystem, SurfaceSystem, parse_region
+
+#: Where stages that are no paths write their metrics.
+STAGE_METRICS = {
+    "committor": f"{TRANSITION_STATES}/result.json",
+    "free-energy": "free_energy/result.json",
+    "rate": "rate/result.json",
+}
 
 
 @dataclass(frozen=True)
@@ -49,9 +58,10 @@ def analyse_run(
     run: RunFolder,
     frames: Conformations,
     ensembles: Mapping[str, PathEnsemble],
+    done: Container[str],
     advance: Callable[[int], None],
 ) -> Analysis:
-    """Return every reported number of the main paths and of the straight lines."""
+    """Return every reported number of the paths, of the straight lines, and of the further stages that are done."""
     system = run.system
     solved = json.loads((run.path / "geodesic" / "result.json").read_text())
     ends = end_energies(run, frames)
@@ -67,6 +77,7 @@ def analyse_run(
             "the flood-fill lower bound of every path's maximum",
         )
     regions = [parse_region(text, system.collective_variables) for text in run.config.geodesic.avoid]
+    unbiased = Unbiased.load(run) if "shoot" in done else None
     methods: dict[str, Metrics] = {}
     found_channels: dict[str, dict[str, float]] = {}
     for number, (method, ensemble) in enumerate(ensembles.items()):
@@ -82,16 +93,23 @@ def analyse_run(
             found |= closest_frame_metrics(system, ensemble, positions)
         if regions:
             found["paths_out_of_regions"] = avoidance_metric(system, positions, regions)
+        if unbiased is not None:
+            found["divergence_to_ensemble"] = unbiased.divergence_of(method, ensemble)
         methods[method] = found
         found_channels[method] = channels(system, ensemble)
         advance(number + 1)
     main = {
         **methods[MAIN],
         **_curve_metrics(run, solved),
-        **_evaluation_metrics(run, ensembles[MAIN], bound),
+        **_evaluation_metrics(run, ensembles[MAIN], bound, done),
         **_end_metrics(system.energy_unit, ends),
         **_bound_metrics(system.energy_unit, bound),
     }
+    if unbiased is not None:
+        main |= unbiased.metrics(ends)
+    for stage, file in STAGE_METRICS.items():
+        if stage in done:
+            main |= stored_metrics(run, file)
     content: dict[str, Any] = {
         "method": solved["method"],
         "metrics": {name: metric.as_dict() for name, metric in main.items()},
@@ -104,6 +122,15 @@ def analyse_run(
         "constraints": solved["constraints"],
         "warnings": _warnings(run),
     }
+    if unbiased is not None:
+        content["ensemble"] = {
+            "channels": unbiased.channels(),
+            "switches": unbiased.n_switches(),
+            **unbiased.convergence(),
+        }
+    if "free-energy" in done:
+        result = json.loads((run.path / STAGE_METRICS["free-energy"]).read_text())
+        content["free_energy"] = {key: result[key] for key in ("roads", "agreement")}
     return Analysis(content, 0 if bound is None else bound.n_evaluations, tuple(content["warnings"]))
 
 
@@ -186,7 +213,9 @@ def _curve_metrics(run: RunFolder, solved: Mapping[str, Any]) -> Metrics:
     }
 
 
-def _evaluation_metrics(run: RunFolder, main: PathEnsemble, bound: LowerBound | None) -> Metrics:
+def _evaluation_metrics(
+    run: RunFolder, main: PathEnsemble, bound: LowerBound | None, done: Container[str]
+) -> Metrics:
     stages = run.manifest()["stages"]
     conformations, all_paths = (stages[name]["force_evaluations"] for name in ("conformations", "paths"))
     counts = {
@@ -196,8 +225,17 @@ def _evaluation_metrics(run: RunFolder, main: PathEnsemble, bound: LowerBound | 
     }
     if bound is not None:
         counts["bound"] = (bound.n_evaluations, "grid of the lower bound")
+    needed = sum(counts[name][0] for name in counts if name != "baselines")
+    for name, spoken in {
+        "shoot": "shooting",
+        "committor": "committors",
+        "free-energy": "windows and backward paths",
+        "rate": "rate",
+    }.items():
+        if name in done:
+            counts[name.replace("-", "_")] = (stages[name]["force_evaluations"], spoken)
     counts["total"] = (sum(count for count, _ in counts.values()), "everything")
-    counts["without_baselines"] = (counts["total"][0] - counts["baselines"][0], "all but the straight lines")
+    counts["for_paths"] = (needed, "all that the paths took, bound included")
     return {
         f"evaluations_{name}": Metric(count, None, "count", f"Force evaluations: {what}.")
         for name, (count, what) in counts.items()

@@ -24,7 +24,16 @@ SHOWN = {
     "deviation_from_straight": "off the straight line",
     "rmsd_end": "RMSD to B",
     "paths_out_of_regions": "out of the regions",
-    "evaluations_without_baselines": "force evaluations",
+    "divergence_to_ensemble": "distance to unbiased",
+    "ensemble_u_max_minus_a": "unbiased max. above A",
+    "mean_transition_time": "transition time",
+    "committor": "p_B of transition states",
+    "free_energy_anchored": "ΔF of anchored states",
+    "free_energy_regions": "ΔF of regions",
+    "free_energy_barrier_a": "free-energy barrier, A",
+    "rate": "rate from A",
+    "evaluations_for_paths": "evaluations for paths",
+    "evaluations_per_decorrelated_path": "per decorrelated path",
 }
 
 

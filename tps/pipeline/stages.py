@@ -147,8 +147,14 @@ def analyse(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         for method in (MAIN, *BASELINES)
         if (run.path / path_folder(method)).is_dir()
     }
+    entries = run.manifest()["stages"]
+    done = [
+        name
+        for name in SIDE_STAGES
+        if stage_state(run, find_stage(name)) == "up to date" and not entries[name]["failure"]
+    ]
     with progress.task("analysis", len(ensembles)) as advance:
-        analysed = analyse_run(run, load_frames(run), ensembles, advance)
+        analysed = analyse_run(run, load_frames(run), ensembles, done, advance)
     analysed.save(out / "analysis")
     return StageResult(analysed.n_evaluations, notes=analysed.notes)
 
@@ -160,6 +166,9 @@ def report(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         advance(1)
     return StageResult()
 
+
+#: Stages that the analysis takes in where they are there.
+SIDE_STAGES = ("shoot", "committor", "free-energy", "rate")
 
 STAGES: tuple[Stage, ...] = (
     Stage("conformations", ("conformations",), None, ("run", "conformations"), conformations),
@@ -209,7 +218,7 @@ STAGES: tuple[Stage, ...] = (
         "paths",
         (),
         analyse,
-        uses=("shoot", "committor", "free-energy", "rate"),
+        uses=SIDE_STAGES,
         derived=True,
     ),
     Stage("report", ("report.html", "figures"), "analyse", (), report, derived=True),

@@ -1,0 +1,143 @@
+"""What the analysis says of the unbiased ensemble, and how far the candidates are from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tps.analysis import (
+    Metric,
+    Metrics,
+    channel_switches,
+    channel_weights,
+    divergence_by_moves,
+    ensemble_divergence,
+    halves,
+    mean_transition_time,
+)
+from tps.analysis.metrics import mean_and_deviation
+from tps.paths import PathEnsemble, ShootingRun, TransitionPaths, load_transition_paths
+from tps.pipeline.candidates import path_folder
+from tps.pipeline.folder import RunFolder
+from tps.pipeline.shooting import load_chains
+from tps.systems import MolecularSystem
+
+_DIVERGENCE = (
+    "Jensen-Shannon divergence of the histograms over the first two features (24 bins each) of {what} and of the "
+    "unbiased ensemble from shooting; at most ln 2 = 0.69."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Unbiased:
+    """The ensemble of shooting in a run folder: its chains, its paths, their features and energies."""
+
+    run: RunFolder
+    chains: ShootingRun
+    paths: TransitionPaths
+    frames: PathEnsemble
+
+    @classmethod
+    def load(cls, run: RunFolder) -> Unbiased:
+        """Read the ensemble."""
+        paths, frames = load_transition_paths(run.path / "shooting")
+        return cls(run, load_chains(run), paths, frames)
+
+    def metrics(self, ends: Mapping[str, tuple[float, float]]) -> Metrics:
+        """Return the numbers of the ensemble; `ends` are the mean energies of "a" and "b" with their errors."""
+        found, system = self.chains.statistics, self.run.system
+        unit, time = system.energy_unit, "ps" if isinstance(system, MolecularSystem) else "unit²"
+        highest = np.repeat(np.nanmax(self.frames.potential_energy, axis=1), self.paths.multiplicity)
+        mean, deviation = mean_and_deviation(highest)
+        over = "maximum of the potential energy over a path of the unbiased ensemble, every path counted for each move"
+        n_decorrelated = sum(found.n_decorrelated)
+        metrics = {
+            "ensemble_u_max": Metric(
+                mean, deviation, unit, f"Mean {over}; the error is the standard deviation over paths."
+            )
+        }
+        for label, (reference, _) in ends.items():
+            metrics[f"ensemble_u_max_minus_{label}"] = Metric(
+                None if mean is None else mean - reference,
+                deviation,
+                unit,
+                f"ensemble_u_max minus the Boltzmann mean of U in state {label.upper()} ({reference:.2f} {unit}).",
+            )
+        within = ensemble_divergence(system, *halves(self.paths)) if self._two_chains else None
+        return metrics | {
+            "mean_transition_time": mean_transition_time(self.paths, time),
+            "shooting_moves": Metric(
+                found.n_moves + found.n_candidate_moves, None, "count", "Shooting moves of all chains."
+            ),
+            "shooting_acceptance": Metric(
+                100 * found.acceptance,
+                None,
+                "%",
+                "Moves accepted, those left out that start from a candidate, which is no dynamical path.",
+            ),
+            "decorrelated_paths": Metric(
+                n_decorrelated,
+                None,
+                "count",
+                "Paths of the ensemble no two of which, in one chain, share a frame.",
+            ),
+            "evaluations_per_decorrelated_path": Metric(
+                found.steps_per_decorrelated_path,
+                None,
+                "count",
+                "Force evaluations of all moves, burn-in and rejected ones included, per decorrelated path.",
+            ),
+            "divergence_between_halves": Metric(
+                within,
+                None,
+                "nats",
+                _DIVERGENCE.format(what="the paths of every other chain")[:-1]
+                + "; here of the two halves of the chains: what sampling alone leaves.",
+            ),
+        }
+
+    def channels(self) -> dict[str, dict[str, Any]]:
+        """Return each channel's share of the ensemble, with its error."""
+        return {name: m.as_dict() for name, m in channel_weights(self.run.system, self.paths).items()}
+
+    def n_switches(self) -> int:
+        """Return how often chains went from one channel to another."""
+        return sum(channel_switches(self.run.system, self.paths).values())
+
+    def divergence_of(self, method: str, ensemble: PathEnsemble) -> Metric:
+        """Return how far a method's candidates are from the ensemble."""
+        positions = self.run.path_positions(path_folder(method), ensemble)
+        segments = [
+            frames[ensemble.segment(i)]
+            for i in ensemble.reactive_paths
+            if (frames := positions[i]) is not None
+        ]
+        candidates = TransitionPaths.of_segments(segments, ensemble.frame_interval_ps)
+        value = ensemble_divergence(self.run.system, candidates, self.paths) if segments else None
+        return Metric(value, None, "nats", _DIVERGENCE.format(what="the reactive segments of the paths"))
+
+    def convergence(self) -> dict[str, list[float | None]]:
+        """Return how far what chains have made in their first moves is from the ensemble, by moves of all chains."""
+        if not self._two_chains:
+            return {"moves": [], "divergence": []}
+        n_chains, longest = len(self.chains.blocks), min(len(r) for r in self.chains.records)
+        marks = np.unique(np.geomspace(1, longest, 12).astype(int))
+        values = divergence_by_moves(self.run.system, self.chains, marks.tolist())
+        return {
+            "moves": (marks * n_chains).tolist(),
+            "divergence": [float(v) if np.isfinite(v) else None for v in values],
+        }
+
+    @property
+    def _two_chains(self) -> bool:
+        return len(np.unique(self.paths.chain)) > 1
+
+
+def stored_metrics(run: RunFolder, file: str) -> dict[str, Metric]:
+    """Return the metrics that a stage has written to a JSON file."""
+    content = json.loads((run.path / file).read_text())
+    return {name: Metric(**metric) for name, metric in content.get("metrics", content).items()}
