@@ -158,7 +158,7 @@ def test_map_shows_two_torsions_with_units(landscape):
     figure = free_energy_map(**landscape)
     ax, bar = figure.axes
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("phi [degree]", "psi [degree]")
-    assert bar.get_ylabel() == "free energy [kJ/mol]"
+    assert bar.get_ylabel() == "Free energy [kJ/mol]"
     assert ax.get_title() == "2 of 3 torsions"
     assert {text.get_text() for text in ax.texts} >= {"A", "B"}
     # a box for A, one for B, and two for the region through the seam
@@ -181,7 +181,7 @@ def test_map_marks_weak_tilts_of_the_torsions_shown(landscape):
 def test_map_of_one_torsion_is_a_profile(landscape):
     figure = free_energy_map(**landscape, features=["psi"])
     top, bottom = figure.axes
-    assert top.get_ylabel() == "free energy [kJ/mol]" and bottom.get_xlabel() == "psi [degree]"
+    assert top.get_ylabel() == "Free energy [kJ/mol]" and bottom.get_xlabel() == "psi [degree]"
     assert bottom.get_ylim()[1] >= 1
 
 
@@ -216,7 +216,7 @@ def test_energy_panels_are_side_by_side_and_count_failures():
         mean_b=9.0,
     )
     first, second = figure.axes
-    assert first.get_ylabel() == "potential energy [kJ/mol]"
+    assert first.get_ylabel() == "Potential energy [kJ/mol]"
     assert first.get_title() == "geodesic\n5 paths, 1 failed"
     assert first.get_ylim() == second.get_ylim()
     assert {text.get_text() for text in second.texts} == {"mean of A", "mean of B"}
@@ -228,7 +228,7 @@ def test_work_figure_states_the_dissipated_work():
     """Mean work 10 kT at the end minus a free energy of 4 kT."""
     work = np.vstack([8 * S, 12 * S])
     figure = work_along_paths(S, {"geodesic": work}, free_energy={"geodesic": 4 * S})
-    assert figure.axes[0].get_ylabel() == "work [kT]"
+    assert figure.axes[0].get_ylabel() == "Work [kT]"
     assert figure.axes[0].get_title() == "geodesic\n2 paths, 6.0 kT dissipated"
 
 

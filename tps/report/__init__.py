@@ -1,6 +1,9 @@
 """Figures and the one-page report of a run."""
 
+from tps.report.committors import committor_histogram_figure, committor_path_figure
 from tps.report.comparison import comparison_figure
+from tps.report.convergence import convergence_figure
+from tps.report.ensemble import ensemble_figure
 from tps.report.figures import (
     learning_curve,
     log_snr_along_curve,
@@ -10,6 +13,8 @@ from tps.report.figures import (
 from tps.report.free_energy import free_energy_map
 from tps.report.html import CANDIDATE_NOTE, ReportFigure, write_report
 from tps.report.quantities import format_quantity, format_value
+from tps.report.reweighted import reweighted_map_figure
+from tps.report.roads import profile_figure, roads_figure
 from tps.report.style import save_figure
 from tps.report.surface import SurfaceScene, surface_map
 
@@ -17,13 +22,20 @@ __all__ = [
     "CANDIDATE_NOTE",
     "ReportFigure",
     "SurfaceScene",
+    "committor_histogram_figure",
+    "committor_path_figure",
     "comparison_figure",
+    "convergence_figure",
+    "ensemble_figure",
     "format_quantity",
     "format_value",
     "free_energy_map",
     "learning_curve",
     "log_snr_along_curve",
     "potential_energy_along_paths",
+    "profile_figure",
+    "reweighted_map_figure",
+    "roads_figure",
     "save_figure",
     "surface_map",
     "work_along_paths",

@@ -63,7 +63,7 @@ def potential_energy_along_paths(
                 size=9,
                 path_effects=HALO,
             )
-    panels[0].set_ylabel(f"potential energy [{unit}]")
+    panels[0].set_ylabel(f"Potential energy [{unit}]")
     _legend(figure, panels)
     return figure
 
@@ -99,7 +99,7 @@ def work_along_paths(
             level = np.asarray(free_energy[method])
             ax.plot(s, level, color=INK, lw=1.2, ls=(0, (4, 3)), label="free energy")
             ax.set_title(f"{ax.get_title()}, {mean[-1] - level[-1]:.1f} kT dissipated")
-    panels[0].set_ylabel("work [kT]")
+    panels[0].set_ylabel("Work [kT]")
     _legend(figure, panels)
     return figure
 
@@ -154,7 +154,7 @@ def log_snr_along_curve(
         label = f"weak tilt\n(spread > {WEAK_SPREAD_DEGREE:g}°)"
         ax.axhspan(lowest - 1, weak, color=FAINT, alpha=0.18, lw=0, label=label)
         ax.set_ylim(bottom=lowest - 0.3)
-    ax.set(xlim=(0, 1), xlabel="s along the curve [-]", ylabel="log-SNR, ln $\\kappa$ [-]")
+    ax.set(xlim=(0, 1), xlabel="s along the curve [-]", ylabel="Log-SNR, ln $\\kappa$ [-]")
     figure.legend(loc="outside right upper", ncols=1 + log_kappa.shape[1] // 12)
     return figure
 
@@ -199,7 +199,7 @@ def learning_curve(
     together = np.concatenate([train, held_out])
     if np.nanmin(together) > 0:
         ax.set_yscale("log")
-    ax.set(xlabel="optimiser step", ylabel="loss [-]")
+    ax.set(xlabel="Optimiser step", ylabel="Loss [-]")
     ax.legend()
     return figure
 

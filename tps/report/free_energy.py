@@ -118,7 +118,7 @@ def _draw_map(scene: TorsionScene) -> Figure:
     levels = np.arange(step, ceiling, step)
     ax.contour(middle, middle, values, levels=levels, colors="white", linewidths=0.5, alpha=0.7)
     bar = figure.colorbar(mesh, ax=ax, shrink=0.85, extend="max", pad=0.02)
-    bar.set_label("free energy [kJ/mol]")
+    bar.set_label("Free energy [kJ/mol]")
     draw_boxes(ax, scene)
     pieces = [piece * DEGREE for path in scene.paths for piece in wrapped_lines(path)]
     ax.add_collection(LineCollection(pieces, colors="black", linewidths=0.4, alpha=scene.path_opacity))
@@ -143,7 +143,7 @@ def _draw_profile(scene: TorsionScene) -> Figure:
     figure = new_figure(6.4, 6.0)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.4])
     top.plot(scene.grid * DEGREE, scene.free_energy, color="#1f4e79")
-    top.set(ylabel="free energy [kJ/mol]", ylim=(0, None), title=scene.title)
+    top.set(ylabel="Free energy [kJ/mol]", ylim=(0, None), title=scene.title)
     draw_strips((top, bottom), scene)
     for path in scene.paths:
         for piece in wrapped_lines(path):

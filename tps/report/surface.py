@@ -13,9 +13,10 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError
+from tps.report.feature_axes import FeatureAxes, rectangle
 from tps.report.free_energy import MAP_COLORS
-from tps.report.style import HALO, INK, NO_DATA, ORANGE, PURPLE, VERMILLION, new_figure, styled
-from tps.report.torus import Ranges, range_pieces, wrapped_lines
+from tps.report.style import NO_DATA, ORANGE, PURPLE, VERMILLION, new_figure, styled
+from tps.report.torus import Ranges
 
 #: Highest energy drawn: this fraction of the surface lies below it.
 _SHOWN = 0.75
@@ -64,25 +65,11 @@ class SurfaceScene:
             )
 
     @property
-    def scale(self) -> float:
-        """Degrees per radian for angles, 1 otherwise."""
-        return 180 / np.pi if self.periodic else 1.0
-
-    def limits(self, axis: int) -> tuple[float, float]:
-        """Where the picture ends, in its own unit."""
-        if self.periodic:
-            return -180.0, 180.0
-        return float(self.grid[axis][0]), float(self.grid[axis][-1])
-
-    def label(self, axis: int) -> str:
-        """Name and unit of an axis."""
-        return f"{self.names[axis]} [degree]" if self.periodic else self.names[axis]
-
-    def lines(self, points: NDArray[np.floating]) -> list[NDArray[np.float64]]:
-        """Return polylines of a curve (n, d) that do not jump across the picture."""
-        if self.periodic:
-            return [piece * self.scale for piece in wrapped_lines(points)]
-        return [np.asarray(points, dtype=np.float64)]
+    def space(self) -> FeatureAxes:
+        """What the picture is drawn over."""
+        turn = (-np.pi, np.pi)
+        limits = [turn if self.periodic else (axis[0], axis[-1]) for axis in self.grid]
+        return FeatureAxes(self.names, limits, self.periodic)
 
 
 @styled
@@ -92,10 +79,10 @@ def surface_map(scene: SurfaceScene) -> Figure:
 
 
 def _draw_map(scene: SurfaceScene) -> Figure:
-    figure = new_figure(6.4, 5.4)
+    figure, space = new_figure(6.4, 5.4), scene.space
     ax = figure.add_subplot()
     ax.set_facecolor(NO_DATA)
-    x, y = (axis * scene.scale for axis in scene.grid)
+    x, y = (axis * space.scale for axis in scene.grid)
     energy = scene.energy - np.nanmin(scene.energy)
     top = float(np.nanquantile(energy, _SHOWN))
     mesh = ax.pcolormesh(
@@ -103,44 +90,42 @@ def _draw_map(scene: SurfaceScene) -> Figure:
     )
     ax.contour(x, y, energy.T, levels=np.linspace(0, top, 9)[1:-1], colors="white", linewidths=0.5, alpha=0.7)
     bar = figure.colorbar(mesh, ax=ax, shrink=0.85, extend="max", pad=0.02)
-    bar.set_label(f"energy [{scene.unit}]")
+    bar.set_label(f"Energy [{scene.unit}]")
     for ranges in scene.avoided:
-        for box in _boxes(scene, ranges):
-            ax.add_patch(_rectangle(box, edgecolor=PURPLE, facecolor="#cc79a733", hatch="xx"))
-    for label, ranges in (scene.states or {}).items():
-        for (left, right), (low, high) in _boxes(scene, ranges):
-            ax.add_patch(_rectangle(((left, right), (low, high)), edgecolor="black", facecolor="none"))
-            ax.text(left, high, f" {label}", ha="left", va="top", weight="bold", zorder=7, path_effects=HALO)
+        for box in space.boxes(ranges):
+            ax.add_patch(rectangle(box, edgecolor=PURPLE, facecolor="#cc79a733", hatch="xx"))
+    space.draw_states(ax, scene.states or {})
     opacity = float(np.clip(6 / max(len(scene.paths), 1), 0.04, 0.7))
-    pieces = [piece for path in scene.paths for piece in scene.lines(path)]
+    pieces = [piece for path in scene.paths for piece in space.lines(path)]
     ax.add_collection(LineCollection(pieces, colors="black", linewidths=0.4, alpha=opacity, zorder=3))
-    lines = scene.lines(scene.curve)
+    lines = space.lines(scene.curve)
     ax.add_collection(LineCollection(lines, colors="white", linewidths=3.0, zorder=4))
     ax.add_collection(LineCollection(lines, colors=ORANGE, linewidths=1.8, zorder=5))
     if scene.highest is not None:
-        ax.plot(*(scene.highest * scene.scale), "x", color=VERMILLION, ms=9, mew=2.2, zorder=6)
-    ax.set(xlim=scene.limits(0), ylim=scene.limits(1), xlabel=scene.label(0), ylabel=scene.label(1))
+        ax.plot(*(scene.highest * space.scale), "x", color=VERMILLION, ms=9, mew=2.2, zorder=6)
+    space.dress(ax)
     ax.set_aspect("equal")
     _legend(figure, scene)
     return figure
 
 
 def _draw_profile(scene: SurfaceScene) -> Figure:
-    figure = new_figure(6.4, 6.0)
+    figure, space = new_figure(6.4, 6.0), scene.space
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.3])
     energy = scene.energy - np.nanmin(scene.energy)
-    top.plot(scene.grid[0] * scene.scale, energy, color="#1f4e79")
+    top.plot(scene.grid[0] * space.scale, energy, color="#1f4e79")
     ceiling = float(np.nanquantile(energy, _SHOWN)) * 1.3
-    top.set(ylabel=f"energy [{scene.unit}]", ylim=(0, ceiling))
-    for label, ranges in [*(scene.states or {}).items(), *(("avoid", r) for r in scene.avoided)]:
-        for ((low, high),) in _boxes(scene, ranges):
+    top.set(ylabel=f"Energy [{scene.unit}]", ylim=(0, ceiling))
+    for ax in (top, bottom):
+        space.draw_states(ax, scene.states or {}, named=ax is top)
+    for ranges in scene.avoided:
+        for ((low, high),) in space.boxes(ranges):
             for ax in (top, bottom):
-                ax.axvspan(low, high, color=PURPLE if label == "avoid" else INK, alpha=0.1, lw=0)
-            middle = (max(low, scene.limits(0)[0]) + min(high, scene.limits(0)[1])) / 2
-            top.text(middle, ceiling * 0.97, label, ha="center", va="top", weight="bold")
+                ax.axvspan(low, high, color=PURPLE, alpha=0.1, lw=0)
+            top.text((low + high) / 2, ceiling * 0.97, "avoid", ha="center", va="top", weight="bold")
     if scene.highest is not None:
         top.plot(
-            scene.highest * scene.scale,
+            scene.highest * space.scale,
             np.interp(scene.highest, scene.grid[0], energy),
             "x",
             color=VERMILLION,
@@ -149,31 +134,14 @@ def _draw_profile(scene: SurfaceScene) -> Figure:
         )
     opacity = float(np.clip(6 / max(len(scene.paths), 1), 0.04, 0.7))
     for path in scene.paths:
-        for piece in scene.lines(path):
+        for piece in space.lines(path):
             bottom.plot(piece[:, 0], np.linspace(0, 1, len(path)), color="black", lw=0.5, alpha=opacity)
-    for piece in scene.lines(scene.curve):
+    for piece in space.lines(scene.curve):
         bottom.plot(piece[:, 0], np.linspace(0, 1, len(piece)), color=ORANGE, lw=1.8)
-    bottom.set(xlim=scene.limits(0), ylim=(-0.02, 1.02), xlabel=scene.label(0), ylabel="s along the path [-]")
+    space.dress(bottom)
+    bottom.set(ylim=(-0.02, 1.02), ylabel="s along the path [-]")
     _legend(figure, scene)
     return figure
-
-
-def _boxes(scene: SurfaceScene, ranges: Ranges) -> list[tuple[tuple[float, float], ...]]:
-    """Return a region as boxes in the picture's unit; an axis it does not limit is covered."""
-    pieces: list[list[tuple[float, float]]] = []
-    for axis, name in enumerate(scene.names):
-        if scene.periodic:
-            pieces.append([(a * scene.scale, b * scene.scale) for a, b in range_pieces(ranges.get(name))])
-        else:
-            pieces.append([ranges.get(name, scene.limits(axis))])
-    if len(pieces) == 1:
-        return [(piece,) for piece in pieces[0]]
-    return [(x, y) for x in pieces[0] for y in pieces[1]]
-
-
-def _rectangle(box: tuple[tuple[float, float], ...], **look: object) -> Rectangle:
-    (left, right), (low, high) = box
-    return Rectangle((left, low), right - left, high - low, linewidth=1.3, zorder=2, **look)  # type: ignore[arg-type]
 
 
 def _legend(figure: Figure, scene: SurfaceScene) -> None:
