@@ -43,6 +43,21 @@ n_steps = 2_000
 n_updates = 40
 n_frames = 20
 n_equilibration_steps = 500
+
+[shooting]
+n_moves = 60
+n_chains = 3
+
+[committor]
+n_paths = 2
+n_shots = 10
+
+[free_energy]
+n_windows = 5
+n_bridge_windows = 3
+n_frames = 40
+frame_interval_steps = 20
+n_backward_paths = 4
 """
 
 
@@ -125,7 +140,7 @@ def test_stored_energies_are_those_of_a_fresh_system(tiny):
 def test_finished_stages_are_not_run_again(tiny):
     before = (tiny / "run" / "manifest.json").read_bytes()
     result = tps("run", tiny / "tiny.toml", "-o", tiny / "run")
-    assert result.stderr.count("up to date") == 6
+    assert result.stderr.count("up to date") == 9
     assert (tiny / "run" / "manifest.json").read_bytes() == before
     assert "paths" in result.stdout
     assert "up to date" in tps("geodesic", tiny / "run").stdout
@@ -159,6 +174,10 @@ def test_a_stage_is_replaced_only_with_force_and_what_follows_is_out_of_date(cop
         "train": "up to date",
         "geodesic": "up to date",
         "paths": "out of date",
+        "shoot": "out of date",
+        "committor": "out of date",
+        "free-energy": "out of date",
+        "rate": "missing",
         "analyse": "out of date",
         "report": "out of date",
     }

@@ -2,13 +2,13 @@
 
 import json
 import shutil
+from typing import get_args
 
 import numpy as np
 import pytest
 from test_cli import complaint, tps
 
-from tps.config import load_config
-from tps.pipeline.methods import _METHODS
+from tps.config import CurveMethod, load_config
 from tps.spacetime import GaussianFamily, SpacetimePoint, half_plane_distance
 from tps.systems import data_directory, load_system
 
@@ -30,6 +30,21 @@ n_steps = 400
 n_updates = 100
 n_frames = 50
 n_equilibration_steps = 20
+
+[shooting]
+n_moves = 160
+n_chains = 8
+
+[committor]
+n_paths = 2
+n_shots = 10
+
+[free_energy]
+n_windows = 4
+n_bridge_windows = 2
+n_frames = 40
+frame_interval_steps = 20
+n_backward_paths = 4
 """
 
 
@@ -122,7 +137,7 @@ x = [1.0, 2.0]
     assert metrics["geodesic_length"]["value"] == pytest.approx(exact, rel=1e-3)
 
 
-@pytest.mark.parametrize("method", [m for m in _METHODS if m != "geodesic"])
+@pytest.mark.parametrize("method", [m for m in get_args(CurveMethod) if m != "geodesic"])
 def test_every_curve_can_be_followed(well, tmp_path, method):
     copy = tmp_path / "run"
     shutil.copytree(well, copy)

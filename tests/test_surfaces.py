@@ -469,7 +469,7 @@ def test_shapes_that_do_not_fit_are_refused():
     system = load_system("mueller-brown")
     with pytest.raises(ParameterError, match=r"\(\.\.\., 2\), one column per axis, but got \(5, 3\)"):
         system.energy(np.zeros((5, 3)))
-    with pytest.raises(ParameterError, match=r"eta must be \(3,\), but got \(4,\)"):
+    with pytest.raises(ParameterError, match=r"eta must be \(..., 3\), but got \(4,\)"):
         system.tilt_energy(np.zeros((5, 2)), np.zeros(4))
     with pytest.raises(ParameterError, match="at least 2 points per axis, but got 1"):
         system.energy_grid(1)

@@ -154,7 +154,9 @@ def test_constraints_compose(circle):
             return torch.cat([floor.values(family, eta, mu), region.values(family, eta, mu)], dim=1)
 
     alone, other = find_channels(family, a, b, n_points=128, constraints=[floor])
-    found = find_geodesic(family, a, b, n_points=128, start=(1,), constraints=[floor, region])
+    found = find_channels(family, a, b, n_points=128, constraints=[floor, region], max_iterations=150)[
+        0
+    ].geodesic
     assert found.status == "converged"
     assert [r.name for r in found.constraints] == ["log-SNR floor 1.5", "region probability at most 0.02"]
     assert agrees(found.length, brute_force(family, a, b, CIRCLE_BOX, (180, 180), Both()))

@@ -1,6 +1,7 @@
 """Numbers about paths, each with value, error, unit and definition; knows nothing of diffusion."""
 
 from tps.analysis.ensembles import (
+    N_BINS,
     channel_switches,
     channel_weights,
     divergence_by_moves,
@@ -41,6 +42,7 @@ from tps.analysis.paths import (
 from tps.analysis.rates import Flux, Rate, flux_from_a, mean_transition_time, rate_from_flux
 
 __all__ = [
+    "N_BINS",
     "Agreement",
     "Comparison",
     "Flux",

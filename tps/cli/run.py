@@ -76,7 +76,15 @@ def run(
 
 def comparison(content: dict) -> str:
     """Return the table of the main paths beside the straight lines."""
-    rows = ("hit_rate", "u_max", "u_max_minus_a", "u_max_minus_bound", "dissipated_work", "spread")
+    rows = (
+        "hit_rate",
+        "u_max",
+        "u_max_minus_a",
+        "u_max_minus_bound",
+        "divergence_to_ensemble",
+        "dissipated_work",
+        "spread",
+    )
     methods = {MAIN: content["metrics"], **content["baselines"]}
     names = [
         spoken(name, content["method"]).replace("straight line with", "line with its") for name in methods

@@ -9,7 +9,7 @@ from tps.engine.dynamics import (
     openmm_seed,
     potential_energies,
 )
-from tps.engine.executor import default_workers, executor_kind, local_executor, map_tasks
+from tps.engine.executor import default_workers, executor_kind, local_executor, map_tasks, shared_executor
 from tps.engine.platform import PlatformChoice, available_platforms, choose_platform
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "map_tasks",
     "openmm_seed",
     "potential_energies",
+    "shared_executor",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,31 @@ def executor_kind(platform: PlatformChoice) -> Literal["threads", "processes"]:
 
 
 @contextmanager
+def shared_executor(kind: Literal["threads", "processes"], n_workers: int) -> Iterator[Executor]:
+    """Yield workers that one stage after another takes over: starting processes costs seconds.
+
+    They end with this process; after a failure or an interrupt, at once.
+
+    Raises
+    ------
+    ParameterError
+        If `n_workers` is not positive.
+    """
+    executor = _shared(kind, n_workers)
+    try:
+        yield executor
+    except BaseException:
+        executor.shutdown(wait=True, cancel_futures=True)
+        _shared.cache_clear()
+        raise
+
+
+@functools.cache
+def _shared(kind: Literal["threads", "processes"], n_workers: int) -> Executor:
+    return _executor(kind, n_workers)
+
+
+@contextmanager
 def local_executor(kind: Literal["threads", "processes"], n_workers: int) -> Iterator[Executor]:
     """Yield an executor on this machine: threads where OpenMM works alone, processes where Python itself does.
 
@@ -46,19 +72,21 @@ def local_executor(kind: Literal["threads", "processes"], n_workers: int) -> Ite
     ParameterError
         If `n_workers` is not positive.
     """
-    if n_workers < 1:
-        raise ParameterError(f"the number of workers must be at least 1, but got {n_workers}")
-    executor: Executor
-    if kind == "threads":
-        executor = ThreadPoolExecutor(n_workers, thread_name_prefix="tps")
-    else:
-        executor = ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn"))
+    executor = _executor(kind, n_workers)
     try:
         yield executor
     except BaseException:
         executor.shutdown(wait=True, cancel_futures=True)
         raise
     executor.shutdown()
+
+
+def _executor(kind: Literal["threads", "processes"], n_workers: int) -> Executor:
+    if n_workers < 1:
+        raise ParameterError(f"the number of workers must be at least 1, but got {n_workers}")
+    if kind == "threads":
+        return ThreadPoolExecutor(n_workers, thread_name_prefix="tps")
+    return ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn"))
 
 
 def map_tasks(

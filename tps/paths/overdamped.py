@@ -48,7 +48,7 @@ def overdamped_step(
     system: SurfaceSystem,
     positions: NDArray[np.float64],
     eta: NDArray[np.float64] | None,
-    timestep: float,
+    timestep: float | NDArray[np.float64],
     noise: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Return the positions (n, d) after one Euler-Maruyama step x - ∇u dτ + √(2 dτ) noise.
@@ -57,9 +57,9 @@ def overdamped_step(
     ----------
     system : SurfaceSystem
     positions : (n, d) array
-    eta : (K,) array or None
-        Natural parameters of the tilt.
-    timestep : float
+    eta : (K,) or (n, K) array, or None
+        Natural parameters of the tilt, of all or of each.
+    timestep : float or (n, 1) array
         dτ [unit²].
     noise : (n, d) array
         Standard normal numbers.

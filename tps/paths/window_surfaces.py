@@ -65,7 +65,7 @@ def sample_surface_windows(
             f"but got {x.shape}"
         )
     rigid = largest_curvature(system) if curvature is None else curvature
-    timesteps = [stability / (rigid + system.tilt_stiffness(eta)) for eta in windows.eta]
+    timesteps = np.array([[stability / (rigid + system.tilt_stiffness(eta))] for eta in windows.eta])
     generators = [np.random.default_rng(seed) for seed in seeds]
     shape = (n_ladders, settings.n_frames, n_windows)
     points = np.full((*shape, system.n_axes), np.nan)
@@ -115,13 +115,11 @@ def _round(
     system: SurfaceSystem,
     windows: Windows,
     x: NDArray[np.float64],
-    timesteps: Sequence[float],
+    timesteps: NDArray[np.float64],
     noise: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return positions (L, K, d) after the steps of one round, noise (L, n_steps, K, d)."""
-    moved = x.copy()
+    """Return positions (L, K, d) after the steps of one round, noise (L, n_steps, K, d), timesteps (K, 1)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        for k, (eta, timestep) in enumerate(zip(windows.eta, timesteps, strict=True)):
-            for step in range(noise.shape[1]):
-                moved[:, k] = overdamped_step(system, moved[:, k], eta, timestep, noise[:, step, k])
-    return moved
+        for step in range(noise.shape[1]):
+            x = overdamped_step(system, x, windows.eta, timesteps, noise[:, step])
+    return x

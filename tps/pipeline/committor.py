@@ -63,6 +63,7 @@ def transition_states(run: RunFolder, out: Path, progress: Progress) -> StageRes
             flights,
             [paths.positions[i] for i in chosen],
             n_shots=section.n_shots,
+            n_search_shots=-(-section.n_shots // 2),
             seed=run.seeds(_SEED, 1)[0],
             max_frames=max_frames,
             executor=dynamics.executor,

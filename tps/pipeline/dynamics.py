@@ -17,9 +17,9 @@ from tps.engine import (
     choose_platform,
     default_workers,
     executor_kind,
-    local_executor,
     map_tasks,
     potential_energies,
+    shared_executor,
 )
 from tps.errors import ConfigError
 from tps.paths import (
@@ -83,8 +83,10 @@ class RunDynamics(Protocol):
     def transition(self, steps_per_frame: int) -> TransitionDynamics:
         """Return the unbiased dynamics between the states."""
 
-    def fine(self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance) -> list[Positions]:
-        """Return candidates with frames close enough in time to be shot from."""
+    def fine(
+        self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance
+    ) -> tuple[list[Positions], int]:
+        """Return candidates with frames close enough in time to be shot from, and the force evaluations it took."""
 
     def windows(
         self,
@@ -152,17 +154,20 @@ class MoleculeRun:
         """See `RunDynamics`."""
         return MoleculeDynamics.of(self.run.molecule, langevin(self.run), self.platform, steps_per_frame)
 
-    def fine(self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance) -> list[Positions]:
+    def fine(
+        self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance
+    ) -> tuple[list[Positions], int]:
         """Pull the molecule along the coarse paths' torsions, slowly."""
-        interval = PullSettings.frame_interval
+        interval, n_steps = PullSettings.frame_interval, 0
         tasks = []
         for positions, seed in zip(coarse, seeds, strict=True):
             rounds = min(max(1, _PULL_STEPS // (interval * len(positions))), 500 // interval)
             settings = PullSettings(n_steps_per_frame=interval * rounds)
+            n_steps += settings.n_equilibration_steps + interval * rounds * len(positions)
             tasks.append(
                 pull_task(self.run.molecule, positions, langevin(self.run), self.platform, seed, settings)
             )
-        return list(map_tasks(self.executor, pulled_candidate, tasks, counted(advance)))
+        return list(map_tasks(self.executor, pulled_candidate, tasks, counted(advance))), n_steps
 
     def windows(
         self,
@@ -232,9 +237,11 @@ class SurfaceRun:
         """See `RunDynamics`."""
         return SurfaceDynamics.stable(self.system, steps_per_frame=steps_per_frame)
 
-    def fine(self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance) -> list[Positions]:
+    def fine(
+        self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance
+    ) -> tuple[list[Positions], int]:
         """Return the paths as they are: walkers on surfaces are stored often enough."""
-        return list(coarse)
+        return list(coarse), 0
 
     def windows(
         self,
@@ -258,10 +265,10 @@ def run_dynamics(run: RunFolder, progress: Progress) -> Iterator[RunDynamics]:
     system = run.system
     if isinstance(system, MolecularSystem):
         platform = run_platform(run, progress)
-        with local_executor(executor_kind(platform), n_workers(run)) as executor:
+        with shared_executor(executor_kind(platform), n_workers(run)) as executor:
             yield MoleculeRun(run, platform, executor)
     else:
-        with local_executor("threads", 1) as executor:  # numpy's loops over walkers hold the GIL
+        with shared_executor("threads", 1) as executor:  # numpy's loops over walkers hold the GIL
             yield SurfaceRun(run, system, executor)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from tps.config import CurveMethod
 from tps.spacetime import (
@@ -113,11 +114,20 @@ def _pullback(p: MethodProblem) -> MethodCurve:
     return MethodCurve(resample(p.family, curve))
 
 
-def _at_level(find: Callable[..., object]) -> Callable[[MethodProblem], MethodCurve]:
+class _Found(Protocol):
+    """What every solver of one level returns."""
+
+    @property
+    def curve(self) -> SpacetimeCurve: ...
+
+    @property
+    def status(self) -> str: ...
+
+
+def _at_level(find: Callable[..., _Found]) -> Callable[[MethodProblem], MethodCurve]:
     def run(p: MethodProblem) -> MethodCurve:
         found = find(p.family, p.a, p.b, log_snr=p.log_snr, start=p.line_at_level(), n_points=p.n_points)
-        curve, status = found.curve, found.status  # type: ignore[attr-defined]
-        return MethodCurve(resample(p.family, curve), status)
+        return MethodCurve(resample(p.family, found.curve), found.status)
 
     return run
 

@@ -17,6 +17,12 @@ from tps.paths import PathEnsemble, load_paths
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.geodesic import MAIN, curve_file
+from tps.pipeline.report_unbiased import (
+    committor_pictures,
+    ensemble_pictures,
+    free_energy_pictures,
+    unbiased_rows,
+)
 from tps.report import (
     ReportFigure,
     SurfaceScene,
@@ -42,6 +48,7 @@ COMPARED = (
     "u_max",
     "u_max_minus_a",
     "u_max_minus_bound",
+    "divergence_to_ensemble",
     "dissipated_work",
     "rmsd_end",
     "path_length_over_chord",
@@ -108,7 +115,7 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
         (f"channel {number + 1}", f"{name}: {100 * share:.0f} % of reactive paths")
         for number, (name, share) in enumerate(content["channels"][MAIN].items())
     ]
-    return rows
+    return rows + unbiased_rows(content)
 
 
 def _figures(
@@ -156,6 +163,13 @@ def _figures(
         ),
         "learning_curve": _learning_picture(run),
     }
+    if "ensemble" in content:
+        pictures |= ensemble_pictures(run, main, content)
+    if "committor" in metrics:
+        pictures |= committor_pictures(run)
+    if "free_energy" in content:
+        profile = system.kt * _model_free_energy(run, MAIN, main.s)
+        pictures |= free_energy_pictures(run, content, (main.s, profile))
     return {name: picture for name, picture in pictures.items() if picture is not None}
 
 

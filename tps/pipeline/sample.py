@@ -19,7 +19,7 @@ from tps.conformations import (
     sample_frames,
     write_dcd,
 )
-from tps.engine import LangevinSettings, PlatformChoice, local_executor, map_tasks, potential_energies
+from tps.engine import LangevinSettings, PlatformChoice, map_tasks, potential_energies, shared_executor
 from tps.errors import ConfigError
 from tps.features import TorsionFeatures
 from tps.paths import sample_surface
@@ -114,7 +114,7 @@ def sample_conformations(
     bias = None
     total = n if section.method == "md" else 2 * n
     with (
-        local_executor("processes", min(n_workers, n)) as executor,
+        shared_executor("processes", min(n_workers, n)) as executor,
         progress.task("md" if section.method == "md" else "metadynamics", total) as advance,
     ):
         done = counted(advance)

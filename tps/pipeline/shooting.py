@@ -145,7 +145,8 @@ def _candidates(
     }
     seeds = np.random.SeedSequence(seed).generate_state(len(chosen)).tolist()
     with progress.task("candidates", len(chosen)) as advance:
-        fine = dynamics.fine(chosen, seeds, advance)
+        fine, n_pulled = dynamics.fine(chosen, seeds, advance)
+    n_evaluations += n_pulled
     said: dict[str, Any] = {f"path_{i}": path for i, path in enumerate(fine)}
     said |= {"key": key, "n_chains": run.config.shooting.n_chains, "n": len(fine), "names": json.dumps(names)}
     partial = file.with_suffix(".partial")

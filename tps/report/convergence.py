@@ -91,4 +91,4 @@ def _move_axis(ax: Axes, moves: NDArray[np.integer]) -> None:
     ax.set_xticks([0, *ticks] if moves[0] == 0 else ticks, minor=False)
     ax.set_xticklabels([*(["candidates"] if moves[0] == 0 else []), *(f"{tick:,}" for tick in ticks)])
     ax.minorticks_off()
-    ax.set(xlim=(int(moves[0]), max(last, int(moves[0]) + 1)), xlabel="Moves of each chain")
+    ax.set(xlim=(int(moves[0]), max(last, int(moves[0]) + 1)), xlabel="Moves of all chains")

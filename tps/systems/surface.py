@@ -191,14 +191,14 @@ class SurfaceSystem:
         return -(self.statistics(points) @ self._natural(eta))
 
     def tilt_force(self, points: ArrayLike, eta: ArrayLike) -> NDArray[np.float64]:
-        """Map points (..., d) and eta (K,) to the tilt's force, grad(eta . T) (..., d) [kT per unit of the axis].
+        """Map points (..., d) and eta (..., K) to the tilt's force, grad(eta . T) (..., d) [kT per unit of the axis].
 
         On a torus eta_y cos x - eta_x sin x per axis; otherwise eta_i + 2 eta_K x_i = e^log_snr (center - x).
         """
         x, natural = self._checked(points), self._natural(eta)
         if self.spacetime_kind == "torus":
-            return natural[1::2] * np.cos(x) - natural[0::2] * np.sin(x)
-        return natural[:-1] + 2 * natural[-1] * x
+            return natural[..., 1::2] * np.cos(x) - natural[..., 0::2] * np.sin(x)
+        return natural[..., :-1] + 2 * natural[..., -1:] * x
 
     def tilt_stiffness(self, eta: ArrayLike) -> float:
         """Return the largest second derivative of the tilt's energy for eta (K,) [kT per unit squared].
@@ -237,8 +237,8 @@ class SurfaceSystem:
 
     def _natural(self, eta: ArrayLike) -> NDArray[np.float64]:
         natural = np.asarray(eta, dtype=np.float64)
-        if natural.shape != (self.n_statistics,):
-            raise ParameterError(f"eta must be ({self.n_statistics},), but got {natural.shape}")
+        if natural.ndim == 0 or natural.shape[-1] != self.n_statistics:
+            raise ParameterError(f"eta must be (..., {self.n_statistics}), but got {natural.shape}")
         return natural
 
     def _ends(self) -> tuple[End, End]:

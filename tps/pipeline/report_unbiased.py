@@ -1,0 +1,201 @@
+"""Figures of shooting, committors and free energies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from tps.analysis import N_BINS, frame_histogram, path_channels
+from tps.paths import PathEnsemble
+from tps.pipeline.committor import TRANSITION_STATES
+from tps.pipeline.folder import RunFolder
+from tps.pipeline.unbiased import Unbiased
+from tps.report import (
+    committor_histogram_figure,
+    convergence_figure,
+    ensemble_figure,
+    format_quantity,
+    profile_figure,
+    reweighted_map_figure,
+    roads_figure,
+)
+from tps.systems import MolecularSystem, System
+
+Picture = tuple[Figure, str, str]
+#: Paths and candidates drawn on the map of the ensemble.
+_SHOWN = 40
+#: Titles of the two differences.
+DIFFERENCES = {
+    "anchored": "F(B) - F(A) of the anchored states",
+    "regions": "F(B) - F(A) of the states as regions",
+}
+
+
+def ensemble_pictures(
+    run: RunFolder, candidates: PathEnsemble, content: Mapping[str, Any]
+) -> dict[str, Picture]:
+    """Return the map of the unbiased ensemble, and how the chains came to it."""
+    unbiased, system, metrics = Unbiased.load(run), run.system, content["metrics"]
+    paths, made = unbiased.paths, content["ensemble"]
+    names = system.feature_names[:2]
+    shown = np.unique(np.linspace(0, len(paths) - 1, _SHOWN).astype(int))
+    picture = ensemble_figure(
+        frame_histogram(system, paths),
+        names=names,
+        periodic=system.spacetime_kind == "torus",
+        ranges=_ranges(system, len(names)),
+        candidates=[
+            candidates.torsions[i, candidates.segment(i), :2] for i in candidates.reactive_paths[:_SHOWN]
+        ],
+        paths=[unbiased.frames.torsions[i, unbiased.frames.segment(i), :2] for i in shown],
+        channels=[path_channels(system, paths)[i] for i in shown],
+        shares=made["channels"],
+        states={s.name: s.region.ranges for s in (system.state_a, system.state_b)},
+    )
+    found = {
+        "ensemble": (
+            picture,
+            "Unbiased ensemble",
+            f"Frames of {len(paths)} transition paths from {metrics['shooting_moves']['value']:.0f} shooting moves "
+            f"({N_BINS} bins), some of the paths by channel, and the candidates they started from.",
+        )
+    }
+    if made["moves"]:
+        found["convergence"] = (
+            _convergence(unbiased, content),
+            "From the candidates to the ensemble",
+            "Jensen-Shannon divergence to the unbiased ensemble, of the candidates and of all that the chains have "
+            "made after so many moves, each half of the chains against the other; and how long transitions take.",
+        )
+    return found
+
+
+def _convergence(unbiased: Unbiased, content: Mapping[str, Any]) -> Figure:
+    made, metrics = content["ensemble"], content["metrics"]
+    divergence = {}
+    rest = [np.nan] * len(made["moves"])
+    for name, numbers in content["baselines"].items():
+        divergence[name.replace("_", " ")] = np.array([_number(numbers["divergence_to_ensemble"]), *rest])
+    along = [np.nan if value is None else value for value in made["divergence"]]
+    divergence["paths, then chains from them"] = np.array(
+        [_number(metrics["divergence_to_ensemble"]), *along]
+    )
+    return convergence_figure(
+        np.array([0, *made["moves"]]),
+        divergence,
+        floor=metrics["divergence_between_halves"]["value"],
+        durations=unbiased.paths.durations,
+        weights=unbiased.paths.multiplicity.astype(np.float64),
+        time_unit=metrics["mean_transition_time"]["unit"],
+    )
+
+
+def _ranges(system: System, n: int) -> NDArray[np.float64]:
+    if isinstance(system, MolecularSystem) or system.spacetime_kind == "torus":
+        return np.array([[-np.pi, np.pi]] * n)
+    return system.bounds[:n]
+
+
+def committor_pictures(run: RunFolder) -> dict[str, Picture]:
+    """Return the histogram of the transition states' committors."""
+    with np.load(run.path / TRANSITION_STATES / "committor.npz") as data:
+        p_b, n_shots = data["p_b"], data["n_a"] + data["n_b"]
+    caption = (
+        "p_B of the states found by bisection, by shots of their own with fresh velocities, beside what the number of "
+        "shots alone would scatter if every one had p_B = 1/2."
+    )
+    return {
+        "committor": (committor_histogram_figure(p_b, n_shots), "Committors of transition states", caption)
+    }
+
+
+def free_energy_pictures(
+    run: RunFolder, content: Mapping[str, Any], model: tuple[NDArray[np.float64], NDArray[np.float64]]
+) -> dict[str, Picture]:
+    """Return the roads to each difference, the profile along the curve, and the surface from the windows.
+
+    `model` is s and the model's free energy along the curve [the system's unit of energy].
+    """
+    system, metrics, folder = run.system, content["metrics"], run.path / "free_energy"
+    roads = {
+        DIFFERENCES[name]: {road: metric for road, metric in found.items() if metric is not None}
+        for name, found in content["free_energy"]["roads"].items()
+    }
+    with np.load(folder / "profile.npz") as data:
+        profile = {name: data[name] for name in data.files}
+    with np.load(folder / "surface.npz") as data:
+        surface = {name: data[name] for name in data.files}
+    axes = [surface[name] for name in sorted(surface) if name.startswith("axis_")]
+    unit = system.energy_unit
+    return {
+        "free_energy_roads": (
+            roads_figure({title: found for title, found in roads.items() if found}),
+            "Free-energy differences",
+            " ".join(content["free_energy"]["agreement"].values()),
+        ),
+        "free_energy_profile": (
+            profile_figure(
+                profile["s"],
+                profile["free_energy"],
+                profile["free_energy_error"],
+                profile["mean_energy"],
+                profile["mean_energy_error"],
+                unit=unit,
+                model=model,
+                mean_a=metrics["mean_energy_a"]["value"],
+                mean_b=metrics["mean_energy_b"]["value"],
+            ),
+            "Free energy along the curve",
+            "From umbrella windows on the curve, and -kTψ of the model; below, the mean potential energy of each "
+            "window without its tilt.",
+        ),
+        "free_energy_windows": (
+            reweighted_map_figure(
+                axes,
+                surface["free_energy"],
+                surface["error"],
+                names=system.feature_names[: len(axes)],
+                unit=unit,
+                periodic=system.spacetime_kind == "torus",
+                states={s.name: s.region.ranges for s in (system.state_a, system.state_b)},
+            ),
+            "Free energy from the windows",
+            "All windows reweighted to no tilt, and the standard error.",
+        ),
+    }
+
+
+def unbiased_rows(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the summary's lines about shooting, committors and free energies."""
+    metrics, rows = content["metrics"], []
+    if "free_energy" in content:
+        rows += [
+            ("free energy, anchored", format_quantity(metrics["free_energy_anchored"]) + " from windows"),
+            ("free energy, regions", format_quantity(metrics["free_energy_regions"]) + " from windows"),
+            ("free-energy barrier", format_quantity(metrics["free_energy_barrier_a"]) + " above A"),
+        ]
+    if "ensemble" in content:
+        moves, n = metrics["shooting_moves"]["value"], metrics["decorrelated_paths"]["value"]
+        rows += [
+            ("unbiased ensemble", f"{moves:.0f} moves, {n:.0f} decorrelated paths"),
+            ("its maximum energy above A", format_quantity(metrics["ensemble_u_max_minus_a"])),
+            ("distance of the paths to it", format_quantity(metrics["divergence_to_ensemble"])),
+            ("mean transition time", format_quantity(metrics["mean_transition_time"])),
+        ]
+        rows += [
+            (f"its channel {number + 1}", f"{name}: {format_quantity(share)}")
+            for number, (name, share) in enumerate(content["ensemble"]["channels"].items())
+        ]
+    if "committor" in metrics:
+        rows.append(("p_B of transition states", format_quantity(metrics["committor"])))
+    if "rate" in metrics:
+        rows.append(("rate from A to B", format_quantity(metrics["rate"])))
+    return rows
+
+
+def _number(metric: Mapping[str, Any]) -> float:
+    return float("nan") if metric["value"] is None else float(metric["value"])
