@@ -1,7 +1,14 @@
 """Paths: annealed Langevin dynamics of molecules and surfaces, reactive segments, path ensembles."""
 
 from tps.paths.annealed import AnnealingSettings, annealed_paths
-from tps.paths.committor_model import CommittorChoice, CommittorModel, fit_committor, learn_committor
+from tps.paths.committor_model import (
+    CommittorChoice,
+    CommittorModel,
+    LinearCommittor,
+    fit_committor,
+    learn_committor,
+)
+from tps.paths.committor_network import NetworkCommittor
 from tps.paths.committor_shots import CommittorEstimate, committor, committor_of_points
 from tps.paths.ensemble import PathEnsemble, PathRecord, load_paths, save_paths
 from tps.paths.overdamped import SurfaceSamples, sample_surface
@@ -44,7 +51,9 @@ __all__ = [
     "FeatureChoice",
     "Flight",
     "FrameChoice",
+    "LinearCommittor",
     "MoleculeDynamics",
+    "NetworkCommittor",
     "Outcome",
     "OverdampedSettings",
     "PathEnsemble",
