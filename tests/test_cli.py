@@ -53,10 +53,10 @@ n_paths = 2
 n_shots = 10
 
 [free_energy]
-n_windows = 5
+n_windows = 10
 n_bridge_windows = 3
-n_frames = 40
-frame_interval_steps = 20
+n_frames = 100
+frame_interval_steps = 50
 n_backward_paths = 4
 """
 

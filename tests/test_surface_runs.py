@@ -42,8 +42,8 @@ n_shots = 10
 [free_energy]
 n_windows = 4
 n_bridge_windows = 2
-n_frames = 40
-frame_interval_steps = 20
+n_frames = 100
+frame_interval_steps = 50
 n_backward_paths = 4
 """
 

@@ -245,13 +245,19 @@ def _asymptotic(
     in_b: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Return pymbar's errors (K + 3, K + 3) for independent frames; NaN for a region without any."""
-    counts = np.bincount(window, minlength=len(f))
-    solved = load_pymbar().MBAR(
-        -tilts,
-        counts,
-        initial_f_k=solve_mbar(f, tilts, counts),
-        solver_protocol=({"method": "L-BFGS-B"},),  # which only confirms it
-    )
+    counts, pymbar = np.bincount(window, minlength=len(f)), load_pymbar()
+    try:
+        solved = pymbar.MBAR(
+            -tilts,
+            counts,
+            initial_f_k=solve_mbar(f, tilts, counts),
+            solver_protocol=({"method": "L-BFGS-B"},),  # which only confirms it
+        )
+    except pymbar.utils.ParameterError as failed:
+        raise SimulationError(
+            f"the {len(window)} independent frames of {len(f)} windows are too few for free energies (pymbar: "
+            f"{str(failed).splitlines()[0]}): sample longer"
+        ) from failed
     states = np.concatenate([-tilts, np.zeros((3, tilts.shape[1]))])
     there = np.ones(len(states), dtype=np.bool_)
     for row, inside in ((-2, in_a), (-1, in_b)):

@@ -13,6 +13,8 @@ from scipy.sparse.csgraph import breadth_first_order, minimum_spanning_tree
 from tps.errors import SimulationError
 
 _MAX_ITERATIONS, _MAX_HALVINGS = 200, 40
+#: Of the residual, per frame.
+_TOLERANCE = 1e-6
 
 
 def solve_mbar(
@@ -45,6 +47,10 @@ def solve_mbar(
         hessian, slope = (np.diag(held) - shares @ shares.T)[1:, 1:], (held - counts)[1:]
         step = -np.linalg.lstsq(hessian, slope, rcond=1e-13)[0]
         if np.abs(step).max() < 1e-9:
+            if np.abs(slope).max() > _TOLERANCE * len(
+                shares[0]
+            ):  # along a direction the curvature knows nothing of
+                break
             f[1:] += step
             return f
         for halving in range(_MAX_HALVINGS):

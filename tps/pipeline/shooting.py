@@ -215,7 +215,7 @@ def _learned(
             block_moves=_BLOCK_MOVES,
             done=summed(advance),
         )
-    return CommittorChoice(learn_committor(flights, made)), made.statistics.n_steps
+    return CommittorChoice(learn_committor(flights, made, "network", seed=seed)), made.statistics.n_steps
 
 
 def _save(run: RunFolder, dynamics: RunDynamics, paths: TransitionPaths, folder: Path) -> None:
