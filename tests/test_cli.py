@@ -10,88 +10,13 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commands import TINY, complaint, tps
 
-from tps.cli import main
 from tps.engine import PlatformChoice, potential_energies
 from tps.systems import data_directory, load_system
 
 SMOKE = data_directory("configs") / "smoke.toml"
 PEPTIDE = data_directory("systems") / "alanine-dipeptide"
-TINY = """
-[run]
-system = "alanine-dipeptide"
-seed = {seed}
-n_workers = 2
-
-[conformations]
-n_build_steps = 40_000
-n_sample_steps = 40_000
-frame_interval_steps = 50
-
-[train]
-n_steps = 20
-n_components = 32
-
-[geodesic]
-n_points = 16
-
-[paths]
-n_paths = 3
-n_baseline_paths = 1
-n_steps = 2_000
-n_updates = 40
-n_frames = 20
-n_equilibration_steps = 500
-
-[shooting]
-n_moves = 60
-n_chains = 3
-
-[committor]
-n_paths = 2
-n_shots = 10
-
-[free_energy]
-n_windows = 10
-n_bridge_windows = 3
-n_frames = 100
-frame_interval_steps = 50
-n_backward_paths = 4
-"""
-
-
-def tps(*arguments, code=0):
-    """Run the command line; no traceback whatever happens."""
-    result = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
-
-
-def complaint(*arguments):
-    """Return the one sentence a command fails with."""
-    result = tps(*arguments, code=1)
-    lines = [line for line in result.stderr.splitlines() if line.startswith("Error: ")]
-    assert len(lines) == 1, result.stderr
-    return lines[0]
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A run of a few seconds, complete."""
-    folder = tmp_path_factory.mktemp("tiny")
-    (folder / "tiny.toml").write_text(TINY.format(seed=1))
-    tps("run", folder / "tiny.toml", "-o", folder / "run")
-    return folder
-
-
-@pytest.fixture
-def copy(tiny, tmp_path):
-    """A copy of that run, to be spoilt."""
-    shutil.copytree(tiny / "run", tmp_path / "run")
-    return tmp_path / "run"
 
 
 def test_the_run_folder_is_complete(tiny):

@@ -6,7 +6,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
-from test_cli import complaint, tps
+from commands import complaint, tps
 
 from tps.config import CurveMethod, load_config
 from tps.spacetime import GaussianFamily, SpacetimePoint, half_plane_distance

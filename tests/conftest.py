@@ -1,0 +1,22 @@
+"""A complete run that tests share."""
+
+import shutil
+
+import pytest
+from commands import TINY, tps
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A run of a few seconds, complete."""
+    folder = tmp_path_factory.mktemp("tiny")
+    (folder / "tiny.toml").write_text(TINY.format(seed=1))
+    tps("run", folder / "tiny.toml", "-o", folder / "run")
+    return folder
+
+
+@pytest.fixture
+def copy(tiny, tmp_path):
+    """A copy of that run, to be spoilt."""
+    shutil.copytree(tiny / "run", tmp_path / "run")
+    return tmp_path / "run"

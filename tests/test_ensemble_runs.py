@@ -1,0 +1,277 @@
+"""Shooting, committors, free energies and rates as stages of a run: on the molecule, and against exact answers."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import mdtraj
+import numpy as np
+import pytest
+from commands import complaint, tps
+
+from tps.engine import PlatformChoice, potential_energies
+from tps.paths import load_shooting, load_transition_paths
+from tps.pipeline.shooting import CHAINS
+from tps.systems import load_system
+
+WELL = """
+[surface]
+name = "low-well"
+description = "A double well of height 4 kT."
+kind = "double-well"
+axes = ["x"]
+bounds = [[-1.8, 1.8]]
+kt = 1.0
+energy_unit = "kT"
+parameters = { barrier = 4.0 }
+
+[states.A]
+name = "left"
+point = [-1.0]
+x = [-1.6, -0.7]
+
+[states.B]
+name = "right"
+point = [1.0]
+x = [0.7, 1.6]
+"""
+RUN = """
+[run]
+system = "low-well"
+seed = 2
+
+[conformations]
+n_grid_points = 200
+
+[geodesic]
+n_points = 24
+
+[paths]
+n_paths = 24
+n_baseline_paths = 12
+n_steps = 2_000
+n_updates = 1_000
+n_frames = 1_000
+n_equilibration_steps = 50
+
+[shooting]
+n_moves = 600
+n_chains = 12
+
+[committor]
+n_paths = 6
+n_shots = 100
+
+[free_energy]
+n_windows = 8
+n_bridge_windows = 4
+n_frames = 300
+frame_interval_steps = 50
+n_backward_paths = 12
+
+[rate]
+n_walkers = 64
+n_frames = 4_000
+n_shots = 2
+"""
+
+
+def metrics_of(run):
+    return json.loads((run / "analysis" / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def well(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("low")
+    (folder / "low-well").mkdir()
+    (folder / "low-well" / "system.toml").write_text(WELL)
+    (folder / "run.toml").write_text(RUN)
+    tps("run", folder / "run.toml", "-o", folder / "run")
+    return folder / "run"
+
+
+def exact_passage_time(barrier=4.0, n=4001):
+    """Mean time from the border of A, x = -0.7, to that of B, by the backward equation's quadrature.
+
+    The rate A → B counts transitions per time with A visited last, and every such stretch of time begins where a walker
+    from B enters A: at the border, as there is one.
+    """
+    x = np.linspace(-1.8, 0.7, n)
+    u = barrier * (x**2 - 1) ** 2
+    inner = np.concatenate([[0], np.cumsum(0.5 * (np.exp(-u)[1:] + np.exp(-u)[:-1]) * np.diff(x))])
+    outer = np.exp(u) * inner
+    steps = 0.5 * (outer[1:] + outer[:-1]) * np.diff(x)
+    return steps[x[1:] > -0.7].sum()
+
+
+def test_every_path_of_the_ensemble_goes_from_a_to_b(tiny):
+    """Its first frame in A, its last in B, all others in neither, by MDTraj and the system; energies are OpenMM's."""
+    run, system = tiny / "run", load_system("alanine-dipeptide")
+    paths, ensemble = load_transition_paths(run / "shooting")
+    assert len(paths) > 2
+    for i, expected in enumerate(paths.positions):
+        frames = mdtraj.load(str(run / "shooting" / f"{i:04d}.dcd"), top=system.mdtraj_topology).xyz
+        np.testing.assert_allclose(frames, expected, atol=1e-6)
+        values = system.values(frames)
+        in_a, in_b = (s.region.contains(values) for s in (system.state_a, system.state_b))
+        assert in_a[0] and in_b[-1] and not (in_a[1:].any() or in_b[:-1].any())
+        energies = potential_energies(system.create_openmm_system(), frames, PlatformChoice("Reference"))
+        np.testing.assert_allclose(ensemble.potential_energy[i, : len(frames)], energies, atol=0.1)
+    records = np.concatenate(load_shooting(run / "shooting" / CHAINS).records)
+    assert len(records) == 60
+    assert paths.multiplicity.sum() <= 60
+
+
+def test_the_ensemble_is_exported(tiny, tmp_path):
+    result = tps("export", tiny / "run", "-o", tmp_path / "out", "--source", "shooting", "--path", 0)
+    length = int(load_transition_paths(tiny / "run" / "shooting")[0].lengths[0])
+    assert f"{length} frames of 22 atoms" in result.stdout
+
+
+def test_the_analysis_speaks_of_everything(tiny):
+    content = metrics_of(tiny / "run")
+    metrics = content["metrics"]
+    for name in (
+        "shooting_moves",
+        "mean_transition_time",
+        "free_energy_regions",
+        "committor",
+        "ensemble_u_max",
+    ):
+        assert metrics[name]["value"] is not None, name
+    for numbers in (metrics, *content["baselines"].values()):
+        value = numbers["divergence_to_ensemble"]["value"]
+        assert value is None or 0 <= value <= np.log(2) + 1e-12
+    assert sum(share["value"] for share in content["ensemble"]["channels"].values()) == pytest.approx(1)
+    stages = json.loads((tiny / "run" / "manifest.json").read_text())["stages"]
+    spent = sum(stages[name]["force_evaluations"] for name in stages)
+    assert metrics["evaluations_total"]["value"] == spent
+    for name in ("ensemble", "committor", "free_energy_roads", "free_energy_profile", "free_energy_windows"):
+        assert (tiny / "run" / "figures" / f"{name}.png").is_file()
+
+
+def test_more_moves_go_on_from_those_made(copy):
+    before = load_shooting(copy / "shooting" / CHAINS)
+    assert "of other settings" in complaint("shoot", copy, "--kind", "one-way")
+    assert "120" in tps("shoot", copy, "-n", 120).stdout
+    after = load_shooting(copy / "shooting" / CHAINS)
+    for old, new in zip(before.records, after.records, strict=True):
+        np.testing.assert_array_equal(new[: len(old)], old)
+        assert len(new) == 40
+    states = json.loads(tps("contents", copy, "--json").stdout)
+    assert states["shoot"]["state"] == "up to date"
+    assert states["committor"]["state"] == "out of date"
+    tps("analyse", copy)
+    found = metrics_of(copy)["metrics"]
+    assert found["shooting_moves"]["value"] == 120
+    assert "committor" not in found  # of another ensemble
+    tps("shoot", copy, "--kind", "one-way", "--force")
+    assert {int(d) for r in load_shooting(copy / "shooting" / CHAINS).records for d in r["direction"]} >= {
+        -1,
+        1,
+    }
+
+
+def test_a_killed_shoot_goes_on(copy, tmp_path):
+    """SIGKILL at moments that chance chooses; then the same moves as in one go."""
+    command = [
+        sys.executable,
+        "-c",
+        "from tps.cli import main; main()",
+        "shoot",
+        str(copy),
+        "-n",
+        "240",
+        "--force",
+    ]
+    rng = np.random.default_rng(3)
+    for _ in range(3):
+        process = subprocess.Popen(
+            command,
+            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ},
+        )
+        time.sleep(rng.uniform(2.0, 6.0))
+        os.killpg(process.pid, 9)
+        process.wait()
+        command = command[:-1]  # only the first replaces what is there
+    tps("shoot", copy, "-n", 240)
+    made = load_shooting(copy / "shooting" / CHAINS)
+    tps("shoot", copy, "-n", 240, "--force")
+    again = load_shooting(copy / "shooting" / CHAINS)
+    for one, other in zip(made.records, again.records, strict=True):
+        np.testing.assert_array_equal(one, other)
+        assert len(one) == 80
+
+
+def test_committors_of_frames(copy, tmp_path):
+    system = load_system("alanine-dipeptide")
+    ends = mdtraj.Trajectory(system.ends.astype(np.float32), system.mdtraj_topology)
+    ends.save_dcd(str(tmp_path / "ends.dcd"))
+    rows = json.loads(
+        tps("committor", copy, "--frames", tmp_path / "ends.dcd", "--shots", 4, "--json").stdout
+    )
+    assert [row["p_b"] for row in rows] == [0.0, 1.0]
+    assert (copy / "committor" / "ends.npz").is_file()
+    result = tps("committor", copy, "--frames", "path", "--shots", 4, "--n-frames", 3)
+    assert len(result.stdout.splitlines()) == 6
+    assert "paths 0 to" in complaint("committor", copy, "--frames", "path", "--path", 9999)
+    assert "there is no file" in complaint("committor", copy, "--frames", tmp_path / "none.dcd")
+    ends.atom_slice(range(21)).save_dcd(str(tmp_path / "other.dcd"))
+    assert "cannot be read as frames" in complaint("committor", copy, "--frames", tmp_path / "other.dcd")
+
+
+def test_what_cannot_be_shot_costs_the_exit_code_but_not_the_report(well, tmp_path):
+    """Paths of two steps do not get to B; without windows and walkers, nothing is asked of those stages."""
+    text = RUN.replace('"low-well"', f'"{well.parent / "low-well"}"')
+    text = text.replace("n_steps = 2_000", "n_steps = 2").replace("n_updates = 1_000", "n_updates = 2")
+    text = text.replace("n_frames = 1_000", "n_frames = 2").replace("n_windows = 8", "n_windows = 0")
+    (tmp_path / "run.toml").write_text(text.replace("n_walkers = 64", "n_walkers = 0"))
+    message = complaint("run", tmp_path / "run.toml", "-o", tmp_path / "run")
+    assert "shooting starts from paths that go from A to B" in message
+    assert (tmp_path / "run" / "report.html").is_file()
+    stages = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]
+    assert not {"shoot", "committor", "free-energy", "rate"} & set(stages)
+
+
+def test_free_energies_of_a_symmetric_well_vanish(well):
+    content = json.loads((well / "free_energy" / "result.json").read_text())
+    for name in ("anchored", "regions"):
+        for road, metric in content["roads"][name].items():
+            error = metric["error"] or 1e-9
+            assert abs(metric["value"]) < 4 * error, (name, road)
+    assert content["roads"]["regions"]["grid"]["value"] == pytest.approx(0, abs=1e-9)
+
+
+def test_transition_states_of_a_symmetric_well_are_on_its_top(well):
+    """p_B(x) is steep: its slope at the top is exp(4)/∫exp(u) over |x| < 0.7 = 1.04, so 0.4 to 0.6 is |x| < 0.1."""
+    with np.load(well / "committor" / "ts" / "committor.npz") as data:
+        p_b, x = data["p_b"], data["values"][:, 0]
+    assert np.mean(p_b) == pytest.approx(0.5, abs=0.1)
+    assert np.abs(x).max() < 0.35
+    states = np.load(well / "committor" / "ts" / "transition_states.npy")
+    assert len(states) == np.sum((p_b >= 0.4) & (p_b <= 0.6)) > 0
+
+
+def test_the_rate_of_the_well_is_that_of_its_passage_time(well):
+    """4 kT: 1/rate against the quadrature, within 4 standard errors and the time step's first-order shift (10 %)."""
+    rate = json.loads((well / "rate" / "result.json").read_text())["rate"]
+    assert abs(rate["value"] * exact_passage_time() - 1) < 4 * rate["error"] / rate["value"] + 0.1
+
+
+def test_a_learned_committor_chooses_frames(well, tmp_path):
+    shutil.copytree(well, tmp_path / "run")
+    tps("shoot", tmp_path / "run", "--frame-selection", "committor", "--force")
+    tps("shoot", tmp_path / "run", "-n", 900)
+    paths, _ = load_transition_paths(tmp_path / "run" / "shooting")
+    assert len(paths) > 20
+
+
+def test_rates_that_direct_flux_cannot_reach_are_refused(copy):
+    message = complaint("rate", copy, "--n-walkers", 2, "--n-frames", 200)
+    assert "too few for a rate" in message or "no walker crossed" in message
