@@ -20,8 +20,9 @@ from tps.analysis import (
     rate_from_flux,
 )
 from tps.analysis.rates import ratio_of_sums
+from tps.engine import LangevinSettings, PlatformChoice, local_executor, map_tasks
 from tps.errors import ParameterError
-from tps.paths import IN_A, IN_B, ShootingSettings, TransitionPaths, sample_surface
+from tps.paths import IN_A, IN_B, MoleculeDynamics, ShootingSettings, TransitionPaths, sample_surface
 from tps.systems import load_system
 
 
@@ -48,6 +49,18 @@ def test_rate_of_a_birth_death_chain_is_exact_whatever_the_surface(beyond):
     assert (crossed > 2).all() if beyond else (crossed >= 1).all()
 
 
+def counted_rate(walks, frame_time):
+    """Transitions A → B per time since A, of walks (n_frames,) of states that start in A, and its standard error."""
+    counts, times = np.zeros(len(walks)), np.zeros(len(walks))
+    for i, where in enumerate(walks):
+        visits = np.flatnonzero(where >= 0)
+        states = np.concatenate([[IN_A], where[visits]])
+        counts[i] = np.sum((states[:-1] == IN_A) & (states[1:] == IN_B))
+        since = states[np.searchsorted(visits, np.arange(len(where)), side="right")]
+        times[i] = (since == IN_A).sum() * frame_time
+    return ratio_of_sums(counts, times)
+
+
 def test_rate_of_the_double_well_is_that_of_a_long_run():
     """Transitions of 600 walkers per time since A, against flux and committor from walkers of their own."""
     dynamics, _ = double_well()
@@ -55,15 +68,7 @@ def test_rate_of_the_double_well_is_that_of_a_long_run():
     rng = np.random.default_rng(1)
     starts = np.tile(system.point_a, (600, 1))
     walks = sample_surface(system, starts, n_frames, 1, rng, timestep=dynamics.timestep).positions
-    counts, times = np.zeros(600), np.zeros(600)
-    for i, walk in enumerate(walks):
-        where = dynamics.states(walk)
-        visits = np.flatnonzero(where >= 0)
-        states = np.concatenate([[IN_A], where[visits]])
-        counts[i] = np.sum((states[:-1] == IN_A) & (states[1:] == IN_B))
-        since = states[np.searchsorted(visits, np.arange(n_frames), side="right")]
-        times[i] = (since == IN_A).sum() * dynamics.frame_time
-    counted, error = ratio_of_sums(counts, times)
+    counted, error = counted_rate([dynamics.states(walk) for walk in walks], dynamics.frame_time)
     flux = flux_from_a(dynamics, starts[:100], 1500, seed=0, beyond=lambda x: x[:, 0] > -0.4)
     rate = rate_from_flux(dynamics, flux, 10, seed=2, max_frames=20_000)
     assert abs(rate.value - counted) < 4 * math.hypot(rate.error, error)
@@ -139,3 +144,34 @@ def test_divergence_of_disjoint_and_of_equal_ensembles():
     assert jensen_shannon(np.array([1.0, 0]), np.array([0, 1.0])) == pytest.approx(math.log(2))
     with pytest.raises(ParameterError, match="at least two chains"):
         halves(down)
+
+
+def free_walk(task):
+    dynamics, seed, n_chunks, n_frames = task
+    rng = np.random.default_rng(seed)
+    start = load_system("alanine-dipeptide").positions_a
+    point, where = dynamics.fresh(dynamics.points(start[None]), [rng]), []
+    for _ in range(n_chunks):
+        frames = dynamics.fly(point, [rng], n_frames, stop=False)[0].points
+        where.append(dynamics.states(frames))
+        point = frames[-1:]
+    return np.concatenate(where)
+
+
+@pytest.mark.slow
+def test_rate_of_hot_alanine_dipeptide_is_that_of_a_long_run(capsys):
+    """At 900 K the barrier is low enough for both: 8 walks of 0.6 ns, against flux and committor of 16 of 0.2 ns."""
+    system = load_system("alanine-dipeptide")
+    dynamics = MoleculeDynamics.of(system, LangevinSettings(900.0), PlatformChoice("Reference"))
+    with local_executor("processes", 2) as executor:
+        walks = map_tasks(executor, free_walk, [(dynamics, seed, 30, 2000) for seed in range(8)])
+        counted, error = counted_rate(walks, dynamics.frame_time)
+        starts = np.repeat(system.positions_a[None], 16, axis=0)
+        flux = flux_from_a(dynamics, starts, 20_000, seed=1, executor=executor)
+        rate = rate_from_flux(dynamics, flux, 5, seed=2, max_frames=20_000, executor=executor)
+    with capsys.disabled():
+        print(
+            f"\n900 K: {rate.value:.4f} ± {rate.error:.4f} per ps by flux, {counted:.4f} ± {error:.4f} counted"
+        )
+    assert abs(rate.value - counted) < 4 * math.hypot(rate.error, error)
+    assert max(rate.error, error) < 0.3 * counted

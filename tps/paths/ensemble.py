@@ -149,6 +149,15 @@ class PathEnsemble:
         """Return the frames of a path's reactive segment, both ends included."""
         return slice(int(self.reactive_start[path]), int(self.reactive_end[path]) + 1)
 
+    def segments(self, positions: Sequence[NDArray[np.floating] | None]) -> list[NDArray[np.floating]]:
+        """Return the reactive segments of positions (n_frames, ...) of all paths, None for one that failed."""
+        found = []
+        for index in self.reactive_paths:
+            frames = positions[index]
+            if frames is not None:
+                found.append(frames[self.segment(index)])
+        return found
+
 
 def write_trajectory(file: Path, positions: NDArray[np.floating]) -> None:
     """Write positions (n_frames, n_atoms, 3) [nm] as a DCD; points on a surface (n_frames, d) stand in paths.npz."""

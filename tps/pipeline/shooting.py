@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,10 @@ from tps.analysis import channel_name
 from tps.errors import RunFolderError
 from tps.paths import (
     CommittorChoice,
-    FrameChoice,
     ShootingRun,
     ShootingSettings,
     TransitionDynamics,
     TransitionPaths,
-    UniformChoice,
     learn_committor,
     load_paths,
     load_shooting,
@@ -42,7 +41,6 @@ _PER_CHANNEL, _MAX_CHANNELS = 2, 4
 #: Moves of each learning chain.
 _LEARNING_MOVES = 25
 _BLOCK_MOVES = 25
-#: Seeds of the stage.
 _SEED = 10
 
 
@@ -50,52 +48,27 @@ def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Run the chains up to the number of moves asked for, and write the ensemble they have made."""
     section, folder = run.config.shooting, out / "shooting"
     folder.mkdir(exist_ok=True)
-    seeds = run.seeds(_SEED, 3)
+    chain_seed, learning_seed, candidate_seed = run.seeds(_SEED, 3)
+    settings = ShootingSettings(section.kind, section.max_frames, section.redraw_velocities)
     with run_dynamics(run, progress) as dynamics:
-        flights = dynamics.transition(section.frame_interval_steps)
-        names, candidates, n_evaluations = _candidates(run, dynamics, folder, seeds[2], progress)
-        settings = ShootingSettings(section.kind, section.max_frames, section.redraw_velocities)
-        n_moves = -(-section.n_moves // max(1, len(candidates)))
+        candidates = _candidates(run, dynamics, folder, candidate_seed, progress)
+        shooting = _Shooting(
+            dynamics.transition(section.frame_interval_steps), candidates.positions, dynamics, progress
+        )
+        n_evaluations = candidates.n_evaluations
         if section.frame_selection == "committor":
-            choice, n_learning = _learned(run, flights, candidates, dynamics, folder, seeds[1], progress)
-            settings = ShootingSettings(section.kind, section.max_frames, section.redraw_velocities, choice)
-            n_evaluations += n_learning
-        with progress.task("shooting", n_moves * len(candidates)) as advance:
-            made = shoot(
-                flights,
-                candidates,
-                settings,
-                folder / CHAINS,
-                dynamics.executor,
-                n_moves=n_moves,
-                seed=seeds[0],
-                block_moves=_BLOCK_MOVES,
-                done=summed(advance),
+            uniform = ShootingSettings("two-way", section.max_frames)
+            made = shooting.run("learning", uniform, folder / LEARNING, _LEARNING_MOVES, learning_seed)
+            model = learn_committor(shooting.flights, made, "network", seed=learning_seed)
+            n_evaluations += made.statistics.n_steps
+            settings = ShootingSettings(
+                section.kind, section.max_frames, section.redraw_velocities, CommittorChoice(model)
             )
+        n_moves = -(-section.n_moves // len(candidates.positions))
+        made = shooting.run("shooting", settings, folder / CHAINS, n_moves, chain_seed)
         _save(run, dynamics, made.paths, folder)
-    statistics, paths = made.statistics, made.paths
-    notes = [f"candidate {index} could not start a chain: {why}" for index, why in made.refused.items()]
-    stuck = sum(end is None for end in statistics.burn_in)
-    if stuck and len(paths):
-        notes.append(
-            f"{stuck} of {len(statistics.burn_in)} chains still share frames with their first path and do not count: "
-            "make more moves"
-        )
-    details = {
-        "moves": statistics.n_moves + statistics.n_candidate_moves,
-        "accepted": statistics.n_accepted,
-        "paths": len(paths),
-        "decorrelated": sum(statistics.n_decorrelated),
-        "started_in": names,
-    }
-    failure = ""
-    if not len(paths):
-        failure = (
-            f"none of {len(statistics.burn_in)} chains got away from its candidate in {details['moves']} moves: make "
-            "more moves with `tps shoot -n`, or widen the states"
-        )
-    n_evaluations += statistics.n_steps + int(paths.lengths.sum())
-    return StageResult(n_evaluations, dynamics.platform_name, tuple(notes), details, failure)
+    n_evaluations += made.statistics.n_steps + int(made.paths.lengths.sum())
+    return _result(made, candidates, n_evaluations, dynamics.platform_name)
 
 
 def load_chains(run: RunFolder) -> ShootingRun:
@@ -109,51 +82,110 @@ def load_chains(run: RunFolder) -> ShootingRun:
     return load_shooting(run.path / "shooting" / CHAINS)
 
 
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """Paths to start chains from, how many of each channel, and the force evaluations they took."""
+
+    positions: list[Positions]
+    channels: dict[str, int]
+    n_evaluations: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Shooting:
+    """Chains from the same candidates."""
+
+    flights: TransitionDynamics
+    candidates: list[Positions]
+    dynamics: RunDynamics
+    progress: Progress
+
+    def run(
+        self, what: str, settings: ShootingSettings, folder: Path, n_moves: int, seed: int
+    ) -> ShootingRun:
+        """Run every chain until it has made `n_moves`."""
+        with self.progress.task(what, n_moves * len(self.candidates)) as advance:
+            return shoot(
+                self.flights,
+                self.candidates,
+                settings,
+                folder,
+                self.dynamics.executor,
+                n_moves=n_moves,
+                seed=seed,
+                block_moves=_BLOCK_MOVES,
+                done=summed(advance),
+            )
+
+
+def _result(
+    made: ShootingRun, candidates: _Candidates, n_evaluations: int, platform: str | None
+) -> StageResult:
+    statistics, paths = made.statistics, made.paths
+    n_moves = statistics.n_moves + statistics.n_candidate_moves
+    notes = [f"candidate {index} could not start a chain: {why}" for index, why in made.refused.items()]
+    stuck, failure = sum(end is None for end in statistics.burn_in), ""
+    if not len(paths):
+        failure = (
+            f"none of {len(statistics.burn_in)} chains got away from its candidate in {n_moves} moves: make more moves "
+            "with `tps shoot -n`, or widen the states"
+        )
+    elif stuck:
+        notes.append(
+            f"{stuck} of {len(statistics.burn_in)} chains still share frames with their first path and do not count: "
+            "make more moves"
+        )
+    details = {
+        "moves": n_moves,
+        "accepted": statistics.n_accepted,
+        "paths": len(paths),
+        "decorrelated": sum(statistics.n_decorrelated),
+        "started_in": candidates.channels,
+    }
+    return StageResult(n_evaluations, platform, tuple(notes), details, failure)
+
+
 def _candidates(
     run: RunFolder, dynamics: RunDynamics, folder: Path, seed: int, progress: Progress
-) -> tuple[dict[str, int], list[Positions], int]:
-    """Return how many candidates each channel gives, the candidates, and the force evaluations it took.
-
-    They are kept in the folder, so that chains that go on, go on from the same ones.
-    """
-    key = run.manifest()["stages"]["paths"]["key"]
-    file = folder / "candidates.npz"
+) -> _Candidates:
+    """Return candidates of all channels in turn; they are kept, so that chains that go on go on from the same ones."""
+    file, n_chains = folder / "candidates.npz", run.config.shooting.n_chains
+    key = f"{run.manifest()['stages']['paths']['key']} {n_chains}"
     if file.is_file():
         with np.load(file) as data:
-            if str(data["key"]) == key and int(data["n_chains"]) == run.config.shooting.n_chains:
-                n = int(data["n"])
-                return (
-                    json.loads(str(data["names"])),
-                    [data[f"path_{i}"] for i in range(n)],
-                    int(data["n_evaluations"]),
-                )
+            if str(data["key"]) == key:
+                channels = json.loads(str(data["channels"]))
+                kept = [data[f"path_{i}"] for i in range(sum(channels.values()))]
+                return _Candidates(kept, channels, int(data["n_evaluations"]))
     by_channel: dict[str, list[Positions]] = defaultdict(list)
-    extra, n_evaluations = _along_other_geodesics(run, dynamics, seed, progress)
-    for segment in itertools.chain(_segments(run), extra):
-        values = run.system.feature_values(segment)
-        unwrapped = np.unwrap(values, axis=0) if run.system.spacetime_kind == "torus" else values
-        by_channel[channel_name(run.system, unwrapped)].append(segment)
+    others, n_evaluations = _along_other_geodesics(run, dynamics, seed, progress)
+    for segment in itertools.chain(_segments(run), others):
+        by_channel[_channel(run, segment)].append(segment)
     rounds = itertools.zip_longest(*by_channel.values())
-    chosen = [s for one in rounds for s in one if s is not None][: run.config.shooting.n_chains]
+    chosen = [segment for one in rounds for segment in one if segment is not None][:n_chains]
     if not chosen:
         raise RunFolderError(
             f"shooting starts from paths that go from A to B, and {run.path} has none: make paths that do with `tps "
             "paths`, more of them or slower ones"
         )
-    names = {
-        name: sum(any(s is own for own in segments) for s in chosen) for name, segments in by_channel.items()
-    }
     seeds = np.random.SeedSequence(seed).generate_state(len(chosen)).tolist()
     with progress.task("candidates", len(chosen)) as advance:
         fine, n_pulled = dynamics.fine(chosen, seeds, advance)
-    n_evaluations += n_pulled
-    said: dict[str, Any] = {f"path_{i}": path for i, path in enumerate(fine)}
-    said |= {"key": key, "n_chains": run.config.shooting.n_chains, "n": len(fine), "names": json.dumps(names)}
+    found = _Candidates(fine, dict(Counter(_channel(run, s) for s in chosen)), n_evaluations + n_pulled)
+    arrays: dict[str, Any] = {f"path_{i}": path for i, path in enumerate(fine)}
+    arrays |= {"key": key, "channels": json.dumps(found.channels), "n_evaluations": found.n_evaluations}
     partial = file.with_suffix(".partial")
     with partial.open("wb") as stream:
-        np.savez(stream, n_evaluations=n_evaluations, **said)
+        np.savez(stream, **arrays)
     partial.replace(file)
-    return names, fine, n_evaluations
+    return found
+
+
+def _channel(run: RunFolder, segment: Positions) -> str:
+    values = run.system.feature_values(segment)
+    return channel_name(
+        run.system, np.unwrap(values, axis=0) if run.system.spacetime_kind == "torus" else values
+    )
 
 
 def _segments(run: RunFolder) -> Iterator[Positions]:
@@ -161,11 +193,7 @@ def _segments(run: RunFolder) -> Iterator[Positions]:
     for method in (MAIN, *BASELINES):
         if (run.path / path_folder(method)).is_dir():
             ensemble = load_paths(run.path / path_folder(method))
-            positions = run.path_positions(path_folder(method), ensemble)
-            for index in ensemble.reactive_paths:
-                frames = positions[index]
-                if frames is not None:
-                    yield frames[ensemble.segment(index)]
+            yield from ensemble.segments(run.path_positions(path_folder(method), ensemble))
 
 
 def _along_other_geodesics(
@@ -174,48 +202,19 @@ def _along_other_geodesics(
     """Return reactive segments of a few paths along the geodesics that the main paths do not follow."""
     found: list[Positions] = []
     solved = json.loads((run.path / "geodesic" / "result.json").read_text())
-    others = [
+    numbers = [
         number
         for number, channel in enumerate(solved["channels"])
         if channel["status"] == "converged" and number != run.config.geodesic.channel
-    ][:_MAX_CHANNELS]
+    ]
     n_evaluations = 0
-    for number in others:
+    for number in numbers[:_MAX_CHANNELS]:
         seeds = np.random.SeedSequence([seed, number]).generate_state(_PER_CHANNEL).tolist()
         with progress.task(f"geodesic {number}", _PER_CHANNEL) as advance:
             ensemble, positions = dynamics.annealed(load_curve(run, f"channels/{number}.npz"), seeds, advance)
         n_evaluations += ensemble.n_evaluations
-        for index in ensemble.reactive_paths:
-            frames = positions[index]
-            if frames is not None:
-                found.append(frames[ensemble.segment(index)])
+        found += ensemble.segments(positions)
     return found, n_evaluations
-
-
-def _learned(
-    run: RunFolder,
-    flights: TransitionDynamics,
-    candidates: Sequence[Positions],
-    dynamics: RunDynamics,
-    folder: Path,
-    seed: int,
-    progress: Progress,
-) -> tuple[FrameChoice, int]:
-    """Return a choice of frames by a committor learned from chains of their own, and the steps it took."""
-    settings = ShootingSettings("two-way", run.config.shooting.max_frames, choice=UniformChoice())
-    with progress.task("learning", _LEARNING_MOVES * len(candidates)) as advance:
-        made = shoot(
-            flights,
-            candidates,
-            settings,
-            folder / LEARNING,
-            dynamics.executor,
-            n_moves=_LEARNING_MOVES,
-            seed=seed,
-            block_moves=_BLOCK_MOVES,
-            done=summed(advance),
-        )
-    return CommittorChoice(learn_committor(flights, made, "network", seed=seed)), made.statistics.n_steps
 
 
 def _save(run: RunFolder, dynamics: RunDynamics, paths: TransitionPaths, folder: Path) -> None:

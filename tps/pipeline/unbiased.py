@@ -111,11 +111,7 @@ class Unbiased:
     def divergence_of(self, method: str, ensemble: PathEnsemble) -> Metric:
         """Return how far a method's candidates are from the ensemble."""
         positions = self.run.path_positions(path_folder(method), ensemble)
-        segments = [
-            frames[ensemble.segment(i)]
-            for i in ensemble.reactive_paths
-            if (frames := positions[i]) is not None
-        ]
+        segments = ensemble.segments(positions)
         candidates = TransitionPaths.of_segments(segments, ensemble.frame_interval_ps)
         value = ensemble_divergence(self.run.system, candidates, self.paths) if segments else None
         return Metric(value, None, "nats", _DIVERGENCE.format(what="the reactive segments of the paths"))
