@@ -11,6 +11,7 @@ from tps.engine.dynamics import (
 )
 from tps.engine.executor import default_workers, executor_kind, local_executor, map_tasks
 from tps.engine.platform import PlatformChoice, available_platforms, choose_platform
+from tps.engine.symmetric import symmetric_integrator
 
 __all__ = [
     "BIAS_GROUP",
@@ -27,4 +28,5 @@ __all__ = [
     "map_tasks",
     "openmm_seed",
     "potential_energies",
+    "symmetric_integrator",
 ]
