@@ -7,6 +7,7 @@ import click
 import tps
 from tps.cli.compare import compare
 from tps.cli.export import export
+from tps.cli.import_ops import import_ops
 from tps.cli.info import contents, doctor, systems
 from tps.cli.run import run
 from tps.cli.stages import stage_commands
@@ -35,5 +36,5 @@ def main() -> None:
     """
 
 
-for command in (run, *stage_commands(), compare, export, systems, contents, doctor):
+for command in (run, *stage_commands(), compare, export, import_ops, systems, contents, doctor):
     main.add_command(command)
