@@ -17,13 +17,13 @@ import openmm
 from numpy.typing import NDArray
 
 from tps.conformations.frames import write_dcd
-from tps.engine import LangevinSettings, PlatformChoice, symmetric_integrator
+from tps.engine import LangevinSettings, PlatformChoice, openmm_seed, symmetric_integrator
 from tps.errors import ParameterError, RunFolderError
 from tps.export.folder import check_folder, scratch_beside
 from tps.export.record import NO_SEGMENT, TOPOLOGY_FILE
 from tps.export.source import PathSource, check_indices, open_paths
 from tps.paths import IN_A, IN_B, MoleculeDynamics, ShootingSettings, reactive_segment
-from tps.paths.shooting_dynamics import Points, generators
+from tps.paths.shooting_dynamics import Points
 from tps.systems import MolecularSystem, Region
 from tps.systems.regions import range_key
 
@@ -107,7 +107,8 @@ def export_ops(
         dynamics = replace(dynamics, steps_per_frame=_steps_per_frame(paths, langevin))
     indices = check_indices(which, paths.n_paths)
     check_folder(out, force)
-    found = {index: _trajectory(paths, index, dynamics, seed) for index in indices}
+    thermostat = _Thermostat(system, langevin, platform, seed)
+    found = {index: _trajectory(paths, index, dynamics, thermostat) for index in indices}
     trajectories = {index: points for index, points in found.items() if not isinstance(points, str)}
     left_out = {index: why for index, why in found.items() if isinstance(why, str)}
     if not trajectories:
@@ -118,8 +119,7 @@ def export_ops(
     with scratch_beside(out) as scratch:
         shutil.copy(run / TOPOLOGY_FILE, scratch)
         (scratch / "system.xml").write_text(system.system_xml)
-        integrator = symmetric_integrator(langevin, seed)
-        (scratch / "integrator.xml").write_text(openmm.XmlSerializer.serialize(integrator))
+        (scratch / "integrator.xml").write_text(openmm.XmlSerializer.serialize(thermostat.integrator))
         shutil.copy(Path(__file__).with_name(SCRIPT_FILE), scratch)
         together = np.concatenate(list(trajectories.values()))
         np.savez_compressed(
@@ -154,13 +154,42 @@ def _steps_per_frame(paths: PathSource, langevin: LangevinSettings) -> int:
     return round(ratio)
 
 
-def _trajectory(paths: PathSource, index: int, dynamics: MoleculeDynamics, seed: int) -> Points | str:
+class _Thermostat:
+    """Draws velocities for the integrator of the export, for which they are not half a step behind the positions."""
+
+    def __init__(
+        self, system: MolecularSystem, langevin: LangevinSettings, platform: PlatformChoice, seed: int
+    ) -> None:
+        self.temperature, self.seed = langevin.temperature, seed
+        self.integrator = symmetric_integrator(langevin, seed)
+        self.context = openmm.Context(
+            system.create_openmm_system(),
+            self.integrator,
+            openmm.Platform.getPlatformByName(platform.name),
+            platform.properties,
+        )
+
+    def phase_points(self, positions: NDArray[np.floating], path: int) -> Points:
+        """Return (n_frames, 2, n_atoms, 3): positions [nm] on the constraints and Maxwell-Boltzmann velocities."""
+        found = np.empty((len(positions), 2, *positions.shape[1:]))
+        seeds = np.random.SeedSequence(self.seed, spawn_key=(path,)).generate_state(len(positions))
+        for frame, xyz, seed in zip(found, positions, seeds.tolist(), strict=True):
+            self.context.setPositions(np.asarray(xyz, dtype=np.float64))
+            self.context.applyConstraints(self.integrator.getConstraintTolerance())
+            self.context.setVelocitiesToTemperature(self.temperature, openmm_seed(seed))
+            state = self.context.getState(positions=True, velocities=True)
+            frame[:] = state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value
+        return found
+
+
+def _trajectory(
+    paths: PathSource, index: int, dynamics: MoleculeDynamics, thermostat: _Thermostat
+) -> Points | str:
     """Return phase points from A to B (n_frames, 2, n_atoms, 3), or why there are none."""
     span = paths.frames(index, reactive_only=False)
     if isinstance(span, str):
         return span
-    at_rest = dynamics.points(paths.load(index).xyz)
-    points = dynamics.fresh(at_rest, generators(seed, *((index, frame) for frame in range(len(at_rest)))))
+    points = thermostat.phase_points(paths.load(index).xyz, index)
     where = dynamics.states(points)
     segment = reactive_segment(where == IN_A, where == IN_B)
     if segment is None:
