@@ -4,8 +4,9 @@ RUN ?= runs/demo
 export OMP_NUM_THREADS ?= 1
 
 STAMP := .venv/installed
+OPS_STAMP := .venv-ops/installed
 
-.PHONY: demo test test-slow benchmark lint clean
+.PHONY: demo test test-slow test-ops benchmark lint clean
 
 demo: $(STAMP)
 	.venv/bin/tps run configs/demo.toml -o $(RUN)
@@ -16,6 +17,9 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	.venv/bin/python -m pytest -m slow
 
+test-ops: $(OPS_STAMP)
+	.venv-ops/bin/python -m pytest -m 'ops and not slow' tests/ops
+
 benchmark: $(STAMP)
 	.venv/bin/python -m pytest -m benchmark -s tests/benchmarks
 
@@ -25,9 +29,15 @@ lint: $(STAMP)
 	.venv/bin/mypy
 
 clean:
-	rm -rf .venv dist build
+	rm -rf .venv .venv-ops dist build
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# OpenPathSampling asks for numpy 1 and forgets six.
+$(OPS_STAMP): pyproject.toml constraints-ops.txt
+	test -x .venv-ops/bin/python || $(PYTHON) -m venv .venv-ops
+	.venv-ops/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-ops.txt -e '.[test]' openpathsampling six
 	touch $@

@@ -8,6 +8,7 @@ import tps
 from tps.cli.committor import committor
 from tps.cli.compare import compare
 from tps.cli.export import export
+from tps.cli.import_ops import import_ops
 from tps.cli.info import contents, doctor, systems
 from tps.cli.run import run
 from tps.cli.stages import stage_commands
@@ -36,5 +37,5 @@ def main() -> None:
     """
 
 
-for command in (run, *stage_commands(), committor, compare, export, systems, contents, doctor):
+for command in (run, *stage_commands(), committor, compare, export, import_ops, systems, contents, doctor):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""`tps export`: trajectories for other programs, and scripts for three viewers."""
+"""`tps export`: trajectories for other programs, scripts for three viewers, and initial paths for OpenPathSampling."""
 
 from __future__ import annotations
 
@@ -6,17 +6,28 @@ from pathlib import Path
 
 import click
 
-from tps.export import FORMATS, VIEWER_FORMATS, export_paths, write_viewer_scripts
+from tps.engine import choose_platform
+from tps.errors import ParameterError
+from tps.export import FORMATS, VIEWER_FORMATS, export_ops, export_paths, write_viewer_scripts
 from tps.pipeline import RunFolder
+from tps.pipeline.dynamics import langevin
 
 
 @click.command()
 @click.argument("run", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), help="Folder; RUN/export by default."
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="RUN/export or export-ops by default.",
 )
 @click.option(
-    "-f", "--format", "file_format", default="dcd", show_default=True, help=f"One of {', '.join(FORMATS)}."
+    "-f",
+    "--format",
+    "file_format",
+    default="dcd",
+    show_default=True,
+    help=f"One of ops, {', '.join(FORMATS)}.",
 )
 @click.option("--atoms", help='MDTraj selection, such as "element != H".')
 @click.option(
@@ -25,7 +36,7 @@ from tps.pipeline import RunFolder
 @click.option(
     "--path", "which", multiple=True, type=click.IntRange(min=0), help="Only this path; may be repeated."
 )
-@click.option("--source", default="paths", show_default=True, help="Or baselines/straight_line and its like.")
+@click.option("--source", help="Folder in RUN: paths, shooting (first choice for ops), baselines/...")
 @click.option("--align/--no-align", default=True, show_default=True, help="Superpose on heavy atoms.")
 @click.option("--force", is_flag=True, help="Replace an earlier export.")
 def export(
@@ -35,11 +46,19 @@ def export(
     atoms: str | None,
     reactive: bool,
     which: tuple[int, ...],
-    source: str,
+    source: str | None,
     align: bool,
     force: bool,
 ) -> None:
-    """Write the paths of RUN in any MDTraj format, with scripts for PyMOL, VMD and ChimeraX."""
+    """Write the paths of RUN in any MDTraj format, with scripts for PyMOL, VMD and ChimeraX.
+
+    As ops: whole reactive trajectories with velocities, and a script that samples on with OpenPathSampling.
+    """
+    if file_format == "ops":
+        if atoms is not None:
+            raise ParameterError("OpenPathSampling needs all atoms of the molecule: leave --atoms out")
+        click.echo(_for_ops(run, output or run / "export-ops", source, which or None, force))
+        return
     system = RunFolder.open(run).molecule
     folder = output or run / "export"
     record = export_paths(
@@ -51,10 +70,29 @@ def export(
         which=which or None,
         align=align,
         end_states={system.state_a.name: system.positions_a, system.state_b.name: system.positions_b},
-        source=source,
+        source=source or "paths",
         force=force,
     )
     click.echo(f"{folder}: {record.sentence()}")
     if record.format in VIEWER_FORMATS and align:
         for script in write_viewer_scripts(folder):
             click.echo(str(script))
+
+
+def _for_ops(run: Path, folder: Path, source: str | None, which: tuple[int, ...] | None, force: bool) -> str:
+    """Write initial trajectories for OpenPathSampling and return what to say."""
+    opened = RunFolder.open(run)
+    system, settings = opened.molecule, opened.config.run
+    platform = choose_platform(system.system_xml, system.positions_a, forced=settings.platform)
+    written = export_ops(
+        run,
+        folder,
+        system,
+        langevin(opened),
+        platform,
+        source=source,
+        which=which,
+        seed=settings.seed,
+        force=force,
+    )
+    return f"{folder}: {written.sentence()}\nsample there with: python {folder / 'setup_ops.py'} -n 1000"

@@ -11,6 +11,7 @@ from tps.engine.dynamics import (
 )
 from tps.engine.executor import default_workers, executor_kind, local_executor, map_tasks, shared_executor
 from tps.engine.platform import PlatformChoice, available_platforms, choose_platform
+from tps.engine.symmetric import symmetric_integrator
 
 __all__ = [
     "BIAS_GROUP",
@@ -28,4 +29,5 @@ __all__ = [
     "openmm_seed",
     "potential_energies",
     "shared_executor",
+    "symmetric_integrator",
 ]

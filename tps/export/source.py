@@ -29,6 +29,8 @@ class PathSource:
     """(n_paths, n_frames) [kJ/mol], NaN where a path failed."""
     reactive_start: NDArray[np.int64]
     reactive_end: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    """(n_paths,) frames of each path; those of shooting differ."""
     frame_interval_ps: float
 
     @property
@@ -41,7 +43,7 @@ class PathSource:
         if self.status[index] != "completed":
             return self.status[index]
         if not reactive_only:
-            return 0, self.potential_energy.shape[1] - 1
+            return 0, int(self.lengths[index]) - 1
         first, last = int(self.reactive_start[index]), int(self.reactive_end[index])
         return (first, last) if 0 <= first <= last else NO_SEGMENT
 
@@ -53,7 +55,7 @@ class PathSource:
         TrajectoryError
             If its DCD is missing or damaged, belongs to another molecule, or has another number of frames.
         """
-        file, n_frames = self.folder / f"{index:04d}.dcd", self.potential_energy.shape[1]
+        file, n_frames = self.folder / f"{index:04d}.dcd", int(self.lengths[index])
         try:
             with silent_stdout():
                 path = mdtraj.load_dcd(str(file), top=self.reference.topology)
@@ -90,18 +92,22 @@ def open_paths(run: Path, source: str = "paths") -> PathSource:
     reference = load_structure(topology)
     try:
         with np.load(table, allow_pickle=False) as data:
+            potential_energy = np.asarray(data["potential_energy"], dtype=np.float64)
+            whole = np.full(len(potential_energy), potential_energy.shape[-1])
             found = PathSource(
                 folder=table.parent,
                 reference=reference,
                 status=tuple(str(entry) for entry in data["status"]),
-                potential_energy=np.asarray(data["potential_energy"], dtype=np.float64),
+                potential_energy=potential_energy,
                 reactive_start=np.asarray(data["reactive_start"], dtype=np.int64),
                 reactive_end=np.asarray(data["reactive_end"], dtype=np.int64),
+                lengths=np.asarray(data["lengths"], dtype=np.int64) if "lengths" in data.files else whole,
                 frame_interval_ps=float(data["frame_interval_ps"]),
             )
     except (KeyError, ValueError, TypeError, OSError) as error:
         raise TrajectoryError(f"{table} is damaged ({error}): make the paths again with --force") from error
-    lengths = {found.n_paths, len(found.potential_energy), len(found.reactive_start), len(found.reactive_end)}
+    columns = (found.potential_energy, found.reactive_start, found.reactive_end, found.lengths)
+    lengths = {found.n_paths, *map(len, columns)}
     if len(lengths) != 1 or found.potential_energy.ndim != 2:
         raise TrajectoryError(
             f"{table} should hold one entry for each path, but the numbers of entries are {sorted(lengths)}: "

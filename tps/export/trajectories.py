@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError, RunFolderError
+from tps.export.folder import check_folder, scratch_beside
 from tps.export.formats import TrajectoryFormat, find_format
 from tps.export.record import (
     RECORD_FILE,
@@ -91,11 +91,9 @@ def export_paths(
     left_out = {index: span for index, span in spans.items() if isinstance(span, str)}
     if len(left_out) == len(spans):
         raise RunFolderError(f"nothing to export from {run}: {_count_reasons(left_out)}")
-    _check_folder(out, force)
+    check_folder(out, force)
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as name:
-        scratch = Path(name)
+    with scratch_beside(out) as scratch:
         _write(paths.reference.atom_slice(chosen), scratch / TOPOLOGY_FILE, find_format("pdb"))
         for label, structure in states.items():
             _write(structure.atom_slice(chosen), scratch / f"state_{label}.pdb", find_format("pdb"))
@@ -177,13 +175,6 @@ def _count_reasons(left_out: Mapping[int, str]) -> str:
     for reason in left_out.values():
         counts[reason] = counts.get(reason, 0) + 1
     return f"of {len(left_out)} paths, " + "; ".join(f"{count}: {why}" for why, count in counts.items())
-
-
-def _check_folder(out: Path, force: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise RunFolderError(f"{out} should be a folder, but a file of that name exists: give another name")
-    if out.is_dir() and any(out.iterdir()) and not force:
-        raise RunFolderError(f"{out} is not empty: give another folder, or --force to replace the export")
 
 
 def _move_into_place(scratch: Path, out: Path, record: ExportRecord) -> None:
