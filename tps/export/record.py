@@ -15,11 +15,14 @@ TOPOLOGY_FILE = "topology.pdb"
 #: Reason for leaving out a path when only reactive segments are asked for.
 NO_SEGMENT = "no reactive segment"
 
-#: Said wherever an exported path is shown.
-TIME_NOTE = (
+#: Said wherever an exported candidate is shown.
+CANDIDATE_TIME_NOTE = (
     "A generated path is a candidate. Its frames are ordered by the protocol that made it: frame index times "
     "frame_interval_ps is protocol time, not physical time."
 )
+
+#: Said wherever an exported path of shooting is shown.
+DYNAMICAL_TIME_NOTE = "A path of the unbiased ensemble, as shooting made it: frame index times frame_interval_ps is physical time."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,19 @@ class ExportRecord:
     aligned: bool
     """Whether every frame was superposed on the heavy atoms of the run's topology.pdb."""
     reactive_only: bool
+    dynamical: bool
+    """Whether the paths are those of shooting, whose time is physical."""
     frame_interval_ps: float
     paths: tuple[ExportedPath, ...]
     end_states: Mapping[str, str]
     """File of each end structure, by the state's name."""
     left_out: Mapping[int, str]
     """Why a path of the run is not here, by its index."""
+
+    @property
+    def time_note(self) -> str:
+        """What the time of a frame means."""
+        return DYNAMICAL_TIME_NOTE if self.dynamical else CANDIDATE_TIME_NOTE
 
     @property
     def n_frames(self) -> int:
@@ -93,7 +103,7 @@ class ExportRecord:
 def write_record(record: ExportRecord, folder: Path) -> Path:
     """Write `record` as export.json into `folder` and return its path."""
     target = folder / RECORD_FILE
-    content = {"note": TIME_NOTE, **asdict(record)}
+    content = {"note": record.time_note, **asdict(record)}
     target.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return target
 

@@ -31,6 +31,8 @@ class PathSource:
     reactive_end: NDArray[np.int64]
     lengths: NDArray[np.int64]
     """(n_paths,) frames of each path; those of shooting differ."""
+    dynamical: bool
+    """Whether the paths are those of shooting, each with a length of its own."""
     frame_interval_ps: float
 
     @property
@@ -102,6 +104,7 @@ def open_paths(run: Path, source: str = "paths") -> PathSource:
                 reactive_start=np.asarray(data["reactive_start"], dtype=np.int64),
                 reactive_end=np.asarray(data["reactive_end"], dtype=np.int64),
                 lengths=np.asarray(data["lengths"], dtype=np.int64) if "lengths" in data.files else whole,
+                dynamical="lengths" in data.files,
                 frame_interval_ps=float(data["frame_interval_ps"]),
             )
     except (KeyError, ValueError, TypeError, OSError) as error:

@@ -108,6 +108,7 @@ def export_paths(
             atoms=atoms,
             aligned=align,
             reactive_only=reactive_only,
+            dynamical=paths.dynamical,
             frame_interval_ps=paths.frame_interval_ps,
             paths=written,
             end_states={label: f"state_{label}.pdb" for label in states},

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from tps.errors import ParameterError
-from tps.export.record import TIME_NOTE, ExportRecord, read_record
+from tps.export.record import ExportRecord, read_record
 
 #: Formats that all three viewers read, with VMD's name for each.
 VIEWER_FORMATS: Mapping[str, str] = MappingProxyType(
@@ -91,9 +91,9 @@ def _states(record: ExportRecord) -> list[_Shown]:
     ]
 
 
-def _comment(usage: str) -> str:
+def _comment(usage: str, record: ExportRecord) -> str:
     """Return the first lines of a script (# starts a comment in all three languages)."""
-    return f"# {usage}\n# {TIME_NOTE}\n"
+    return f"# {usage}\n# {record.time_note}\n"
 
 
 def _pymol(record: ExportRecord, paths: list[_Shown], states: list[_Shown]) -> str:
@@ -106,7 +106,7 @@ def _pymol(record: ExportRecord, paths: list[_Shown], states: list[_Shown]) -> s
         else 'cmd.load(os.path.join(folder, "topology.pdb"), name)\n'
         "    cmd.load_traj(os.path.join(folder, file), name, state=1)"
     )
-    return f"""{_comment("PyMOL: pymol view.pml, from any directory, or File > Open.")}\
+    return f"""{_comment("PyMOL: pymol view.pml, from any directory, or File > Open.", record)}\
 python
 import os
 from pymol import cmd
@@ -164,7 +164,7 @@ def _vmd(record: ExportRecord, paths: list[_Shown], states: list[_Shown], folder
         "VMD: vmd -e view.vmd.tcl in this directory, or source /where/it/is/view.vmd.tcl in the Tk console.\n"
         "# With -e VMD does not tell a script where it lies: the folder it was written to is tried last."
     )
-    return f"""{_comment(usage)}\
+    return f"""{_comment(usage, record)}\
 proc tps_folder {{}} {{
     set written_to {_tcl(folder.as_posix())}
     foreach folder [list [file dirname [file normalize [info script]]] [pwd] $written_to] {{
@@ -231,7 +231,7 @@ def _chimerax(record: ExportRecord, paths: list[_Shown], states: list[_Shown]) -
         f"# Play every path at once with: coordset ##name=path_* 1,    (here {len(paths)} paths)"
     )
     first, *_ = paths
-    return f"""{_comment(usage)}\
+    return f"""{_comment(usage, record)}\
 {"".join(blocks)}\
 set bgColor white
 view
