@@ -33,6 +33,7 @@ n_equilibration_steps = 500
 [shooting]
 n_moves = 60
 n_chains = 3
+n_frame_shots = 40
 
 [committor]
 n_paths = 2

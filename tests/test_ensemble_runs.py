@@ -60,6 +60,7 @@ n_equilibration_steps = 50
 [shooting]
 n_moves = 600
 n_chains = 12
+n_frame_shots = 300
 
 [committor]
 n_paths = 6

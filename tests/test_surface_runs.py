@@ -34,6 +34,7 @@ n_equilibration_steps = 20
 [shooting]
 n_moves = 160
 n_chains = 8
+n_frame_shots = 100
 
 [committor]
 n_paths = 2

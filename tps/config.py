@@ -173,6 +173,9 @@ class ShootingSection(Section):
     frame_selection: Literal["uniform", "committor"] = Field(
         "uniform", description="committor: near p_B = 1/2 of a network learned from chains of their own."
     )
+    n_frame_shots: NonNegativeInt = Field(
+        600, description="Shots from the weighted frames, which give each channel's share; 0 for none."
+    )
     frame_interval_steps: PositiveInt = Field(5, description="Steps between frames of a path.")
     max_frames: int = Field(10_000, ge=3, description="Longest path, and longest committor shot.")
 
@@ -190,7 +193,7 @@ class FreeEnergySection(Section):
     n_windows: int = Field(14, ge=0, description="Windows at equal Fisher-Rao distances; 0 for none.")
     n_bridge_windows: int = Field(9, ge=0, description="More about the barrier, ever tighter.")
     n_ladders: PositiveInt = Field(2, description="Independent ladders; every other one starts from B.")
-    n_frames: PositiveInt = Field(900, description="Of each window and ladder.")
+    n_frames: PositiveInt = Field(1600, description="Of each window and ladder.")
     frame_interval_steps: PositiveInt = Field(100, description="Steps between frames.")
     n_backward_paths: NonNegativeInt = Field(
         32, description="Straight-line paths from B to A, for the acceptance ratio; 0 for none."

@@ -10,6 +10,7 @@ from tps.analysis.ensembles import (
     halves,
     jensen_shannon,
     path_channels,
+    reweighted_channel_weights,
 )
 from tps.analysis.flood_fill import LowerBound, flood_fill, frames_lower_bound, surface_lower_bound
 from tps.analysis.free_energy_frames import frames_anchored_difference, frames_region_difference
@@ -86,6 +87,7 @@ __all__ = [
     "rate_from_flux",
     "region_difference",
     "region_energies",
+    "reweighted_channel_weights",
     "sampling_metrics",
     "shape_metrics",
     "surface_barriers",

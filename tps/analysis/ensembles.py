@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tps.analysis.free_energy_mbar import jackknife_error
 from tps.analysis.metrics import Metric
 from tps.analysis.paths import channel_name
 from tps.analysis.rates import ratio_of_sums
 from tps.errors import ParameterError
-from tps.paths import ShootingRun, TransitionPaths
+from tps.paths import ReweightedPaths, ShootingRun, TransitionPaths
 from tps.systems import System
 
 N_BINS = 24
@@ -79,9 +80,7 @@ def halves(paths: TransitionPaths) -> tuple[TransitionPaths, TransitionPaths]:
 
 def path_channels(system: System, paths: TransitionPaths) -> list[str]:
     """Return the channel of every path: see `tps.analysis.channels`."""
-    torus = system.spacetime_kind == "torus"
-    values = [system.feature_values(p) for p in paths.positions]
-    return [channel_name(system, np.unwrap(v, axis=0) if torus else v) for v in values]
+    return _names(system, paths.positions)
 
 
 def channel_weights(system: System, paths: TransitionPaths) -> dict[str, Metric]:
@@ -100,6 +99,32 @@ def channel_weights(system: System, paths: TransitionPaths) -> dict[str, Metric]
         name: Metric(value, error, "", definition)
         for name, (value, error) in sorted(found.items(), key=lambda item: (-item[1][0], item[0]))
     }
+
+
+def reweighted_channel_weights(
+    system: System, paths: ReweightedPaths, n_blocks: int = 10
+) -> dict[str, Metric]:
+    """Return each channel's share of the ensemble from independent reweighted paths, the heaviest first.
+
+    Errors come from a jackknife over stretches of the frames shot from; None where fewer than two stretches gave paths
+    of the channel, or of any other.
+    """
+    names, weights = np.array(_names(system, paths.positions)), np.exp(paths.log_weights)
+    block = paths.shot * n_blocks // max(paths.n_shots, 1)
+    total = np.bincount(block, weights, n_blocks)
+    definition = (
+        f"Share of the transition-path ensemble in this channel, from {len(paths)} independent paths among "
+        f"{paths.n_shots} shots from the weighted frames; standard error from a jackknife over stretches of the frames."
+    )
+    found = {}
+    for name in set(names.tolist()):
+        own = np.bincount(block[names == name], weights[names == name], n_blocks)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            left_out = (own.sum() - own) / (total.sum() - total)
+        known = (own > 0).sum() > 1 and np.isfinite(left_out).all()
+        error = float(jackknife_error(left_out)) if known else None
+        found[name] = Metric(own.sum() / total.sum(), error, "", definition)
+    return dict(sorted(found.items(), key=lambda item: (-(item[1].value or 0.0), item[0])))
 
 
 def channel_switches(system: System, paths: TransitionPaths) -> dict[tuple[str, str], int]:
@@ -146,3 +171,9 @@ def divergence_by_moves(
         ]
         found.append(float(np.mean(parts)) if len(parts) == 2 else np.nan)
     return np.array(found)
+
+
+def _names(system: System, positions: Sequence[NDArray[np.floating]]) -> list[str]:
+    torus = system.spacetime_kind == "torus"
+    values = [system.feature_values(p) for p in positions]
+    return [channel_name(system, np.unwrap(v, axis=0) if torus else v) for v in values]

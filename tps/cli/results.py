@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tps.analysis import channel_switches, channel_weights, mean_transition_time
-from tps.pipeline import FrameCommittors, RunFolder, load_chains
+from tps.analysis import mean_transition_time
+from tps.pipeline import FrameCommittors, RunFolder, Unbiased, load_chains
 from tps.report import format_quantity
 
 Quantities = Mapping[str, Mapping[str, Any] | None]
@@ -37,15 +37,14 @@ def shooting_text(folder: Path) -> str:
     ]
     if not len(paths):
         return "\n".join(lines)
-    unit = "ps" if run.path.joinpath("topology.pdb").is_file() else "unit²"
-    switches = sum(channel_switches(run.system, paths).values())
+    unbiased = Unbiased.load(run)
     lines += [
         f"{'decorrelated paths':24}{sum(found.n_decorrelated)}, {steps:,.0f} force evaluations each",
-        f"{'mean transition time':24}{format_quantity(mean_transition_time(paths, unit).as_dict())}",
+        f"{'mean transition time':24}{format_quantity(mean_transition_time(paths, unbiased.time_unit).as_dict())}",
     ]
-    for name, weight in channel_weights(run.system, paths).items():
-        lines.append(f"{'channel':24}{name}: {format_quantity(weight.as_dict())}")
-    lines.append(f"{'switches of channel':24}{switches}")
+    for name, share in unbiased.channels().items():
+        lines.append(f"{'channel':24}{name}: {format_quantity(share)}")
+    lines.append(f"{'switches of channel':24}{unbiased.n_switches()} by the chains")
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 from tps.conformations.dataset import Conformations
 from tps.conformations.frames import read_dcd, write_dcd
 from tps.conformations.imported import ImportedFrames, import_trajectories
-from tps.conformations.metadynamics import MetadynamicsSettings, run_metadynamics
+from tps.conformations.metadynamics import MetadynamicsSettings, bias_energies, run_metadynamics
 from tps.conformations.sampling import SampledFrames, SamplingTask, sample_frames
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "MetadynamicsSettings",
     "SampledFrames",
     "SamplingTask",
+    "bias_energies",
     "import_trajectories",
     "read_dcd",
     "run_metadynamics",

@@ -24,6 +24,7 @@ from tps.engine import (
     PlatformChoice,
     map_tasks,
     openmm_seed,
+    potential_energies,
 )
 from tps.errors import ParameterError, SimulationError
 
@@ -139,6 +140,21 @@ def add_frozen_bias(
     force.addBond([atom for atoms in torsion_atoms for atom in atoms], [])
     force.setForceGroup(BIAS_GROUP)
     system.addForce(force)
+
+
+def bias_energies(
+    n_atoms: int,
+    torsion_atoms: tuple[tuple[int, int, int, int], ...],
+    bias: NDArray[np.float64],
+    positions: NDArray[np.floating],
+    platform: PlatformChoice,
+) -> NDArray[np.float64]:
+    """Return a frozen bias's energy (n_frames,) [kJ/mol] at positions (n_frames, n_atoms, 3) [nm]."""
+    system = openmm.System()
+    for _ in range(n_atoms):
+        system.addParticle(1.0)
+    add_frozen_bias(system, torsion_atoms, bias)
+    return potential_energies(system, positions, platform)
 
 
 def run_metadynamics(

@@ -22,7 +22,9 @@ CANDIDATE_TIME_NOTE = (
 )
 
 #: Said wherever an exported path of shooting is shown.
-DYNAMICAL_TIME_NOTE = "A path of the unbiased ensemble, as shooting made it: frame index times frame_interval_ps is physical time."
+DYNAMICAL_TIME_NOTE = (
+    "A path of the unbiased ensemble, made by shooting: frame index times frame_interval_ps is physical time."
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from tps.paths.overdamped_annealed import OverdampedSettings, overdamped_anneale
 from tps.paths.segments import reactive_segment
 from tps.paths.shooting_choice import FeatureChoice, FrameChoice, UniformChoice
 from tps.paths.shooting_dynamics import FAILED, IN_A, IN_B, OUTSIDE, Flight, TransitionDynamics
+from tps.paths.shooting_frames import ReweightedPaths, shoot_from_frames
 from tps.paths.shooting_molecule import MoleculeDynamics
 from tps.paths.shooting_moves import Chain, ShootingSettings, shooting_move
 from tps.paths.shooting_paths import TransitionPaths
@@ -59,6 +60,7 @@ __all__ = [
     "PathEnsemble",
     "PathRecord",
     "PullSettings",
+    "ReweightedPaths",
     "ShootingRun",
     "ShootingSettings",
     "ShootingStatistics",
@@ -92,6 +94,7 @@ __all__ = [
     "save_paths",
     "save_transition_paths",
     "shoot",
+    "shoot_from_frames",
     "shooting_move",
     "shooting_statistics",
     "starts_along",

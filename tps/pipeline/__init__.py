@@ -14,6 +14,7 @@ from tps.pipeline.report import COMPARED, spoken, summary_rows
 from tps.pipeline.runner import run_all, run_stage
 from tps.pipeline.shooting import load_chains
 from tps.pipeline.stages import STAGES, find_stage, stage_state
+from tps.pipeline.unbiased import Unbiased
 
 __all__ = [
     "COMPARED",
@@ -24,6 +25,7 @@ __all__ = [
     "Progress",
     "RunFolder",
     "Silent",
+    "Unbiased",
     "committor_of_file",
     "committor_of_path",
     "find_stage",

@@ -125,6 +125,7 @@ def analyse_run(
     if unbiased is not None:
         content["ensemble"] = {
             "channels": unbiased.channels(),
+            "channels_of_chains": unbiased.channels_of_chains(),
             "switches": unbiased.n_switches(),
             **unbiased.convergence(),
         }

@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tps.conformations import bias_energies
 from tps.engine import (
     LangevinSettings,
     PlatformChoice,
@@ -42,9 +43,12 @@ from tps.paths import (
 )
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.progress import Progress, counted
+from tps.pipeline.sample import biased_atoms
 from tps.systems import MolecularSystem, SurfaceSystem, parse_region
 
 Positions = NDArray[np.floating]
+#: Maps positions to ln S (n,).
+LogSelection = Callable[[Positions], NDArray[np.float64]]
 #: Takes the number of units done so far.
 Advance = Callable[[int], None]
 
@@ -100,6 +104,9 @@ class RunDynamics(Protocol):
 
     def energies(self, positions: Positions) -> NDArray[np.float64]:
         """Return potential energies (n,) of positions (n, ...) in the system's unit."""
+
+    def log_selection(self) -> LogSelection | None:
+        """Return ln S of the distribution ρ S that the conformations were drawn from; None where it is not known."""
 
 
 @dataclass(eq=False)
@@ -194,6 +201,18 @@ class MoleculeRun:
         """See `RunDynamics`; [kJ/mol]."""
         return potential_energies(self.run.molecule.create_openmm_system(), positions, self.platform)
 
+    def log_selection(self) -> LogSelection | None:
+        """See `RunDynamics`: -V/kT of metadynamics' bias."""
+        section, molecule = self.run.config.conformations, self.run.molecule
+        if section.method == "md" or (section.method == "import" and section.weights_file is None):
+            return unselected
+        file = self.run.path / "conformations" / "bias.npy"
+        if not file.is_file():
+            return None
+        bias, atoms, kt = np.load(file), biased_atoms(molecule, section), molecule.kt
+        platform = self.platform
+        return lambda x: -bias_energies(molecule.n_atoms, atoms, bias, x, platform) / kt
+
 
 @dataclass(eq=False)
 class SurfaceRun:
@@ -257,6 +276,15 @@ class SurfaceRun:
     def energies(self, positions: Positions) -> NDArray[np.float64]:
         """See `RunDynamics`."""
         return self.system.energy(np.asarray(positions, dtype=np.float64))
+
+    def log_selection(self) -> LogSelection | None:
+        """See `RunDynamics`: U/kT of the points of a grid, which lie evenly."""
+        return (lambda x: self.energies(x) / self.system.kt) if self.run.on_grid else unselected
+
+
+def unselected(positions: Positions) -> NDArray[np.float64]:
+    """Return ln S = 0 (n,): frames of plain dynamics."""
+    return np.zeros(len(positions))
 
 
 @contextmanager

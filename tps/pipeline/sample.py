@@ -136,7 +136,7 @@ def sample_conformations(
         else:
             walkers, bias = run_metadynamics(
                 system.system_xml,
-                _biased_atoms(system, section),
+                biased_atoms(system, section),
                 starts,
                 metadynamics_settings(section),
                 langevin,
@@ -166,9 +166,10 @@ def metadynamics_settings(section: ConformationsSection) -> MetadynamicsSettings
     )
 
 
-def _biased_atoms(
+def biased_atoms(
     system: MolecularSystem, section: ConformationsSection
 ) -> tuple[tuple[int, int, int, int], ...]:
+    """Return the atoms of the torsions that metadynamics biases."""
     names = section.bias_features or system.feature_names
     unknown = [name for name in names if name not in system.feature_names]
     if unknown:

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from tps.analysis import channel_name
+from tps.analysis import channel_name, reweighted_channel_weights
+from tps.conformations import Conformations
 from tps.errors import RunFolderError
 from tps.paths import (
     CommittorChoice,
+    ReweightedPaths,
     ShootingRun,
     ShootingSettings,
     TransitionDynamics,
@@ -26,16 +28,19 @@ from tps.paths import (
     load_shooting,
     save_transition_paths,
     shoot,
+    shoot_from_frames,
 )
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.dynamics import Positions, RunDynamics, load_curve, run_dynamics
-from tps.pipeline.folder import RunFolder
+from tps.pipeline.folder import RunFolder, write_text
 from tps.pipeline.geodesic import BASELINES, MAIN
 from tps.pipeline.progress import Progress, summed
 from tps.pipeline.stage import StageResult
 
 #: Where chains lie in the folder of shooting, and those a committor is learned from.
 CHAINS, LEARNING = "chains", "learning"
+#: Each channel's share of the ensemble by shots from the weighted frames, and where chains start.
+CHANNELS, _CANDIDATES = "channels.json", "candidates.npz"
 #: Candidates along each further geodesic, and the most geodesics that give some.
 _PER_CHANNEL, _MAX_CHANNELS = 2, 4
 #: Moves of each learning chain.
@@ -48,13 +53,16 @@ def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Run the chains up to the number of moves asked for, and write the ensemble they have made."""
     section, folder = run.config.shooting, out / "shooting"
     folder.mkdir(exist_ok=True)
-    chain_seed, learning_seed, candidate_seed = run.seeds(_SEED, 3)
+    chain_seed, learning_seed, candidate_seed, frame_seed = run.seeds(_SEED, 4)
     settings = ShootingSettings(section.kind, section.max_frames, section.redraw_velocities)
     with run_dynamics(run, progress) as dynamics:
-        candidates = _candidates(run, dynamics, folder, candidate_seed, progress)
-        shooting = _Shooting(
-            dynamics.transition(section.frame_interval_steps), candidates.positions, dynamics, progress
-        )
+        flights = dynamics.transition(section.frame_interval_steps)
+        candidates = _kept(run, folder)
+        if candidates is None:
+            independent = _from_frames(run, dynamics, flights, folder, frame_seed, progress)
+            candidates = _candidates(run, dynamics, independent, candidate_seed, progress)
+            _keep(run, folder, candidates)
+        shooting = _Shooting(flights, candidates.positions, dynamics, progress)
         n_evaluations = candidates.n_evaluations
         if section.frame_selection == "committor":
             uniform = ShootingSettings("two-way", section.max_frames)
@@ -68,7 +76,8 @@ def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         made = shooting.run("shooting", settings, folder / CHAINS, n_moves, chain_seed)
         _save(run, dynamics, made.paths, folder)
     n_evaluations += made.statistics.n_steps + int(made.paths.lengths.sum())
-    return _result(made, candidates, n_evaluations, dynamics.platform_name)
+    by_frames = (folder / CHANNELS).is_file()
+    return _result(made, candidates, by_frames, n_evaluations, dynamics.platform_name)
 
 
 def load_chains(run: RunFolder) -> ShootingRun:
@@ -119,7 +128,7 @@ class _Shooting:
 
 
 def _result(
-    made: ShootingRun, candidates: _Candidates, n_evaluations: int, platform: str | None
+    made: ShootingRun, candidates: _Candidates, by_frames: bool, n_evaluations: int, platform: str | None
 ) -> StageResult:
     statistics, paths = made.statistics, made.paths
     n_moves = statistics.n_moves + statistics.n_candidate_moves
@@ -135,6 +144,11 @@ def _result(
             f"{stuck} of {len(statistics.burn_in)} chains still share frames with their first path and do not count: "
             "make more moves"
         )
+    if not by_frames and len(candidates.channels) > 1:
+        notes.append(
+            "the distribution of the frames is not known, so the shares of the channels come from the chains, and are "
+            "worth what their switches of channel make them"
+        )
     details = {
         "moves": n_moves,
         "accepted": statistics.n_accepted,
@@ -145,40 +159,108 @@ def _result(
     return StageResult(n_evaluations, platform, tuple(notes), details, failure)
 
 
+def _key(run: RunFolder) -> str:
+    """Return what the candidates depend on."""
+    section = run.config.shooting
+    return f"{run.manifest()['stages']['paths']['key']} {section.n_chains} {section.n_frame_shots}"
+
+
+def _kept(run: RunFolder, folder: Path) -> _Candidates | None:
+    """Return the candidates that chains have started from before, if they are those of the present settings."""
+    file = folder / _CANDIDATES
+    if not file.is_file():
+        return None
+    with np.load(file) as data:
+        if str(data["key"]) != _key(run):
+            return None
+        channels = json.loads(str(data["channels"]))
+        kept = [data[f"path_{i}"] for i in range(sum(channels.values()))]
+        return _Candidates(kept, channels, int(data["n_evaluations"]))
+
+
+def _keep(run: RunFolder, folder: Path, candidates: _Candidates) -> None:
+    """Keep the candidates, so that chains that go on go on from the same ones."""
+    arrays: dict[str, Any] = {f"path_{i}": path for i, path in enumerate(candidates.positions)}
+    arrays |= {
+        "key": _key(run),
+        "channels": json.dumps(candidates.channels),
+        "n_evaluations": candidates.n_evaluations,
+    }
+    partial = (folder / _CANDIDATES).with_suffix(".partial")
+    with partial.open("wb") as stream:
+        np.savez(stream, **arrays)
+    partial.replace(folder / _CANDIDATES)
+
+
+def _from_frames(
+    run: RunFolder,
+    dynamics: RunDynamics,
+    flights: TransitionDynamics,
+    folder: Path,
+    seed: int,
+    progress: Progress,
+) -> ReweightedPaths | None:
+    """Shoot from the weighted frames and write each channel's share; None where their distribution is not known."""
+    section, selection = run.config.shooting, dynamics.log_selection()
+    (folder / CHANNELS).unlink(missing_ok=True)
+    if not section.n_frame_shots or selection is None:
+        return None
+    frames = Conformations.load(run.path / "conformations" / "data.npz")
+    with progress.task("shots from frames", 1) as advance:
+        found = shoot_from_frames(
+            flights,
+            run.frame_positions(frames),
+            selection,
+            n_shots=section.n_frame_shots,
+            n_learning=section.n_frame_shots // 2,
+            seed=seed,
+            max_frames=section.max_frames,
+            executor=dynamics.executor,
+        )
+        advance(1)
+    if len(found):
+        shares = reweighted_channel_weights(run.system, found)
+        write_text(folder / CHANNELS, json.dumps({name: m.as_dict() for name, m in shares.items()}, indent=1))
+    return found
+
+
 def _candidates(
-    run: RunFolder, dynamics: RunDynamics, folder: Path, seed: int, progress: Progress
+    run: RunFolder,
+    dynamics: RunDynamics,
+    independent: ReweightedPaths | None,
+    seed: int,
+    progress: Progress,
 ) -> _Candidates:
-    """Return candidates of all channels in turn; they are kept, so that chains that go on go on from the same ones."""
-    file, n_chains = folder / "candidates.npz", run.config.shooting.n_chains
-    key = f"{run.manifest()['stages']['paths']['key']} {n_chains}"
-    if file.is_file():
-        with np.load(file) as data:
-            if str(data["key"]) == key:
-                channels = json.loads(str(data["channels"]))
-                kept = [data[f"path_{i}"] for i in range(sum(channels.values()))]
-                return _Candidates(kept, channels, int(data["n_evaluations"]))
+    """Return a start for every chain: candidates of each channel in proportion to its share, or of all in turn.
+
+    A channel of which there is no candidate starts from the path that shots from frames have found.
+    """
     by_channel: dict[str, list[Positions]] = defaultdict(list)
     others, n_evaluations = _along_other_geodesics(run, dynamics, seed, progress)
     for segment in itertools.chain(_segments(run), others):
         by_channel[_channel(run, segment)].append(segment)
-    rounds = itertools.zip_longest(*by_channel.values())
-    chosen = [segment for one in rounds for segment in one if segment is not None][:n_chains]
+    n_chains, made = run.config.shooting.n_chains, itertools.zip_longest(*by_channel.values())
+    chosen = [segment for one in made for segment in one if segment is not None][:n_chains]
     if not chosen:
         raise RunFolderError(
             f"shooting starts from paths that go from A to B, and {run.path} has none: make paths that do with `tps "
             "paths`, more of them or slower ones"
         )
-    seeds = np.random.SeedSequence(seed).generate_state(len(chosen)).tolist()
+    ready: list[Positions] = []
+    if independent is not None and len(independent):
+        n_evaluations += independent.n_steps
+        weights = np.cumsum(np.exp(independent.log_weights))
+        picked = np.searchsorted(weights, (np.arange(n_chains) + 0.5) / n_chains * weights[-1])
+        paths = [independent.positions[i] for i in picked]
+        turns = {name: itertools.cycle(segments) for name, segments in by_channel.items()}
+        names = [_channel(run, path) for path in paths]
+        chosen = [next(turns[name]) for name in names if name in turns]
+        ready = [path for name, path in zip(names, paths, strict=True) if name not in turns]
+    seeds = np.random.SeedSequence(seed).generate_state(max(1, len(chosen))).tolist()[: len(chosen)]
     with progress.task("candidates", len(chosen)) as advance:
         fine, n_pulled = dynamics.fine(chosen, seeds, advance)
-    found = _Candidates(fine, dict(Counter(_channel(run, s) for s in chosen)), n_evaluations + n_pulled)
-    arrays: dict[str, Any] = {f"path_{i}": path for i, path in enumerate(fine)}
-    arrays |= {"key": key, "channels": json.dumps(found.channels), "n_evaluations": found.n_evaluations}
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as stream:
-        np.savez(stream, **arrays)
-    partial.replace(file)
-    return found
+    channels = Counter(_channel(run, segment) for segment in [*chosen, *ready])
+    return _Candidates([*fine, *ready], dict(channels), n_evaluations + n_pulled)
 
 
 def _channel(run: RunFolder, segment: Positions) -> str:

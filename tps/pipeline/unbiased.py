@@ -23,7 +23,7 @@ from tps.analysis.metrics import mean_and_deviation
 from tps.paths import PathEnsemble, ShootingRun, TransitionPaths, load_transition_paths
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.folder import RunFolder
-from tps.pipeline.shooting import load_chains
+from tps.pipeline.shooting import CHANNELS, load_chains
 from tps.systems import MolecularSystem
 
 _DIVERGENCE = (
@@ -47,10 +47,15 @@ class Unbiased:
         paths, frames = load_transition_paths(run.path / "shooting")
         return cls(run, load_chains(run), paths, frames)
 
+    @property
+    def time_unit(self) -> str:
+        """Unit of times: the ps of a molecule, the squared unit of a surface at mobility 1."""
+        return "ps" if isinstance(self.run.system, MolecularSystem) else "unit²"
+
     def metrics(self, ends: Mapping[str, tuple[float, float]]) -> Metrics:
         """Return the numbers of the ensemble; `ends` are the mean energies of "a" and "b" with their errors."""
         found, system = self.chains.statistics, self.run.system
-        unit, time = system.energy_unit, "ps" if isinstance(system, MolecularSystem) else "unit²"
+        unit = system.energy_unit
         highest = np.repeat(np.nanmax(self.frames.potential_energy, axis=1), self.paths.multiplicity)
         mean, deviation = mean_and_deviation(highest)
         over = "maximum of the potential energy over a path of the unbiased ensemble, every path counted for each move"
@@ -69,7 +74,7 @@ class Unbiased:
             )
         within = ensemble_divergence(system, *halves(self.paths)) if self._two_chains else None
         return metrics | {
-            "mean_transition_time": mean_transition_time(self.paths, time),
+            "mean_transition_time": mean_transition_time(self.paths, self.time_unit),
             "shooting_moves": Metric(
                 found.n_moves + found.n_candidate_moves, None, "count", "Shooting moves of all chains."
             ),
@@ -101,7 +106,14 @@ class Unbiased:
         }
 
     def channels(self) -> dict[str, dict[str, Any]]:
-        """Return each channel's share of the ensemble, with its error."""
+        """Return each channel's share of the ensemble with its error: by shots from frames, or else by the chains."""
+        file = self.run.path / "shooting" / CHANNELS
+        if file.is_file():
+            return dict(json.loads(file.read_text()))
+        return self.channels_of_chains()
+
+    def channels_of_chains(self) -> dict[str, dict[str, Any]]:
+        """Return each channel's share of the moves of all chains, with its error."""
         return {name: m.as_dict() for name, m in channel_weights(self.run.system, self.paths).items()}
 
     def n_switches(self) -> int:
