@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -132,12 +133,12 @@ def _drawn(paths: Paths, channels: Sequence[str]) -> dict[str, Paths]:
     }
 
 
-def _draw_paths(ax: Axes, space: FeatureAxes, paths: Paths, **look: object) -> None:
+def _draw_paths(ax: Axes, space: FeatureAxes, paths: Paths, **look: Any) -> None:
     """Draw paths over two features, or over one against how far along they are."""
     pieces = [piece for path in paths for piece in space.lines(path)]
     if len(space.names) == 1:
         pieces = [np.column_stack([piece, np.linspace(0, 1, len(piece))]) for piece in pieces]
-    ax.add_collection(LineCollection(pieces, **look), autolim=False)  # type: ignore[arg-type]
+    ax.add_collection(LineCollection(pieces, **look), autolim=False)
 
 
 def _channel_label(name: str, shares: Mapping[str, Mapping[str, object]]) -> str:

@@ -127,7 +127,7 @@ class FeatureAxes:
                 ax.annotate(label, (left, largest[1][1]), (4, -3), textcoords="offset points", **look)
 
 
-def rectangle(box: Box, **look: object) -> Rectangle:
+def rectangle(box: Box, **look: Any) -> Rectangle:
     """Return the outline of a box of two axes."""
     (left, right), (low, high) = box
-    return Rectangle((left, low), right - left, high - low, linewidth=1.3, zorder=2, **look)  # type: ignore[arg-type]
+    return Rectangle((left, low), right - left, high - low, linewidth=1.3, zorder=2, **look)

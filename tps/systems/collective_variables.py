@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ NAME_PATTERN = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True)
-class CollectiveVariable:
+class CollectiveVariable(ABC):
     """A number computed from the positions of a few atoms; `Torsion` and `Distance` are the kinds there are.
 
     Parameters
@@ -54,9 +55,9 @@ class CollectiveVariable:
                 f"indices (zero-based), but got {list(self.atoms)}"
             )
 
+    @abstractmethod
     def values(self, positions: ArrayLike) -> NDArray[np.float64]:
         """Map positions (n_frames, n_atoms, 3) [nm] to values (n_frames,) [rad or nm]."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
