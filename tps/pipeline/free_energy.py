@@ -56,7 +56,8 @@ from tps.pipeline.stage import StageResult
 from tps.systems import SurfaceSystem, System
 
 STRAIGHT = "straight_line"
-_SEED = 12
+#: Seeds of the windows, of the backward paths they start from, and of the backward straight lines.
+_SEED, _STARTS_SEED, _WORKS_SEED = 12, 14, 15
 #: The tightest bridge window is as strong as the anchors, the weakest weaker by this factor.
 _BRIDGE_RANGE = 14.0
 #: Features over which a histogram of frames can be filled, to find the saddle.
@@ -174,7 +175,7 @@ def _starts(run: RunFolder, dynamics: RunDynamics, windows: Windows) -> tuple[ND
     forward, n_evaluations = run.path_positions(path_folder(MAIN), ahead), 0
     directions: list[tuple[PathEnsemble, list[Positions | None]]] = [(ahead, forward)]
     if n_ladders > 1:
-        seeds = run.seeds(_SEED + 100, n_ladders // 2)
+        seeds = run.seeds(_STARTS_SEED, n_ladders // 2)
         directions.append(
             dynamics.annealed(load_curve(run, curve_file(MAIN)), seeds, lambda n: None, backward=True)
         )
@@ -195,7 +196,7 @@ def _works(run: RunFolder, dynamics: RunDynamics, advance: Advance) -> tuple[dic
     folder = run.path / path_folder(STRAIGHT)
     if not n_backward or not folder.is_dir():
         return {}, 0
-    seeds = run.seeds(_SEED + 200, n_backward)
+    seeds = run.seeds(_WORKS_SEED, n_backward)
     backward, _ = dynamics.annealed(load_curve(run, curve_file(STRAIGHT)), seeds, advance, backward=True)
     forward = load_paths(folder)
     works = [e.cumulative_work[e.completed, -1] for e in (forward, backward)]
