@@ -41,7 +41,8 @@ def execute(
         click.echo(json.dumps(entry, indent=1))
     else:
         state = "up to date" if entry["reused"] else f"done in {entry['seconds']:.1f} s"
-        details = ", ".join(f"{key} {value}" for key, value in entry["details"].items())
+        shown = {k: v for k, v in entry["details"].items() if isinstance(v, str | int | float)}
+        details = ", ".join(f"{key} {value}" for key, value in shown.items())
         click.echo(f"{stage}: {state}" + (f" ({details})" if details else ""))
     if entry["failure"]:
         raise ConfigError(entry["failure"])

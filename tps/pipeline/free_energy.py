@@ -96,25 +96,15 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     folder = out / "free_energy"
     folder.mkdir()
     samples.save(folder / "samples.npz")
-    stated = {
-        "anchored": agreement(anchored),
-        "regions": agreement(regions),
-    }
+    stated = {"anchored": agreement(anchored), "regions": agreement(regions)}
     metrics = _save(run, folder, analysis, stated, anchored["windows (MBAR)"])
     notes += [f"free energy: {text}" for text in analysis.warnings()]
     if samples.n_failed:
         first = samples.status[samples.status != COMPLETED][0]
         notes.append(f"{samples.n_failed} windows failed; the first: {first}")
-    details = {
-        "windows": windows.n_windows,
-        "traversals": samples.n_traversals,
-        **{name: found.sentence() for name, found in stated.items()},
-    }
-    failure = (
-        ""
-        if metrics["free_energy_regions"]["value"] is not None
-        else "no window frame lies in one of the states"
-    )
+    details = {"windows": windows.n_windows, "traversals": samples.n_traversals}
+    known = metrics["free_energy_regions"]["value"] is not None
+    failure = "" if known else "no frame of the windows lies in one of the states: sample longer"
     n_evaluations += samples.n_evaluations + n_backward
     return StageResult(n_evaluations, dynamics.platform_name, tuple(notes), details, failure)
 
