@@ -7,7 +7,7 @@ import pytest
 from surfaces import make_surface, table
 from test_shooting import double_well, unbiased_paths
 
-from tps.analysis import reweighted_channel_weights
+from tps.analysis import reweighted_channel_weights, reweighted_transition_time
 from tps.conformations import bias_energies
 from tps.engine import PlatformChoice, local_executor
 from tps.errors import ParameterError
@@ -82,6 +82,9 @@ def test_times_are_those_of_a_long_run():
         n_learning=200,
     )
     weights, lengths = np.exp(found.log_weights), np.array([len(p) for p in found.positions], dtype=float)
+    metric = reweighted_transition_time(found, dynamics.frame_time)
+    assert metric.value == pytest.approx((weights @ lengths - 1) * dynamics.frame_time)
+    assert 0 < metric.error < 0.1 * metric.value
     for power in (1, 2):
         mean = weights @ lengths**power
         spread = np.sqrt(weights @ (lengths**power - mean) ** 2 / found.effective_paths)

@@ -11,6 +11,8 @@ from tps.analysis.ensembles import (
     jensen_shannon,
     path_channels,
     reweighted_channel_weights,
+    reweighted_mean,
+    reweighted_transition_time,
 )
 from tps.analysis.flood_fill import LowerBound, flood_fill, frames_lower_bound, surface_lower_bound
 from tps.analysis.free_energy_frames import frames_anchored_difference, frames_region_difference
@@ -88,6 +90,8 @@ __all__ = [
     "region_difference",
     "region_energies",
     "reweighted_channel_weights",
+    "reweighted_mean",
+    "reweighted_transition_time",
     "sampling_metrics",
     "shape_metrics",
     "surface_barriers",

@@ -101,30 +101,46 @@ def channel_weights(system: System, paths: TransitionPaths) -> dict[str, Metric]
     }
 
 
-def reweighted_channel_weights(
-    system: System, paths: ReweightedPaths, n_blocks: int = 10
-) -> dict[str, Metric]:
-    """Return each channel's share of the ensemble from independent reweighted paths, the heaviest first.
+def reweighted_mean(
+    paths: ReweightedPaths, values: NDArray[np.float64], n_blocks: int = 10
+) -> tuple[float, float | None]:
+    """Return the ensemble mean of a number per path (n_paths,) from independent reweighted paths, and its error.
 
-    Errors come from a jackknife over stretches of the frames shot from; None where fewer than two stretches gave paths
-    of the channel, or of any other.
+    The error comes from a jackknife over stretches of the frames shot from; None where fewer than two of them hold a
+    value other than zero.
     """
-    names, weights = np.array(_names(system, paths.positions)), np.exp(paths.log_weights)
+    weights = np.exp(paths.log_weights)
     block = paths.shot * n_blocks // max(paths.n_shots, 1)
-    total = np.bincount(block, weights, n_blocks)
+    own, total = (np.bincount(block, w, n_blocks) for w in (weights * values, weights))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value, left_out = own.sum() / total.sum(), (own.sum() - own) / (total.sum() - total)
+    known = np.count_nonzero(own) > 1 and np.isfinite(left_out).all()
+    return float(value), float(jackknife_error(left_out)) if known else None
+
+
+def reweighted_channel_weights(system: System, paths: ReweightedPaths) -> dict[str, Metric]:
+    """Return each channel's share of the ensemble from independent reweighted paths, the heaviest first."""
+    names = np.array(_names(system, paths.positions))
     definition = (
         f"Share of the transition-path ensemble in this channel, from {len(paths)} independent paths among "
         f"{paths.n_shots} shots from the weighted frames; standard error from a jackknife over stretches of the frames."
     )
-    found = {}
-    for name in set(names.tolist()):
-        own = np.bincount(block[names == name], weights[names == name], n_blocks)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            left_out = (own.sum() - own) / (total.sum() - total)
-        known = (own > 0).sum() > 1 and np.isfinite(left_out).all()
-        error = float(jackknife_error(left_out)) if known else None
-        found[name] = Metric(own.sum() / total.sum(), error, "", definition)
+    found = {
+        name: Metric(*reweighted_mean(paths, (names == name).astype(np.float64)), "", definition)
+        for name in set(names.tolist())
+    }
     return dict(sorted(found.items(), key=lambda item: (-(item[1].value or 0.0), item[0])))
+
+
+def reweighted_transition_time(paths: ReweightedPaths, frame_time: float, unit: str = "ps") -> Metric:
+    """Return the mean time from the last frame in A to the first in B from independent reweighted paths."""
+    durations = np.array([(len(p) - 1) * frame_time for p in paths.positions])
+    return Metric(
+        *reweighted_mean(paths, durations),
+        unit,
+        f"Mean transition time from {len(paths)} independent paths ({paths.effective_paths:.0f} effective ones) among "
+        f"{paths.n_shots} shots from the weighted frames: what chains that mix should find too; jackknife error.",
+    )
 
 
 def channel_switches(system: System, paths: TransitionPaths) -> dict[tuple[str, str], int]:

@@ -12,7 +12,7 @@ from tps.pipeline.geodesic import MAIN
 from tps.pipeline.progress import Progress, Silent
 from tps.pipeline.report import COMPARED, spoken, summary_rows
 from tps.pipeline.runner import run_all, run_stage
-from tps.pipeline.shooting import load_chains
+from tps.pipeline.shooting import load_chains, time_unit
 from tps.pipeline.stages import STAGES, find_stage, stage_state
 from tps.pipeline.unbiased import Unbiased
 
@@ -36,4 +36,5 @@ __all__ = [
     "spoken",
     "stage_state",
     "summary_rows",
+    "time_unit",
 ]

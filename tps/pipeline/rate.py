@@ -13,8 +13,8 @@ from tps.errors import RunFolderError
 from tps.pipeline.dynamics import run_dynamics
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.progress import Progress
+from tps.pipeline.shooting import time_unit
 from tps.pipeline.stage import StageResult
-from tps.systems import MolecularSystem
 
 _SEED = 13
 #: Fewest shots in B that a rate is taken from.
@@ -50,7 +50,7 @@ def rate_from_a(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         advance(2)
     n_shots = len(flux.points) * section.n_shots
     n_in_b = round(rate.p_b * (n_shots - rate.n_unfinished)) if np.isfinite(rate.p_b) else 0
-    metrics = _metrics(rate, n_in_b, n_shots, "ps" if isinstance(system, MolecularSystem) else "unit²")
+    metrics = _metrics(rate, n_in_b, n_shots, time_unit(system))
     (out / "rate").mkdir()
     (out / "rate" / "result.json").write_text(
         json.dumps({name: metric.as_dict() for name, metric in metrics.items()}, indent=1) + "\n"

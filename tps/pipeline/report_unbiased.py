@@ -186,6 +186,8 @@ def unbiased_rows(content: Mapping[str, Any]) -> list[tuple[str, str]]:
             ("distance of the paths to it", format_quantity(metrics["divergence_to_ensemble"])),
             ("mean transition time", format_quantity(metrics["mean_transition_time"])),
         ]
+        if "transition_time_from_frames" in metrics:
+            rows.append(("the same, from frames", format_quantity(metrics["transition_time_from_frames"])))
         rows += [
             (f"its channel {number + 1}", f"{name}: {format_quantity(share)}")
             for number, (name, share) in enumerate(content["ensemble"]["channels"].items())

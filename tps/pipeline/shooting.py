@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tps.analysis import channel_name, reweighted_channel_weights
+from tps.analysis import channel_name, reweighted_channel_weights, reweighted_transition_time
 from tps.conformations import Conformations
 from tps.errors import RunFolderError
 from tps.paths import (
@@ -36,11 +36,12 @@ from tps.pipeline.folder import RunFolder, write_text
 from tps.pipeline.geodesic import BASELINES, MAIN
 from tps.pipeline.progress import Progress, summed
 from tps.pipeline.stage import StageResult
+from tps.systems import MolecularSystem, System
 
 #: Where chains lie in the folder of shooting, and those a committor is learned from.
 CHAINS, LEARNING = "chains", "learning"
-#: Each channel's share of the ensemble by shots from the weighted frames, and where chains start.
-CHANNELS, _CANDIDATES = "channels.json", "candidates.npz"
+#: What shots from the weighted frames say of the ensemble, and where chains start.
+FROM_FRAMES, _CANDIDATES = "from_frames.json", "candidates.npz"
 #: Candidates along each further geodesic, and the most geodesics that give some.
 _PER_CHANNEL, _MAX_CHANNELS = 2, 4
 #: Moves of each learning chain.
@@ -76,8 +77,13 @@ def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         made = shooting.run("shooting", settings, folder / CHAINS, n_moves, chain_seed)
         _save(run, dynamics, made.paths, folder)
     n_evaluations += made.statistics.n_steps + int(made.paths.lengths.sum())
-    by_frames = (folder / CHANNELS).is_file()
+    by_frames = (folder / FROM_FRAMES).is_file()
     return _result(made, candidates, by_frames, n_evaluations, dynamics.platform_name)
+
+
+def time_unit(system: System) -> str:
+    """Return the unit of times: the ps of a molecule, the squared unit of a surface at mobility 1."""
+    return "ps" if isinstance(system, MolecularSystem) else "unit²"
 
 
 def load_chains(run: RunFolder) -> ShootingRun:
@@ -202,7 +208,7 @@ def _from_frames(
 ) -> ReweightedPaths | None:
     """Shoot from the weighted frames and write each channel's share; None where their distribution is not known."""
     section, selection = run.config.shooting, dynamics.log_selection()
-    (folder / CHANNELS).unlink(missing_ok=True)
+    (folder / FROM_FRAMES).unlink(missing_ok=True)
     if not section.n_frame_shots or selection is None:
         return None
     frames = Conformations.load(run.path / "conformations" / "data.npz")
@@ -219,8 +225,16 @@ def _from_frames(
         )
         advance(1)
     if len(found):
-        shares = reweighted_channel_weights(run.system, found)
-        write_text(folder / CHANNELS, json.dumps({name: m.as_dict() for name, m in shares.items()}, indent=1))
+        said = {
+            "channels": reweighted_channel_weights(run.system, found),
+            "metrics": {
+                "transition_time_from_frames": reweighted_transition_time(
+                    found, flights.frame_time, time_unit(run.system)
+                )
+            },
+        }
+        content = {key: {name: m.as_dict() for name, m in metrics.items()} for key, metrics in said.items()}
+        write_text(folder / FROM_FRAMES, json.dumps(content, indent=1))
     return found
 
 

@@ -23,8 +23,7 @@ from tps.analysis.metrics import mean_and_deviation
 from tps.paths import PathEnsemble, ShootingRun, TransitionPaths, load_transition_paths
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.folder import RunFolder
-from tps.pipeline.shooting import CHANNELS, load_chains
-from tps.systems import MolecularSystem
+from tps.pipeline.shooting import FROM_FRAMES, load_chains, time_unit
 
 _DIVERGENCE = (
     "Jensen-Shannon divergence of the histograms over the first two features (24 bins each) of {what} and of the "
@@ -47,11 +46,6 @@ class Unbiased:
         paths, frames = load_transition_paths(run.path / "shooting")
         return cls(run, load_chains(run), paths, frames)
 
-    @property
-    def time_unit(self) -> str:
-        """Unit of times: the ps of a molecule, the squared unit of a surface at mobility 1."""
-        return "ps" if isinstance(self.run.system, MolecularSystem) else "unit²"
-
     def metrics(self, ends: Mapping[str, tuple[float, float]]) -> Metrics:
         """Return the numbers of the ensemble; `ends` are the mean energies of "a" and "b" with their errors."""
         found, system = self.chains.statistics, self.run.system
@@ -72,9 +66,11 @@ class Unbiased:
                 unit,
                 f"ensemble_u_max minus the Boltzmann mean of U in state {label.upper()} ({reference:.2f} {unit}).",
             )
+        if (self.run.path / "shooting" / FROM_FRAMES).is_file():
+            metrics |= stored_metrics(self.run, f"shooting/{FROM_FRAMES}")
         within = ensemble_divergence(system, *halves(self.paths)) if self._two_chains else None
         return metrics | {
-            "mean_transition_time": mean_transition_time(self.paths, self.time_unit),
+            "mean_transition_time": mean_transition_time(self.paths, time_unit(system)),
             "shooting_moves": Metric(
                 found.n_moves + found.n_candidate_moves, None, "count", "Shooting moves of all chains."
             ),
@@ -107,10 +103,8 @@ class Unbiased:
 
     def channels(self) -> dict[str, dict[str, Any]]:
         """Return each channel's share of the ensemble with its error: by shots from frames, or else by the chains."""
-        file = self.run.path / "shooting" / CHANNELS
-        if file.is_file():
-            return dict(json.loads(file.read_text()))
-        return self.channels_of_chains()
+        file = self.run.path / "shooting" / FROM_FRAMES
+        return dict(json.loads(file.read_text())["channels"]) if file.is_file() else self.channels_of_chains()
 
     def channels_of_chains(self) -> dict[str, dict[str, Any]]:
         """Return each channel's share of the moves of all chains, with its error."""
