@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tps.analysis import mean_transition_time
-from tps.pipeline import FrameCommittors, RunFolder, Unbiased, load_chains, time_unit
+from tps.pipeline import DIFFERENCES, FrameCommittors, RunFolder, Unbiased, load_chains, time_unit
 from tps.report import format_quantity
 
 Quantities = Mapping[str, Mapping[str, Any] | None]
@@ -50,12 +50,8 @@ def shooting_text(folder: Path) -> str:
 
 def free_energy_text(content: Mapping[str, Any]) -> str:
     """Return the table of roads to each difference, whether they agree, and the barriers."""
-    titles = {
-        "anchored": "F(B) - F(A) of the anchored states",
-        "regions": "F(B) - F(A) of the states as regions",
-    }
     lines = []
-    for name, title in titles.items():
+    for name, title in DIFFERENCES.items():
         roads = content["roads"][name]
         lines += [title, *(f"  {line}" for line in metrics_text(roads).splitlines())]
         lines += [f"  {content['agreement'][name]}"]

@@ -8,6 +8,7 @@ from tps.pipeline.committor import (
     save_committors,
 )
 from tps.pipeline.folder import RunFolder
+from tps.pipeline.free_energy_roads import DIFFERENCES
 from tps.pipeline.geodesic import MAIN
 from tps.pipeline.progress import Progress, Silent
 from tps.pipeline.report import COMPARED, spoken, summary_rows
@@ -18,6 +19,7 @@ from tps.pipeline.unbiased import Unbiased
 
 __all__ = [
     "COMPARED",
+    "DIFFERENCES",
     "MAIN",
     "STAGES",
     "TRANSITION_STATES",

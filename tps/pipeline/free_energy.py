@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,14 @@ from tps.analysis import (
     analyse_windows,
     anchored_difference,
     barrier_metrics,
-    frames_anchored_difference,
     frames_lower_bound,
-    frames_region_difference,
     free_energy_surface,
     integrated_difference,
-    integrated_psi,
-    number_metric,
     region_difference,
     sampling_metrics,
     surface_barriers,
     surface_lower_bound,
     window_profile,
-    work_differences,
 )
 from tps.conformations import Conformations
 from tps.errors import ParameterError
@@ -48,22 +42,21 @@ from tps.paths import (
 )
 from tps.paths.ensemble import COMPLETED
 from tps.pipeline.candidates import path_folder
-from tps.pipeline.dynamics import Advance, Positions, RunDynamics, load_curve, run_dynamics
+from tps.pipeline.dynamics import Positions, RunDynamics, load_curve, run_dynamics
 from tps.pipeline.folder import RunFolder
-from tps.pipeline.geodesic import MAIN, curve_file
+from tps.pipeline.free_energy_roads import other_roads, region_roads, value_statistics, with_springs, works
+from tps.pipeline.geodesic import MAIN, STRAIGHT, curve_file
 from tps.pipeline.progress import Progress
 from tps.pipeline.stage import StageResult
 from tps.systems import SurfaceSystem, System
 
-STRAIGHT = "straight_line"
-#: Seeds of the windows, of the backward paths they start from, and of the backward straight lines.
-_SEED, _STARTS_SEED, _WORKS_SEED = 12, 14, 15
+#: Seeds of the windows, and of the backward paths they start from.
+_SEED, _STARTS_SEED = 12, 14
 #: The tightest bridge window is as strong as the anchors, the weakest weaker by this factor.
 _BRIDGE_RANGE = 14.0
 #: Features over which a histogram of frames can be filled, to find the saddle.
 _MAX_MAP = 2
 _N_CELLS = 36
-_FEWEST_WORKS = 2
 
 
 def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
@@ -81,18 +74,18 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
             starts, n_evaluations = _starts(run, dynamics, windows)
             samples = dynamics.windows(windows, starts, settings, ladder_seeds, advance)
         with progress.task("backward paths", section.n_backward_paths) as advance:
-            works, n_backward = _works(run, dynamics, advance)
+            pulled, n_backward = works(run, dynamics, advance)
     analysis = analyse_windows(samples, system.kt, unit=system.energy_unit)
-    anchored = _with_springs(
+    anchored = with_springs(
         run,
         {
             "windows (MBAR)": anchored_difference(analysis),
             "windows, integration of μ": integrated_difference(analysis),
-            **works,
-            **_other_roads(run, frames),
+            **pulled,
+            **other_roads(run, frames),
         },
     )
-    regions = {"windows (MBAR)": region_difference(analysis), **_region_roads(run, frames)}
+    regions = {"windows (MBAR)": region_difference(analysis), **region_roads(run, frames)}
     folder = out / "free_energy"
     folder.mkdir()
     samples.save(folder / "samples.npz")
@@ -124,14 +117,6 @@ def _windows(run: RunFolder, frames: Conformations) -> tuple[Windows, list[str]]
     return windows.with_bridge(
         tightening(unit_eta, strongest / _BRIDGE_RANGE, strongest, section.n_bridge_windows)
     ), []
-
-
-def _statistics(system: System, positions: Positions) -> NDArray[np.float64]:
-    """Return T(x) (n, n_statistics) of positions."""
-    if isinstance(system, SurfaceSystem):
-        return system.statistics(positions)
-    features = TorsionFeatures.from_system(system)
-    return features.values(features.angles(positions))
 
 
 def _unit_eta(system: System, place: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -173,89 +158,15 @@ def _starts(run: RunFolder, dynamics: RunDynamics, windows: Windows) -> tuple[ND
     for starts, (paths, positions) in zip(found, directions, strict=False):
         for frames in positions:
             if frames is not None and len(starts) < -(-n_ladders // 2):
-                starts.append(starts_along(windows, paths.s, frames, _statistics(system, frames)))
+                starts.append(
+                    starts_along(
+                        windows, paths.s, frames, value_statistics(system, system.feature_values(frames))
+                    )
+                )
     mixed = [one for pair in itertools.zip_longest(*found) for one in pair if one is not None]
     if not mixed:
         raise ParameterError("the windows start from finished paths, and there are none")
     return np.stack([mixed[i % len(mixed)] for i in range(n_ladders)]), n_evaluations
-
-
-def _works(run: RunFolder, dynamics: RunDynamics, advance: Advance) -> tuple[dict[str, Metric], int]:
-    """Return the roads from the work along the straight line, both ways, and what they cost."""
-    system, n_backward = run.system, run.config.free_energy.n_backward_paths
-    folder = run.path / path_folder(STRAIGHT)
-    if not n_backward or not folder.is_dir():
-        return {}, 0
-    seeds = run.seeds(_WORKS_SEED, n_backward)
-    backward, _ = dynamics.annealed(load_curve(run, curve_file(STRAIGHT)), seeds, advance, backward=True)
-    forward = load_paths(folder)
-    works = [e.cumulative_work[e.completed, -1] for e in (forward, backward)]
-    if min(len(w) for w in works) < _FEWEST_WORKS:
-        return {}, backward.n_evaluations
-    found = work_differences(works[0], works[1], system.kt, unit=system.energy_unit)
-    spoken = {
-        "bar": "straight pulls, both ways (BAR)",
-        "jarzynski_forward": "straight pulls from A (Jarzynski)",
-        "jarzynski_backward": "straight pulls from B (Jarzynski)",
-    }
-    return {text: found[name] for name, text in spoken.items()}, backward.n_evaluations
-
-
-def _other_roads(run: RunFolder, frames: Conformations) -> dict[str, Metric]:
-    """Return what the model and the weighted frames say of the anchored states."""
-    kt, unit = run.system.kt, run.system.energy_unit
-    with np.load(run.path / "geodesic" / curve_file(MAIN)) as data:
-        eta, mu, psi = data["eta"], data["mu"], data["psi"]
-    found = {}
-    if not (run.path / "model" / "frames.json").is_file():
-        change = psi[-1] - psi[0] if np.isfinite(psi).all() else integrated_psi(eta, mu)[-1]
-        found["ψ of the model"] = number_metric(
-            -float(change), kt, "-kT (ψ(η_B) - ψ(η_A)) of the diffusion model.", unit=unit
-        )
-    if run.on_grid:
-        value = frames_anchored_difference(
-            frames, _frame_statistics(run, frames), eta[0], eta[-1], kt, unit=unit
-        )
-        found["grid"] = replace(value, error=None, definition="-kT (ψ(η_B) - ψ(η_A)) by summing the grid.")
-    else:
-        found[_frames_name(run)] = frames_anchored_difference(
-            frames, _frame_statistics(run, frames), eta[0], eta[-1], kt, unit=unit
-        )
-    return found
-
-
-def _frame_statistics(run: RunFolder, frames: Conformations) -> NDArray[np.float64]:
-    if isinstance(run.system, SurfaceSystem):
-        return run.system.statistics(frames.torsions)
-    return TorsionFeatures.from_system(run.system).values(frames.torsions)
-
-
-def _frames_name(run: RunFolder) -> str:
-    method = run.config.conformations.method
-    if method == "auto":
-        return "metadynamics"
-    return {"import": "imported frames", "md": "plain dynamics"}.get(method, method)
-
-
-def _region_roads(run: RunFolder, frames: Conformations) -> dict[str, Metric]:
-    """Return what the weighted frames say of the states as regions."""
-    system = run.system
-    values = system.values(run.frame_positions(frames))
-    inside = [state.region.contains(values) for state in (system.state_a, system.state_b)]
-    found = frames_region_difference(frames, inside[0], inside[1], system.kt, unit=system.energy_unit)
-    if run.on_grid:
-        return {"grid": replace(found, error=None, definition="-kT ln(p(B)/p(A)) by summing the grid.")}
-    return {_frames_name(run): found}
-
-
-def _with_springs(run: RunFolder, roads: Mapping[str, Metric]) -> dict[str, Metric]:
-    """Return the roads with the springs' own free energy, which η·T leaves out in a plane: see `delta_spring`."""
-    solved = json.loads((run.path / "geodesic" / "result.json").read_text())
-    spring = run.system.kt * solved["curves"][MAIN].get("delta_spring", 0.0)
-    return {
-        name: road if road.value is None else replace(road, value=road.value + spring)
-        for name, road in roads.items()
-    }
 
 
 def _save(

@@ -40,7 +40,8 @@ from tps.systems import System
 
 #: The curve that the paths follow, whatever its method, and what is always run beside it.
 MAIN = "paths"
-BASELINES = ("straight_line", "straight_line_with_profile")
+STRAIGHT = "straight_line"
+BASELINES = (STRAIGHT, "straight_line_with_profile")
 
 #: Grid points that carry a Gaussian as wide as the spacing, per axis: with fewer the grid is too coarse.
 _GRID_POINTS_PER_AXIS = float(np.sqrt(4 * np.pi))
@@ -127,7 +128,7 @@ def solve_geodesic(
     main = follow(section.method, problem)
     curves = {
         MAIN: main.curve,
-        "straight_line": problem.line(),
+        STRAIGHT: problem.line(),
         "straight_line_with_profile": problem.line_with_profile(),
     }
     if section.method == "geodesic":

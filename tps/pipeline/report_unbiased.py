@@ -13,6 +13,7 @@ from tps.analysis import N_BINS, frame_histogram, path_channels
 from tps.paths import PathEnsemble
 from tps.pipeline.committor import TRANSITION_STATES
 from tps.pipeline.folder import RunFolder
+from tps.pipeline.free_energy_roads import DIFFERENCES
 from tps.pipeline.unbiased import Unbiased
 from tps.report import (
     committor_histogram_figure,
@@ -28,11 +29,6 @@ from tps.systems import MolecularSystem, System
 Picture = tuple[Figure, str, str]
 #: Paths and candidates drawn on the map of the ensemble.
 _SHOWN = 40
-#: Titles of the two differences.
-DIFFERENCES = {
-    "anchored": "F(B) - F(A) of the anchored states",
-    "regions": "F(B) - F(A) of the states as regions",
-}
 
 
 def ensemble_pictures(
@@ -42,7 +38,7 @@ def ensemble_pictures(
     unbiased, system, metrics = Unbiased.load(run), run.system, content["metrics"]
     paths, made = unbiased.paths, content["ensemble"]
     names = system.feature_names[:2]
-    shown = np.unique(np.linspace(0, len(paths) - 1, _SHOWN).astype(int))
+    shown = paths.select(np.unique(np.linspace(0, len(paths) - 1, _SHOWN).astype(int)))
     picture = ensemble_figure(
         frame_histogram(system, paths),
         names=names,
@@ -51,8 +47,8 @@ def ensemble_pictures(
         candidates=[
             candidates.torsions[i, candidates.segment(i), :2] for i in candidates.reactive_paths[:_SHOWN]
         ],
-        paths=[unbiased.frames.torsions[i, unbiased.frames.segment(i), :2] for i in shown],
-        channels=[path_channels(system, paths)[i] for i in shown],
+        paths=[system.feature_values(p)[:, :2] for p in shown.positions],
+        channels=path_channels(system, shown),
         shares=made["channels"],
         states={s.name: s.region.ranges for s in (system.state_a, system.state_b)},
     )
