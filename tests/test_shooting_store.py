@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from surfaces import make_surface
 
+from tps.analysis import divergence_by_moves, ensemble_divergence, halves
 from tps.engine import local_executor
 from tps.errors import RunFolderError
 from tps.paths import ShootingSettings, SurfaceDynamics, load_shooting, shoot
+from tps.paths.shooting_records import lengths_after_moves
 from tps.paths.shooting_store import block_files
 from tps.systems import DoubleWell
 
@@ -112,3 +114,28 @@ def test_damage_is_named(tmp_path):
     files[1].write_bytes(kept[:100])
     with pytest.raises(RunFolderError, match="is not a block"):
         load_shooting(tmp_path)
+
+
+def test_first_paths_are_those_current_in_the_first_moves(tmp_path):
+    """Frames summed over moves, by the records alone; at the end the divergence is that of the halves, crosswise."""
+    made = run(tmp_path / "chains", 60, 20, n_chains=4)
+    for n in (1, 7, 33, 60):
+        expected = 0
+        for records in made.records:
+            early = records[:n]
+            since = np.flatnonzero(early["accepted"])
+            expected += lengths_after_moves(early)[since[0] :].sum() if len(since) else 0
+        first = made.first_paths(n)
+        assert (first.multiplicity * first.lengths).sum() == expected
+        assert first.multiplicity.min(initial=1) > 0
+    system = DYNAMICS.system
+    one, other = halves(made.paths)
+    everything = made.first_paths(60)
+    even = np.isin(everything.chain, np.unique(one.chain))
+    crosswise = [
+        ensemble_divergence(system, everything.select(even), other),
+        ensemble_divergence(system, everything.select(~even), one),
+    ]
+    found = divergence_by_moves(system, made, [1, 60])
+    assert found[1] == pytest.approx(np.mean(crosswise))
+    assert np.isnan(found[0]) or found[0] > found[1]
