@@ -265,6 +265,19 @@ def test_the_rate_of_the_well_is_that_of_its_passage_time(well):
     assert abs(rate["value"] * exact_passage_time() - 1) < 4 * rate["error"] / rate["value"] + 0.1
 
 
+def test_a_rate_belongs_to_the_frames_it_was_counted_in(well, tmp_path):
+    """More moves leave the rate as it is; another frame interval makes it out of date."""
+    shutil.copytree(well, tmp_path / "run")
+    text = (tmp_path / "run" / "run.toml").read_text()
+    for old, new, state in (
+        ("n_moves = 600", "n_moves = 601", "up to date"),
+        ("steps = 5 ", "steps = 4 ", "out of date"),
+    ):
+        assert text.count(old) == 1
+        (tmp_path / "run" / "run.toml").write_text(text.replace(old, new))
+        assert json.loads(tps("contents", tmp_path / "run", "--json").stdout)["rate"]["state"] == state
+
+
 def test_a_learned_committor_chooses_frames(well, tmp_path):
     shutil.copytree(well, tmp_path / "run")
     tps("shoot", tmp_path / "run", "--frame-selection", "committor", "--force")

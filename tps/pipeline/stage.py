@@ -50,7 +50,7 @@ class Stage:
     needs : str or None
         The stage whose result it cannot do without.
     sections : tuple of str
-        Sections of the run file it reads.
+        What it reads of the run file: sections, or single keys as "section.key".
     function : callable
     uses : tuple of str
         Stages whose results it takes in where they are there.

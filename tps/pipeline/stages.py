@@ -207,7 +207,7 @@ STAGES: tuple[Stage, ...] = (
         "rate",
         ("rate",),
         "conformations",
-        ("rate",),
+        ("rate", "shooting.frame_interval_steps", "shooting.max_frames"),
         rate_from_a,
         wanted=lambda config: config.rate.n_walkers > 0,
         side=True,
@@ -251,9 +251,11 @@ def stage_key(run: RunFolder, stage: Stage, *, grown: bool = True) -> str:
 
     Without `grown`, what may rise while the stage goes on from its result is left out.
     """
-    content: dict[str, Any] = {
-        name: getattr(run.config, name).model_dump(mode="json") for name in stage.sections
-    }
+    content: dict[str, Any] = {}
+    for name in stage.sections:
+        section_name, _, key = name.partition(".")
+        section_said = getattr(run.config, section_name).model_dump(mode="json")
+        content[name] = section_said[key] if key else section_said
     if "run" in content:
         content["run"] = {
             key: value for key, value in content["run"].items() if key not in ("n_workers", "system")
