@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tps.paths import IN_A, IN_B, OUTSIDE, Flight
+from tps.dynamics import IN_A, IN_B, OUTSIDE, Flight
 
 _DRAWN = 64
 

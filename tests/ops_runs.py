@@ -3,18 +3,9 @@
 import numpy as np
 
 from tps.config import load_config
+from tps.dynamics import IN_A, IN_B, MoleculeDynamics, reactive_segment
 from tps.engine import LangevinSettings, PlatformChoice
-from tps.paths import (
-    IN_A,
-    IN_B,
-    MoleculeDynamics,
-    PullSettings,
-    TransitionPaths,
-    pull_task,
-    pulled_candidate,
-    reactive_segment,
-    save_transition_paths,
-)
+from tps.paths import PullSettings, TransitionPaths, pull_task, pulled_candidate, save_transition_paths
 from tps.pipeline import RunFolder
 from tps.systems import data_directory
 

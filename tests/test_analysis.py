@@ -16,8 +16,8 @@ from tps.analysis import (
     shape_metrics,
     work_metrics,
 )
+from tps.dynamics.segments import reactive_segment
 from tps.paths import PathEnsemble, PathRecord
-from tps.paths.segments import reactive_segment
 from tps.systems import DualChannel, Region, load_system
 
 

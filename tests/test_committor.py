@@ -7,14 +7,14 @@ from scipy.stats import norm
 from surfaces import make_surface
 from test_shooting import double_well, shot_paths
 
+from tps.dynamics import SurfaceDynamics
 from tps.engine import local_executor
 from tps.errors import ParameterError
 from tps.paths import (
     CommittorEstimate,
     ShootingSettings,
-    SurfaceDynamics,
-    committor,
     committor_histogram,
+    estimate_committor,
     find_transition_states,
 )
 from tps.systems import DoubleWell
@@ -27,7 +27,7 @@ def z_scores(estimate, exact):
 def test_birth_death_chain_has_the_closed_form():
     chain = BirthDeathChain.symmetric_barrier(11, 2.0)
     inner = np.arange(1, 10)
-    estimate = committor(chain, inner[:, None], 1500, seed=0, max_frames=100_000)
+    estimate = estimate_committor(chain, inner[:, None], 1500, seed=0, max_frames=100_000)
     assert (estimate.n_finished == 1500).all()
     assert np.abs(z_scores(estimate, chain.committor[inner])).max() < 4
     np.testing.assert_allclose(chain.transition_matrix[1:-1] @ chain.committor, chain.committor[1:-1])
@@ -37,20 +37,20 @@ def test_an_asymmetric_chain_too():
     rng = np.random.default_rng(3)
     chain = BirthDeathChain(np.append(rng.uniform(0.2, 0.5, 7), 0), np.append(0, rng.uniform(0.2, 0.5, 7)))
     inner = np.arange(1, 7)
-    estimate = committor(chain, inner[:, None], 2000, seed=1, max_frames=100_000)
+    estimate = estimate_committor(chain, inner[:, None], 2000, seed=1, max_frames=100_000)
     assert np.abs(z_scores(estimate, chain.committor[inner])).max() < 4
 
 
 def test_states_themselves_need_no_shot():
     chain = BirthDeathChain.symmetric_barrier(6, 1.0)
-    estimate = committor(chain, [[0.0], [5.0]], 10, seed=0, max_frames=10)
+    estimate = estimate_committor(chain, [[0.0], [5.0]], 10, seed=0, max_frames=10)
     assert estimate.p_b.tolist() == [0.0, 1.0] and estimate.n_steps == 0
 
 
 def test_unfinished_shots_are_counted_apart():
     """From site 4 of 0 .. 8 no shot can end in 3 steps; from site 2, A is 2 steps away, with chance down_2 down_1."""
     chain = BirthDeathChain.symmetric_barrier(9, 1.0)
-    estimate = committor(chain, [[4.0], [2.0]], 400, seed=0, max_frames=3)
+    estimate = estimate_committor(chain, [[4.0], [2.0]], 400, seed=0, max_frames=3)
     assert estimate.n_unfinished[0] == 400 and np.isnan(estimate.p_b[0]) and np.isnan(estimate.error[0])
     inner = np.eye(9)
     inner[1:-1] = chain.transition_matrix[1:-1]
@@ -77,7 +77,7 @@ def test_double_well_solves_the_discrete_backward_equation():
     into_b = norm.sf((0.7 - mean) / sigma)
     exact = np.linalg.solve(np.eye(1200) - kernel, into_b)
     starts = np.array([-0.5, -0.2, 0.0, 0.1, 0.4])
-    estimate = committor(dynamics, starts[:, None], 2000, seed=0, max_frames=10_000)
+    estimate = estimate_committor(dynamics, starts[:, None], 2000, seed=0, max_frames=10_000)
     assert np.abs(z_scores(estimate, np.interp(starts, x, exact))).max() < 4
 
 
@@ -90,21 +90,23 @@ def test_double_well_approaches_the_backward_equation():
     weight = np.exp(system.energy(grid[:, None]))
     integral = np.concatenate([[0], np.cumsum((weight[1:] + weight[:-1]) / 2)])
     starts = np.array([-0.3, -0.1, 0.0, 0.2])
-    estimate = committor(SurfaceDynamics(system, timestep), starts[:, None], 1000, seed=0, max_frames=50_000)
+    estimate = estimate_committor(
+        SurfaceDynamics(system, timestep), starts[:, None], 1000, seed=0, max_frames=50_000
+    )
     assert np.abs(z_scores(estimate, np.interp(starts, grid, integral / integral[-1]))).max() < 4
 
 
 def test_shots_do_not_depend_on_what_runs_beside_them():
     dynamics, _ = double_well()
     points = np.array([[-0.2], [0.1], [0.3]])
-    here = committor(dynamics, points, 50, seed=3, max_frames=5000)
+    here = estimate_committor(dynamics, points, 50, seed=3, max_frames=5000)
     with local_executor("threads", 2) as executor:
-        there = committor(dynamics, points, 50, seed=3, max_frames=5000, executor=executor)
+        there = estimate_committor(dynamics, points, 50, seed=3, max_frames=5000, executor=executor)
     np.testing.assert_array_equal(here.n_b, there.n_b)
     np.testing.assert_array_equal(
-        committor(dynamics, points[:1], 50, seed=3, max_frames=5000).n_b, here.n_b[:1]
+        estimate_committor(dynamics, points[:1], 50, seed=3, max_frames=5000).n_b, here.n_b[:1]
     )
-    assert committor(dynamics, points, 50, seed=4, max_frames=5000).n_b.tolist() != here.n_b.tolist()
+    assert estimate_committor(dynamics, points, 50, seed=4, max_frames=5000).n_b.tolist() != here.n_b.tolist()
 
 
 def test_bisection_finds_the_site_of_one_half():
@@ -137,7 +139,7 @@ def test_bad_shots_are_refused(options):
     dynamics, _ = double_well()
     settings = {"positions": [[0.0]], "n_shots": 5, "max_frames": 5, **options}
     with pytest.raises(ParameterError, match="at least one shot"):
-        committor(
+        estimate_committor(
             dynamics, settings["positions"], settings["n_shots"], seed=0, max_frames=settings["max_frames"]
         )
 

@@ -8,8 +8,9 @@ import openmm
 import pytest
 from openmm import unit
 
+from tps.dynamics import add_wall
 from tps.errors import ParameterError
-from tps.features import TorsionFeatures, add_wall
+from tps.features import TorsionFeatures
 from tps.systems import Distance, Region, Torsion, load_system, parse_region
 from tps.units import thermal_energy
 

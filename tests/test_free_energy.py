@@ -26,10 +26,10 @@ from tps.analysis import (
     window_profile,
     work_differences,
 )
-from tps.analysis.free_energy_integration import corrected_integral
-from tps.analysis.free_energy_mbar import jackknife_error, load_pymbar
-from tps.analysis.free_energy_solver import first_guess, overlap_matrix, solve_mbar
-from tps.analysis.free_energy_work import acceptance_ratio
+from tps.analysis.free_energy.integration import corrected_integral
+from tps.analysis.free_energy.mbar import jackknife_error, load_pymbar
+from tps.analysis.free_energy.solver import first_guess, overlap_matrix, solve_mbar
+from tps.analysis.free_energy.work import acceptance_ratio
 from tps.conformations import Conformations
 from tps.errors import ParameterError, SimulationError
 from tps.paths import (

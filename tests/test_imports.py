@@ -14,6 +14,7 @@ LAYERS = [
     {"systems"},
     {"features"},
     {"engine"},
+    {"dynamics"},
     {"conformations"},
     {"diffusion"},
     {"spacetime"},

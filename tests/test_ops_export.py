@@ -13,10 +13,11 @@ from molecules import chain_positions, torsion_molecule
 from ops_runs import LANGEVIN, REFERENCE, empty_run, ensemble, pulled, save_ensemble, segment
 
 from tps.cli import main
+from tps.dynamics import IN_A, IN_B, OUTSIDE, MoleculeDynamics
 from tps.engine import LangevinSettings, potential_energies, symmetric_integrator
 from tps.errors import ParameterError, TrajectoryError
 from tps.export import export_ops, export_paths, read_ops_paths
-from tps.paths import IN_A, IN_B, OUTSIDE, MoleculeDynamics, PathEnsemble, PathRecord, load_paths, save_paths
+from tps.paths import PathEnsemble, PathRecord, load_paths, save_paths
 from tps.systems import Distance, Torsion, load_system
 from tps.systems.regions import region_from_keys
 from tps.units import thermal_energy

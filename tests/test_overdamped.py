@@ -9,10 +9,11 @@ from scipy.special import i0e
 from surfaces import make_surface, table
 
 from tps.analysis.flood_fill import surface_lower_bound
+from tps.dynamics import sample_surface
+from tps.dynamics.overdamped import largest_curvature
 from tps.errors import ParameterError
-from tps.paths import OverdampedSettings, load_paths, overdamped_annealed_paths, sample_surface, save_paths
-from tps.paths.annealed import equal_steps
-from tps.paths.overdamped import largest_curvature
+from tps.paths import OverdampedSettings, load_paths, overdamped_annealed_paths, save_paths
+from tps.paths.annealed.molecule import equal_steps
 from tps.spacetime import (
     EuclideanSpacetime,
     GridFamily,
@@ -153,7 +154,7 @@ def test_a_path_depends_on_its_own_seed_alone(monkeypatch):
     alone, _ = overdamped_annealed_paths(system, *pull(system, 20.0), settings, [8])
     assert np.array_equal(alone.torsions[0], all_of_them.torsions[1])
     assert not np.array_equal(all_of_them.torsions[0], all_of_them.torsions[1])
-    monkeypatch.setattr("tps.paths.overdamped_annealed._MAX_NOISE", 1)  # one path at a time
+    monkeypatch.setattr("tps.paths.annealed.surface._MAX_NOISE", 1)  # one path at a time
     finished = []
     split, _ = overdamped_annealed_paths(system, *pull(system, 20.0), settings, [7, 8, 9], finished.append)
     assert np.array_equal(split.torsions, all_of_them.torsions)

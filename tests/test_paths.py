@@ -10,11 +10,12 @@ from molecules import torsion_molecule
 from scipy.special import i0e
 
 from tps.conformations import read_dcd
+from tps.dynamics import reactive_segment
 from tps.engine import LangevinSettings, PlatformChoice, executor_kind, local_executor, potential_energies
 from tps.errors import ParameterError, RunFolderError
 from tps.features import TorsionFeatures
-from tps.paths import AnnealingSettings, annealed_paths, load_paths, reactive_segment, save_paths
-from tps.paths.annealed import AnnealingTask, equal_steps, run_annealed_path
+from tps.paths import AnnealingSettings, annealed_paths, load_paths, save_paths
+from tps.paths.annealed.molecule import AnnealingTask, equal_steps, run_annealed_path
 from tps.systems import Region
 
 REFERENCE = PlatformChoice("Reference")

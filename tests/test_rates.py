@@ -20,9 +20,10 @@ from tps.analysis import (
     rate_from_flux,
 )
 from tps.analysis.rates import ratio_of_sums
+from tps.dynamics import IN_A, IN_B, MoleculeDynamics, sample_surface
 from tps.engine import LangevinSettings, PlatformChoice, local_executor, map_tasks
 from tps.errors import ParameterError
-from tps.paths import IN_A, IN_B, MoleculeDynamics, ShootingSettings, TransitionPaths, sample_surface
+from tps.paths import ShootingSettings, TransitionPaths
 from tps.systems import load_system
 
 

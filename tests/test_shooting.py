@@ -7,23 +7,20 @@ import pytest
 from scipy.stats import ks_2samp
 from surfaces import make_surface
 
+from tps.dynamics import IN_A, IN_B, SurfaceDynamics, sample_surface
 from tps.engine import local_executor
 from tps.errors import ParameterError
 from tps.paths import (
-    IN_A,
-    IN_B,
     Chain,
     FeatureChoice,
     ShootingSettings,
-    SurfaceDynamics,
     TransitionPaths,
-    sample_surface,
     shoot,
     shooting_move,
     shooting_statistics,
 )
-from tps.paths.shooting_candidate import counted, likely_frame, new_tally
-from tps.paths.shooting_records import MOVE_RECORD, burn_in, decorrelated_moves
+from tps.paths.shooting.candidate import counted, likely_frame, new_tally
+from tps.paths.shooting.records import MOVE_RECORD, burn_in, decorrelated_moves
 from tps.systems import DoubleWell, load_system
 
 
@@ -123,8 +120,8 @@ def test_a_biased_choice_of_frames_leaves_the_ensemble_and_helps(free_double_wel
 @pytest.mark.parametrize("choice", [None, FeatureChoice((0.0,), width=0.3)])
 def test_a_wrong_acceptance_rule_is_seen(kind, choice, free_double_well, monkeypatch):
     """Taking every trial from A to B weighs a path by the sum of its frames' weights: lengths come out wrong."""
-    monkeypatch.setattr("tps.paths.shooting_moves.accepts", lambda u, old, new: True)
-    monkeypatch.setattr("tps.paths.shooting_moves.longest_interior", lambda u, n, most: most)
+    monkeypatch.setattr("tps.paths.shooting.moves.accepts", lambda u, old, new: True)
+    monkeypatch.setattr("tps.paths.shooting.moves.longest_interior", lambda u, n, most: most)
     dynamics, line = double_well()
     settings = ShootingSettings(kind) if choice is None else ShootingSettings(kind, choice=choice)
     paths, _ = shot_paths(dynamics, line, settings, 100, 40, 20)
@@ -136,7 +133,7 @@ def test_the_early_stop_changes_nothing(monkeypatch):
     dynamics, line = double_well()
     settings = ShootingSettings()
     quick, records = shot_paths(dynamics, line, settings, 20, 30, 30)
-    monkeypatch.setattr("tps.paths.shooting_moves.longest_interior", lambda u, n, most: most)
+    monkeypatch.setattr("tps.paths.shooting.moves.longest_interior", lambda u, n, most: most)
     full, all_records = shot_paths(dynamics, line, settings, 20, 30, 30)
     for a, b in zip(quick, full, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -9,9 +9,10 @@ from test_shooting import double_well, unbiased_paths
 
 from tps.analysis import reweighted_channel_weights, reweighted_transition_time
 from tps.conformations import bias_energies
+from tps.dynamics import SurfaceDynamics
 from tps.engine import PlatformChoice, local_executor
 from tps.errors import ParameterError
-from tps.paths import ReweightedPaths, SurfaceDynamics, shoot_from_frames
+from tps.paths import ReweightedPaths, shoot_from_frames
 from tps.systems import load_system
 
 

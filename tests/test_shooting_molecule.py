@@ -9,12 +9,10 @@ import pytest
 from molecules import torsion_molecule
 
 from tps.analysis import channel_switches, channel_weights, ensemble_divergence, halves, mean_transition_time
+from tps.dynamics import IN_A, IN_B, MoleculeDynamics
 from tps.engine import LangevinSettings, PlatformChoice, local_executor
 from tps.errors import ParameterError
 from tps.paths import (
-    IN_A,
-    IN_B,
-    MoleculeDynamics,
     PullSettings,
     ShootingSettings,
     find_transition_states,

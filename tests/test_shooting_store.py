@@ -8,11 +8,12 @@ import pytest
 from surfaces import make_surface
 
 from tps.analysis import divergence_by_moves, ensemble_divergence, halves
+from tps.dynamics import SurfaceDynamics
 from tps.engine import local_executor
 from tps.errors import RunFolderError
-from tps.paths import ShootingSettings, SurfaceDynamics, load_shooting, shoot
-from tps.paths.shooting_records import lengths_after_moves
-from tps.paths.shooting_store import block_files
+from tps.paths import ShootingSettings, load_shooting, shoot
+from tps.paths.shooting.records import lengths_after_moves
+from tps.paths.shooting.store import block_files
 from tps.systems import DoubleWell
 
 DYNAMICS = SurfaceDynamics(make_surface(DoubleWell(3.0), margin=0.3), 0.004)

@@ -29,7 +29,7 @@ from tps.paths import (
     starts_along,
     tightening,
 )
-from tps.paths.exchange import exchanged
+from tps.paths.windows.exchange import exchanged
 from tps.systems import load_system
 
 REFERENCE = PlatformChoice("Reference")

@@ -9,7 +9,7 @@ import pytest
 
 from tps.engine import LangevinSettings, choose_platform, local_executor, map_tasks
 from tps.features import TorsionFeatures
-from tps.paths.annealed import AnnealingSettings, AnnealingTask, equal_steps, run_annealed_path
+from tps.paths.annealed.molecule import AnnealingSettings, AnnealingTask, equal_steps, run_annealed_path
 from tps.systems import load_system
 
 pytestmark = pytest.mark.benchmark

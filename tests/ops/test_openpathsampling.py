@@ -12,8 +12,9 @@ from ops_runs import LANGEVIN, REFERENCE, empty_run, pulled, save_ensemble
 
 from tps.analysis import ensemble_divergence, halves, path_channels
 from tps.cli import main
+from tps.dynamics import IN_A, IN_B, OUTSIDE, MoleculeDynamics
 from tps.engine import local_executor
-from tps.paths import IN_A, IN_B, OUTSIDE, MoleculeDynamics, ShootingSettings, load_transition_paths, shoot
+from tps.paths import ShootingSettings, load_transition_paths, shoot
 
 pytestmark = pytest.mark.ops
 MAIN_CHANNEL = "phi +207°, psi -200°"

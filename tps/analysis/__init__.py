@@ -15,12 +15,12 @@ from tps.analysis.ensembles import (
     reweighted_transition_time,
 )
 from tps.analysis.flood_fill import LowerBound, flood_fill, frames_lower_bound, surface_lower_bound
-from tps.analysis.free_energy_frames import frames_anchored_difference, frames_region_difference
-from tps.analysis.free_energy_integration import integrated_difference, integrated_psi
-from tps.analysis.free_energy_mbar import WindowAnalysis, analyse_windows
-from tps.analysis.free_energy_surface import FreeEnergySurface, free_energy_surface, surface_barriers
-from tps.analysis.free_energy_table import Agreement, Comparison, agreement, number_metric
-from tps.analysis.free_energy_windows import (
+from tps.analysis.free_energy.frames import frames_anchored_difference, frames_region_difference
+from tps.analysis.free_energy.integration import integrated_difference, integrated_psi
+from tps.analysis.free_energy.mbar import WindowAnalysis, analyse_windows
+from tps.analysis.free_energy.surface import FreeEnergySurface, free_energy_surface, surface_barriers
+from tps.analysis.free_energy.table import Agreement, Comparison, agreement, number_metric
+from tps.analysis.free_energy.windows import (
     WindowProfile,
     anchored_difference,
     barrier_metrics,
@@ -29,7 +29,7 @@ from tps.analysis.free_energy_windows import (
     sampling_metrics,
     window_profile,
 )
-from tps.analysis.free_energy_work import work_differences
+from tps.analysis.free_energy.work import work_differences
 from tps.analysis.metrics import Metric, Metrics, fraction_metric
 from tps.analysis.paths import (
     avoidance_metric,

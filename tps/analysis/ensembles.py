@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.analysis.free_energy_mbar import jackknife_error
+from tps.analysis.free_energy.mbar import jackknife_error
 from tps.analysis.metrics import Metric
 from tps.analysis.paths import channel_name
 from tps.analysis.rates import ratio_of_sums

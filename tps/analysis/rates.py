@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tps.analysis.metrics import Metric
+from tps.dynamics import TransitionDynamics
+from tps.dynamics.transition import FAILED, IN_A, IN_B, Points, generators
 from tps.engine import map_tasks
 from tps.errors import ParameterError
-from tps.paths import TransitionDynamics, TransitionPaths, committor_of_points
-from tps.paths.shooting_dynamics import FAILED, IN_A, IN_B, Points, generators
+from tps.paths import TransitionPaths, committor_of_points
 
 #: Frames that a walker flies at a time; bounds memory, and is part of what a seed means.
 _CHUNK = 500

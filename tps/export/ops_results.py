@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tps.errors import TrajectoryError
 from tps.paths import TransitionPaths
-from tps.paths.shooting_records import MOVE_RECORD, Records
+from tps.paths.shooting.records import MOVE_RECORD, Records
 from tps.systems import MolecularSystem
 
 

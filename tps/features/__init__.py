@@ -1,6 +1,5 @@
-"""Features T(x) of conformations, and what they add to an OpenMM System: tilts and walls."""
+"""Features T(x) of conformations, and what they add to an OpenMM System: tilts."""
 
 from tps.features.torsions import TorsionFeatures
-from tps.features.wall import add_wall
 
-__all__ = ["TorsionFeatures", "add_wall"]
+__all__ = ["TorsionFeatures"]

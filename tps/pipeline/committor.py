@@ -17,8 +17,8 @@ from tps.conformations import write_dcd
 from tps.errors import ParameterError, RunFolderError
 from tps.paths import (
     CommittorEstimate,
-    committor,
     committor_histogram,
+    estimate_committor,
     find_transition_states,
     load_transition_paths,
 )
@@ -191,7 +191,7 @@ def _committors(
 ) -> FrameCommittors:
     section = run.config.shooting
     with run_dynamics(run, progress) as dynamics, progress.task("committor", 1) as advance:
-        estimate = committor(
+        estimate = estimate_committor(
             dynamics.transition(section.frame_interval_steps),
             positions[frames],
             n_shots,

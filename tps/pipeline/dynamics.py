@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.conformations import bias_energies
+from tps.dynamics import MoleculeDynamics, SurfaceDynamics, TransitionDynamics
 from tps.engine import (
     LangevinSettings,
     PlatformChoice,
@@ -25,12 +26,9 @@ from tps.engine import (
 from tps.errors import ConfigError
 from tps.paths import (
     AnnealingSettings,
-    MoleculeDynamics,
     OverdampedSettings,
     PathEnsemble,
     PullSettings,
-    SurfaceDynamics,
-    TransitionDynamics,
     Windows,
     WindowSamples,
     WindowSettings,

@@ -19,10 +19,10 @@ from tps.conformations import (
     sample_frames,
     write_dcd,
 )
+from tps.dynamics import sample_surface
 from tps.engine import LangevinSettings, PlatformChoice, map_tasks, potential_energies, shared_executor
 from tps.errors import ConfigError
 from tps.features import TorsionFeatures
-from tps.paths import sample_surface
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.progress import Progress, counted
 from tps.systems import MolecularSystem, SurfaceSystem

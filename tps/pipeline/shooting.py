@@ -15,13 +15,13 @@ import numpy as np
 
 from tps.analysis import channel_name, reweighted_channel_weights, reweighted_transition_time
 from tps.conformations import Conformations
+from tps.dynamics import TransitionDynamics
 from tps.errors import RunFolderError
 from tps.paths import (
     CommittorChoice,
     ReweightedPaths,
     ShootingRun,
     ShootingSettings,
-    TransitionDynamics,
     TransitionPaths,
     learn_committor,
     load_paths,

@@ -1,0 +1,1 @@
+"""Free energies by every road: windows, integration, work, weighted frames, surfaces."""

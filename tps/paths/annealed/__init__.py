@@ -1,0 +1,1 @@
+"""Annealed Langevin dynamics: candidates under a tilt that moves along a curve."""

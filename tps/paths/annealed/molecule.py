@@ -1,0 +1,225 @@
+"""Annealed Langevin dynamics: real OpenMM dynamics under a tilt that moves along a spacetime curve.
+
+The tilt -kT η·T(x) is part of the System, and η is moved in equal Fisher-Rao steps, so no model of the energy stands
+between the path and the force field. What comes out is a *candidate* path: its frame index is the position of the
+protocol, not physical time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+
+from tps.dynamics import add_wall
+from tps.dynamics.segments import reactive_segment
+from tps.engine import (
+    BIAS_GROUP,
+    WALL_GROUP,
+    Dynamics,
+    LangevinSettings,
+    PlatformChoice,
+    map_tasks,
+)
+from tps.errors import ParameterError, SimulationError
+from tps.features import TorsionFeatures
+from tps.paths.ensemble import PathEnsemble, PathRecord
+from tps.systems import MolecularSystem, Region
+from tps.units import thermal_energy
+
+#: A wall begins this many thermal depths sqrt(kT/k) before its region, so that heat does not push paths inside.
+_WALL_MARGIN = 3.0
+
+
+@dataclass(frozen=True)
+class AnnealingSettings:
+    """Annealed Langevin dynamics along a curve.
+
+    Attributes
+    ----------
+    n_paths : int
+        Independent paths.
+    n_steps : int
+        MD steps of one path along the whole curve.
+    n_updates : int
+        How often the tilt is moved on its way; every update is one equal Fisher-Rao step.
+    n_frames : int
+        Stored frames; divides `n_updates`.
+    n_equilibration_steps : int
+        MD steps under the first tilt before the path begins.
+    wall_stiffness : float
+        Of the walls round avoided regions, where they are enforced [kJ/mol/rad², kJ/mol/nm²].
+    """
+
+    n_paths: int
+    n_steps: int = 64_000
+    n_updates: int = 640
+    n_frames: int = 320
+    n_equilibration_steps: int = 5_000
+    wall_stiffness: float = 1000.0
+
+    def __post_init__(self) -> None:
+        if min(self.n_paths, self.n_steps, self.n_updates, self.n_frames, self.n_equilibration_steps) < 1:
+            raise ParameterError("annealed Langevin dynamics needs at least one path, step, update and frame")
+        if self.n_steps % self.n_updates or self.n_updates % self.n_frames:
+            raise ParameterError(
+                f"n_steps ({self.n_steps}) must be a multiple of n_updates ({self.n_updates}), and n_updates a "
+                f"multiple of n_frames ({self.n_frames})"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class AnnealingTask:
+    """One path's job: everything it needs, picklable. `eta` is (n_updates + 1, K)."""
+
+    system_xml: str
+    features: TorsionFeatures
+    eta: NDArray[np.float64]
+    start: NDArray[np.float64]
+    settings: AnnealingSettings
+    langevin: LangevinSettings
+    platform: PlatformChoice
+    seed: int
+
+
+def equal_steps(s: NDArray[np.float64], eta: NDArray[np.float64], n_updates: int) -> NDArray[np.float64]:
+    """Return η at n_updates + 1 equally spaced Fisher-Rao positions of a curve.
+
+    Parameters
+    ----------
+    s : (n_points,) array
+        Fraction of the curve's Fisher-Rao length at its points, from 0 to 1.
+    eta : (n_points, K) array
+    n_updates : int
+    """
+    at = np.linspace(0.0, 1.0, n_updates + 1)
+    return np.stack([np.interp(at, s, column) for column in eta.T], axis=1)
+
+
+def run_annealed_path(task: AnnealingTask) -> PathRecord:
+    """Run one path; a path that leaves the numbers comes back as failed, with the reason.
+
+    The work is W = -Σ_k (η_{k+1} - η_k)·T(x_k) [kT], summed over the updates of η (Crooks 1998: the change of the
+    reduced energy at fixed x).
+    """
+    system = openmm.XmlSerializer.deserialize(task.system_xml)
+    kt = thermal_energy(task.langevin.temperature)
+    task.features.add_tilt(system, kt, BIAS_GROUP)
+    settings = task.settings
+    frame_every = settings.n_updates // settings.n_frames
+    steps_per_update = settings.n_steps // settings.n_updates
+    used, atoms = np.unique(task.features.atoms, return_inverse=True)
+    local = replace(task.features, atoms=atoms.reshape(task.features.atoms.shape))
+    before_update = np.empty((settings.n_updates, len(used), 3))
+    positions = np.empty((settings.n_frames, *task.start.shape), dtype=np.float32)
+    energy = np.empty(settings.n_frames)
+    dynamics = Dynamics(system, task.langevin, task.platform, task.seed)
+    try:
+        task.features.set_tilt(dynamics.context, task.eta[0])
+        dynamics.start(task.start)
+        dynamics.step(settings.n_equilibration_steps)
+        for k in range(settings.n_updates):
+            before_update[k] = dynamics.positions()[used]
+            task.features.set_tilt(dynamics.context, task.eta[k + 1])
+            dynamics.step(steps_per_update)
+            if (k + 1) % frame_every == 0:
+                frame = (k + 1) // frame_every - 1
+                positions[frame], energy[frame] = dynamics.frame()
+    except SimulationError as error:
+        return PathRecord.failed(str(error), task.seed, dynamics.n_evaluations)
+    statistic = local.values(local.angles(before_update))
+    work = -np.cumsum(np.sum(np.diff(task.eta, axis=0) * statistic, axis=1))
+    return PathRecord(
+        positions=positions,
+        torsions=task.features.angles(positions),
+        potential_energy=energy,
+        cumulative_work=work[frame_every - 1 :: frame_every],
+        seed=task.seed,
+        n_evaluations=dynamics.n_evaluations,
+    )
+
+
+def annealed_paths(
+    system: MolecularSystem,
+    s: NDArray[np.float64],
+    eta: NDArray[np.float64],
+    settings: AnnealingSettings,
+    langevin: LangevinSettings,
+    platform: PlatformChoice,
+    seeds: list[int],
+    executor: Executor,
+    *,
+    walls: tuple[Region, ...] = (),
+    backward: bool = False,
+    done: Callable[[], None] = lambda: None,
+) -> tuple[PathEnsemble, list[NDArray[np.float32] | None]]:
+    """Run independent paths along a curve, each with its own noise.
+
+    Parameters
+    ----------
+    system : MolecularSystem
+    s : (n_points,) array
+        Fraction of the Fisher-Rao length at the curve's points.
+    eta : (n_points, K) array
+        Natural parameters of the curve, from A to B.
+    settings, langevin, platform
+    seeds : list of int
+        One per path.
+    executor : concurrent.futures.Executor
+    walls : tuple of Region
+        Regions the dynamics is kept out of by flat-bottomed walls, which no reported energy contains.
+    backward : bool
+        Start at B and run the curve from B to A: frames are in the order of the protocol, `s` falls from 1 to 0, the
+        work is that of the backward protocol, and reactive segments go from B to A.
+    done : callable
+        Called after each path.
+
+    Returns
+    -------
+    ensemble : PathEnsemble
+        Torsions, energies, work, reactive segment and status of every path, failed ones included.
+    positions : list of (n_frames, n_atoms, 3) float32 arrays or None
+        [nm]; None for a path that failed.
+    """
+    openmm_system = system.create_openmm_system()
+    margin = _WALL_MARGIN * math.sqrt(thermal_energy(langevin.temperature) / settings.wall_stiffness)
+    for region in walls:
+        add_wall(
+            openmm_system,
+            region,
+            system.collective_variables,
+            settings.wall_stiffness,
+            WALL_GROUP,
+            margin,
+        )
+    xml = openmm.XmlSerializer.serialize(openmm_system)
+    features = TorsionFeatures.from_system(system)
+    protocol, start = equal_steps(s, eta, settings.n_updates), system.positions_a
+    if backward:
+        protocol, start = protocol[::-1].copy(), system.positions_b
+    tasks = [
+        AnnealingTask(xml, features, protocol, start, settings, langevin, platform, seed) for seed in seeds
+    ]
+    records = map_tasks(executor, run_annealed_path, tasks, done)
+    segments = [
+        None if record.positions is None else _segment(system, record.positions, backward)
+        for record in records
+    ]
+    interval = settings.n_steps // settings.n_frames * langevin.timestep
+    ensemble = PathEnsemble.from_records(records, segments, system.feature_names, settings.n_frames, interval)
+    if backward:
+        ensemble = replace(ensemble, s=1 - ensemble.s)
+    return ensemble, [record.positions for record in records]
+
+
+def _segment(
+    system: MolecularSystem, positions: NDArray[np.float32], backward: bool
+) -> tuple[int, int] | None:
+    values = system.values(positions)
+    in_a, in_b = (state.region.contains(values) for state in (system.state_a, system.state_b))
+    return reactive_segment(in_b, in_a) if backward else reactive_segment(in_a, in_b)

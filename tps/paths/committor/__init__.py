@@ -1,0 +1,1 @@
+"""Committors by shots, learned committors, and transition states."""

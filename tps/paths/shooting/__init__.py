@@ -1,0 +1,1 @@
+"""Transition-path sampling: shooting moves, their records, and chains that go on after a kill."""

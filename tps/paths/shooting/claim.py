@@ -1,0 +1,79 @@
+"""What all chains of a folder share, so that nobody goes on from chains of another ensemble."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tps.dynamics.transition import TransitionDynamics
+from tps.errors import RunFolderError
+from tps.paths.shooting.moves import ShootingSettings
+
+_FILE = "shooting.json"
+#: May grow from one call to the next: more candidates may join.
+_OPEN = ("candidates", "refused")
+
+
+def claim(
+    folder: Path,
+    dynamics: TransitionDynamics,
+    settings: ShootingSettings,
+    seed: int,
+    candidates: Sequence[ArrayLike],
+    refused: Mapping[int, str],
+) -> None:
+    """Write what the chains of a folder share, or check that it is still the same.
+
+    Raises
+    ------
+    RunFolderError
+        Naming what differs.
+    """
+    digests = [hashlib.sha256(np.asarray(c).tobytes()).hexdigest() for c in candidates]
+    said: dict[str, Any] = {
+        "seed": seed,
+        "settings": repr(settings),
+        "system": dynamics.fingerprint,
+        "frame_time": dynamics.frame_time,
+        "steps_per_frame": dynamics.steps_per_frame,
+        "candidates": digests,
+        "refused": {str(index): why for index, why in refused.items()},
+    }
+    before = read_claim(folder)
+    if before is not None:
+        differ = [key for key in said if key not in _OPEN and said[key] != before[key]]
+        common = min(len(before["candidates"]), len(digests))
+        if before["candidates"][:common] != digests[:common]:
+            differ.append("candidates")
+        if differ:
+            raise RunFolderError(
+                f"the chains in {folder} were started with other {', '.join(differ)}: shoot into another folder, or "
+                "remove it"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{_FILE}.partial"
+    partial.write_text(json.dumps(said, indent=1) + "\n")
+    partial.replace(folder / _FILE)
+
+
+def read_claim(folder: Path) -> dict[str, Any] | None:
+    """Return what the chains of a folder share, or None if there are none.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is damaged.
+    """
+    file = folder / _FILE
+    if not file.is_file():
+        return None
+    try:
+        return dict(json.loads(file.read_text()))
+    except (TypeError, ValueError) as error:
+        raise RunFolderError(f"{file} is damaged ({error}): remove the folder and shoot again") from error

@@ -1,0 +1,216 @@
+"""Many chains over the cores, block by block: start, go on after a kill, or run longer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tps.dynamics.transition import TransitionDynamics
+from tps.errors import ParameterError, RunFolderError, SimulationError
+from tps.paths.shooting.chain import Block, BlockTask, run_block
+from tps.paths.shooting.claim import claim, read_claim
+from tps.paths.shooting.moves import Chain, ShootingSettings
+from tps.paths.shooting.paths import TransitionPaths
+from tps.paths.shooting.records import Records, ShootingStatistics, shooting_statistics
+from tps.paths.shooting.store import last_chain, load_chain, save_block, stored_chains
+
+
+@dataclass(frozen=True, eq=False)
+class ShootingRun:
+    """All that chains have made so far.
+
+    Attributes
+    ----------
+    blocks : mapping of int to list of Block
+        Per chain, in the order of the moves.
+    frame_time : float
+        [ps; of a surface: its squared unit].
+    refused : mapping of int to str
+        Candidates from which no chain could start, and why.
+    """
+
+    blocks: Mapping[int, Sequence[Block]]
+    frame_time: float
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def records(self) -> list[Records]:
+        """Records of each chain's moves, (n_moves,) arrays of MOVE_RECORD."""
+        return [np.concatenate([block.records for block in chain]) for chain in self.blocks.values()]
+
+    @cached_property
+    def shots(self) -> list[NDArray[np.floating]]:
+        """Positions of each chain's shooting frames, (n_moves, *position)."""
+        return [np.concatenate([block.shots for block in chain]) for chain in self.blocks.values()]
+
+    @cached_property
+    def paths(self) -> TransitionPaths:
+        """The transition-path ensemble, burn-in left out."""
+        made = [[path for block in chain for path in block.paths] for chain in self.blocks.values()]
+        return TransitionPaths.from_chains(list(zip(self.records, made, strict=True)), self.frame_time)
+
+    def first_paths(self, n_moves: int) -> TransitionPaths:
+        """Return what each chain's first moves have made, burn-in included; a candidate itself does not count."""
+        positions: list[NDArray[np.floating]] = []
+        columns: list[list[NDArray[np.int64]]] = [[], [], []]
+        for records, (index, blocks) in zip(self.records, self.blocks.items(), strict=True):
+            rows = np.flatnonzero(records["accepted"])
+            early = rows[rows < n_moves]
+            made = [path for block in blocks for path in block.paths]
+            positions += made[: len(early)]
+            until = np.append(rows[1:], len(records))[: len(early)]
+            chain = np.full(len(early), index)
+            for column, values in zip(
+                columns, (np.minimum(until, n_moves) - early, chain, early), strict=True
+            ):
+                column.append(values)
+        counts, chains, moves = (np.concatenate([np.empty(0, np.int64), *column]) for column in columns)
+        return TransitionPaths(
+            tuple(positions), counts, chains, moves, np.zeros(len(counts), dtype=bool), self.frame_time
+        )
+
+    @cached_property
+    def statistics(self) -> ShootingStatistics:
+        """Acceptance, burn-in, decorrelated paths and cost."""
+        return shooting_statistics(self.records)
+
+
+def shoot(
+    dynamics: TransitionDynamics,
+    candidates: Sequence[ArrayLike],
+    settings: ShootingSettings,
+    folder: Path,
+    executor: Executor,
+    *,
+    n_moves: int,
+    seed: int,
+    block_moves: int = 50,
+    done: Callable[[int], None] = lambda n: None,
+) -> ShootingRun:
+    """Run one chain per candidate until each has made `n_moves` moves, going on from the blocks in the folder.
+
+    Parameters
+    ----------
+    dynamics : TransitionDynamics
+    candidates : sequence of (n_frames, *position) arrays
+        One path each, whose first reactive segment starts a chain; it need not be dynamical. Until a two-way move from
+        it succeeds, any trial from A to B is accepted: the ratio of lengths means nothing there.
+    settings : ShootingSettings
+    folder : Path
+        Made if it is not there; holds one file per chain and block.
+    executor : concurrent.futures.Executor
+        Processes for OpenMM's Reference platform: see `tps.engine.executor_kind`.
+    n_moves : int
+        Of each chain, those in the folder included; a larger number later runs the same chains longer.
+    seed : int
+        The same seed gives the same chains, however they are cut into blocks and spread over workers.
+    block_moves : int
+        Moves between two visits to the disk: what a kill may cost.
+    done : callable
+        Called with the number of moves made, block after block; first with those found in the folder.
+
+    Returns
+    -------
+    ShootingRun
+
+    Raises
+    ------
+    ParameterError
+        If no candidate can start a chain.
+    RunFolderError
+        If the folder holds chains with other settings, another seed or another system, or is damaged.
+    SimulationError
+        If a worker process dies; what was written stays.
+    """
+    if n_moves < 1 or block_moves < 1:
+        raise ParameterError(f"shooting needs at least one move and one per block: {n_moves}, {block_moves}")
+    chains, refused = _starting_chains(dynamics, candidates, folder)
+    if not chains:
+        why = next(iter(refused.values()), "none were given")
+        raise ParameterError(f"none of the {len(candidates)} candidates can start a chain: {why}")
+    claim(folder, dynamics, settings, seed, candidates, refused)
+    done(sum(chain.move for chain in chains))
+    tasks = [
+        BlockTask(dynamics, tuple(group), settings, seed, min(block_moves, n_moves - group[0].move))
+        for group in _groups(dynamics, [chain for chain in chains if chain.move < n_moves])
+    ]
+    for block, task in _finished_blocks(executor, tasks, n_moves, block_moves):
+        save_block(folder, block)
+        done(task.n_moves)
+    return load_shooting(folder)
+
+
+def load_shooting(folder: Path) -> ShootingRun:
+    """Read all finished blocks of a folder.
+
+    Raises
+    ------
+    RunFolderError
+        If there are none, or they are damaged.
+    """
+    said = read_claim(folder)
+    chains = stored_chains(folder)
+    if said is None or not chains:
+        raise RunFolderError(f"there are no shooting moves in {folder}: shoot first")
+    refused = {int(index): str(why) for index, why in said["refused"].items()}
+    return ShootingRun({i: load_chain(folder, i) for i in chains}, float(said["frame_time"]), refused)
+
+
+def _starting_chains(
+    dynamics: TransitionDynamics, candidates: Sequence[ArrayLike], folder: Path
+) -> tuple[list[Chain], dict[int, str]]:
+    chains, refused = [], {}
+    for index, candidate in enumerate(candidates):
+        chain = last_chain(folder, index)
+        if chain is None:
+            try:
+                chain = Chain.from_candidate(index, dynamics, candidate)
+            except ParameterError as error:  # one candidate fails alone
+                refused[index] = str(error)
+                continue
+        chains.append(chain)
+    return chains, refused
+
+
+def _groups(dynamics: TransitionDynamics, chains: Iterable[Chain]) -> list[list[Chain]]:
+    """Return which chains move together: those at the same move, where that is faster."""
+    groups: dict[int, list[Chain]] = defaultdict(list)
+    for chain in chains:
+        groups[chain.move if dynamics.batched else chain.index].append(chain)
+    return list(groups.values())
+
+
+def _finished_blocks(
+    executor: Executor, tasks: Sequence[BlockTask], n_moves: int, block_moves: int
+) -> Iterator[tuple[Block, BlockTask]]:
+    """Yield blocks as they are finished; a chain's next block starts when its last one is done."""
+    running: dict[Future[list[Block]], BlockTask] = {executor.submit(run_block, task): task for task in tasks}
+    try:
+        while running:
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                task, blocks = running.pop(future), future.result()
+                chains = tuple(block.chain for block in blocks)
+                left = n_moves - chains[0].move
+                if left > 0:
+                    following = BlockTask(
+                        task.dynamics, chains, task.settings, task.seed, min(block_moves, left)
+                    )
+                    running[executor.submit(run_block, following)] = following
+                for block in blocks:
+                    yield block, task
+    except BrokenExecutor as error:
+        raise SimulationError(
+            "a worker process died before its block was done (out of memory?): what was finished is kept, so run "
+            "again with fewer workers"
+        ) from error
+    finally:
+        for future in running:
+            future.cancel()

@@ -1,0 +1,1 @@
+"""Windows: dynamics under fixed tilts, with replica exchange between neighbours."""

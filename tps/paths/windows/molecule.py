@@ -1,0 +1,198 @@
+"""Sample the windows of a molecule: OpenMM dynamics under fixed tilts, with replica exchange between the windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+
+from tps.engine import BIAS_GROUP, MOLECULE_GROUP, Dynamics, LangevinSettings, PlatformChoice, map_tasks
+from tps.errors import ParameterError, SimulationError
+from tps.features import TorsionFeatures
+from tps.paths.ensemble import COMPLETED
+from tps.paths.windows.exchange import exchanged
+from tps.paths.windows.samples import WindowSamples
+from tps.paths.windows.windows import Windows, WindowSettings
+from tps.systems import CollectiveVariable, MolecularSystem, Region
+from tps.units import thermal_energy
+
+
+@dataclass(frozen=True, eq=False)
+class LadderTask:
+    """The job of one context: n windows with eta (n, n_statistics) and starts (n, n_atoms, 3) [nm]; picklable."""
+
+    system_xml: str
+    features: TorsionFeatures
+    variables: Mapping[str, CollectiveVariable]
+    regions: tuple[Region, Region]
+    eta: NDArray[np.float64]
+    starts: NDArray[np.float64]
+    settings: WindowSettings
+    langevin: LangevinSettings
+    platform: PlatformChoice
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class LadderRecord:
+    """What one context saw: torsions (n_frames, n, d) and so on, NaN from where it failed."""
+
+    torsions: NDArray[np.float64]
+    potential_energy: NDArray[np.float64]
+    in_regions: NDArray[np.bool_]
+    replica: NDArray[np.int64]
+    n_evaluations: int
+    failure: str = ""
+
+
+def run_ladder(task: LadderTask) -> LadderRecord:
+    """Run the replicas of one context in turn, a round of steps each, and exchange them between rounds."""
+    system = openmm.XmlSerializer.deserialize(task.system_xml)
+    task.features.add_tilt(system, thermal_energy(task.langevin.temperature), BIAS_GROUP)
+    dynamics = Dynamics(system, task.langevin, task.platform, task.seed)
+    rng = np.random.default_rng(task.seed)
+    settings, n = task.settings, len(task.eta)
+    shape = (settings.n_frames, n)
+    torsions = np.full((*shape, task.features.n_torsions), np.nan)
+    energy, replica = np.full(shape, np.nan), np.tile(np.arange(n), (settings.n_frames, 1))
+    inside, held, failure = np.zeros((2, *shape), dtype=np.bool_), np.arange(n), ""
+    try:
+        states = [_started(dynamics, start) for start in task.starts]
+        for frame in range(-settings.n_equilibration_frames, settings.n_frames):
+            found = [_advanced(dynamics, task, k, states[held[k]]) for k in range(n)]
+            for k in range(n):
+                states[held[k]] = found[k][0]
+            positions = np.stack([state[0] for state, _ in found])
+            angles = task.features.angles(positions)
+            if frame >= 0:
+                torsions[frame], energy[frame], replica[frame] = angles, [u for _, u in found], held
+                values = {name: variable.values(positions) for name, variable in task.variables.items()}
+                inside[:, frame] = [region.contains(values) for region in task.regions]
+            if settings.exchange:
+                held = held[exchanged(task.eta @ task.features.values(angles).T, rng)]
+    except SimulationError as error:
+        failure = str(error)
+    return LadderRecord(torsions, energy, inside, replica, dynamics.n_evaluations, failure)
+
+
+def sample_windows(
+    system: MolecularSystem,
+    windows: Windows,
+    starts: NDArray[np.floating],
+    settings: WindowSettings,
+    langevin: LangevinSettings,
+    platform: PlatformChoice,
+    seeds: Sequence[int],
+    executor: Executor,
+    *,
+    done: Callable[[], None] = lambda: None,
+) -> WindowSamples:
+    """Sample a molecule in every window, in independent ladders.
+
+    Parameters
+    ----------
+    system : MolecularSystem
+    windows : Windows
+    starts : (L, K, n_atoms, 3) array
+        Start of every window in every ladder [nm]; see `starts_along`.
+    settings, langevin, platform
+    seeds : sequence of int
+        One per ladder.
+    executor : concurrent.futures.Executor
+        Runs one task per ladder, or per window and ladder where there is no exchange.
+    done : callable
+        Called after each task.
+
+    Returns
+    -------
+    WindowSamples
+        A simulation that leaves the numbers fails alone, and keeps the frames it had: a window, or with exchange
+        its ladder.
+
+    Raises
+    ------
+    ParameterError
+        If the starts do not fit.
+    """
+    features = TorsionFeatures.from_system(system)
+    expected = (len(seeds), windows.n_windows, system.n_atoms, 3)
+    if np.shape(starts) != expected or len(seeds) == 0:
+        raise ParameterError(
+            f"windows need starts (n_ladders, n_windows, n_atoms, 3) = {expected} for {len(seeds)} seeds, but got "
+            f"{np.shape(starts)}"
+        )
+    if windows.eta.shape[1] != features.n_features:
+        raise ParameterError(
+            f"windows of this molecule need eta (K, {features.n_features}), but got {windows.eta.shape}"
+        )
+    everything = np.arange(windows.n_windows)
+    groups = [everything] if settings.exchange else np.split(everything, windows.n_windows)
+    regions = (system.state_a.region, system.state_b.region)
+    used = {name for region in regions for name in region.ranges}
+    tasks = [
+        LadderTask(
+            system.system_xml,
+            features,
+            {name: system.collective_variables[name] for name in used},
+            regions,
+            windows.eta[group],
+            np.asarray(ladder[group], dtype=np.float64),
+            settings,
+            langevin,
+            platform,
+            int(np.random.SeedSequence([seed, int(group[0])]).generate_state(1)[0]),
+        )
+        for seed, ladder in zip(seeds, starts, strict=True)
+        for group in groups
+    ]
+    records = map_tasks(executor, run_ladder, tasks, done)
+    ladders = [records[i : i + len(groups)] for i in range(0, len(records), len(groups))]
+
+    def joined(name: str, axis: int) -> NDArray[np.float64]:
+        return np.stack([np.concatenate([getattr(r, name) for r in rows], axis=axis) for rows in ladders])
+
+    torsions, inside = joined("torsions", 1), joined("in_regions", 2)
+    replica = joined("replica", 1) if settings.exchange else np.broadcast_to(everything, torsions.shape[:3])
+    status = [[f"failed: {r.failure}" if r.failure else COMPLETED for r in rows] for rows in ladders]
+    return WindowSamples(
+        windows=windows,
+        values=torsions,
+        statistics=features.values(torsions),
+        potential_energy=joined("potential_energy", 1),
+        in_a=inside[:, 0].astype(np.bool_),
+        in_b=inside[:, 1].astype(np.bool_),
+        replica=replica.astype(np.int64),
+        status=np.broadcast_to(np.array(status), (len(seeds), windows.n_windows)).copy(),
+        n_evaluations=sum(record.n_evaluations for record in records),
+    )
+
+
+Phase = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def _phase(dynamics: Dynamics) -> tuple[Phase, float]:
+    """Return positions [nm] and velocities [nm/ps], and the molecule's potential energy [kJ/mol]."""
+    state = dynamics.context.getState(positions=True, velocities=True, energy=True, groups={MOLECULE_GROUP})
+    dynamics.n_evaluations += 1
+    energy = float(state.getPotentialEnergy()._value)
+    if not np.isfinite(energy):
+        raise SimulationError("dynamics failed: the potential energy is not a finite number")
+    return (state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value), energy
+
+
+def _started(dynamics: Dynamics, start: NDArray[np.float64]) -> Phase:
+    dynamics.start(start)
+    return _phase(dynamics)[0]
+
+
+def _advanced(dynamics: Dynamics, task: LadderTask, window: int, state: Phase) -> tuple[Phase, float]:
+    """Run one round of a replica in a window."""
+    task.features.set_tilt(dynamics.context, task.eta[window])
+    dynamics.context.setPositions(state[0])
+    dynamics.context.setVelocities(state[1])
+    dynamics.step(task.settings.frame_interval)
+    return _phase(dynamics)
