@@ -15,18 +15,16 @@ import torch
 
 from tps.analysis import channels, energy_metrics, hit_metrics
 from tps.conformations import MetadynamicsSettings, run_metadynamics
-from tps.diffusion import TrainingSettings, torsion_statistics, train_log_partition
+from tps.diffusion import TrainingSettings, train_log_partition
 from tps.engine import LangevinSettings, choose_platform, executor_kind, local_executor
-from tps.features import TorsionFeatures
 from tps.paths import AnnealingSettings, annealed_paths, save_paths
 from tps.report import format_value
-from tps.spacetime import LogPartitionFamily, LogSnrFloor, SpacetimePoint, TorusSpacetime, find_geodesic
+from tps.spacetime import LogPartitionFamily, LogSnrFloor, anchors, find_geodesic, spacetime_of
 from tps.systems import load_system
 
 
 def main(folder: Path) -> None:
     system = load_system("alanine-dipeptide")
-    features = TorsionFeatures.from_system(system)
     langevin = LangevinSettings(system.temperature)
     platform = choose_platform(system.system_xml, system.positions_a)
     print(f"platform: {platform.describe()}")
@@ -35,7 +33,7 @@ def main(folder: Path) -> None:
         # weighted frames: a bias built by metadynamics, frozen, and undone by exact weights
         walkers, _ = run_metadynamics(
             system.system_xml,
-            tuple(map(tuple, features.atoms.tolist())),
+            system.features.variables,
             [system.positions_a, system.positions_b],
             MetadynamicsSettings(n_build_steps=500_000, n_sample_steps=500_000, frame_interval=100),
             langevin,
@@ -43,20 +41,19 @@ def main(folder: Path) -> None:
             seeds=[1, 2, 3, 4],
             executor=executor,
         )
-        torsions = torch.as_tensor(np.concatenate([features.angles(w.positions) for w in walkers]))
-        log_weights = torch.as_tensor(np.concatenate([w.log_weights for w in walkers]))
+        values = np.concatenate([system.feature_values(w.positions) for w in walkers])
+        log_weights = np.concatenate([w.log_weights for w in walkers])
 
         # the diffusion model: a log-partition function, whose gradient is the denoiser
         rng = torch.Generator().manual_seed(0)
-        network, record = train_log_partition(torsions, log_weights, TrainingSettings(n_steps=500), rng)
+        network, record = train_log_partition(
+            system.space, values, log_weights, TrainingSettings(n_steps=500), rng
+        )
         print(f"held-out loss {record.best_held_out_loss:.4f} at step {record.best_step}")
 
         # the geodesic between the two end structures, each torsion held to ln kappa >= 2 on the way
-        family = LogPartitionFamily(network.double(), TorusSpacetime(features.n_torsions))
-        ends = [
-            SpacetimePoint(torsion_statistics(torch.as_tensor(features.angles(positions))), log_snr=4.0)
-            for positions in (system.positions_a, system.positions_b)
-        ]
+        family = LogPartitionFamily(network.double(), spacetime_of(system.space))
+        ends = anchors(system.space, system.feature_values(system.ends), log_snr=4.0)
         geodesic = find_geodesic(family, *ends, constraints=[LogSnrFloor(2.0)])
         print(f"geodesic: {geodesic.status}, length {geodesic.length:.3f}")
 

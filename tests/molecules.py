@@ -8,7 +8,8 @@ import numpy as np
 import openmm
 from openmm import app
 
-from tps.systems import MolecularSystem, Region, State, Torsion
+from tps.features import Torsion
+from tps.systems import MolecularSystem, Region, State
 
 ATOMS = (0, 1, 2, 3)
 

@@ -1,7 +1,10 @@
 """Reported numbers against hand arithmetic."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from boxes import boxed_molecule
 from molecules import chain_positions, torsion_molecule
 from surfaces import make_surface
 
@@ -16,8 +19,11 @@ from tps.analysis import (
     shape_metrics,
     work_metrics,
 )
+from tps.analysis.ensembles import frame_histogram, frame_ranges
 from tps.dynamics.segments import reactive_segment
-from tps.paths import PathEnsemble, PathRecord
+from tps.errors import ParameterError
+from tps.features import CollectiveVariable, Distance
+from tps.paths import PathEnsemble, PathRecord, TransitionPaths
 from tps.systems import DualChannel, Region, load_system
 
 
@@ -33,7 +39,7 @@ def ensemble_of(molecule, angles, energies=None, works=None, failed=0):
                 seed=i,
                 n_evaluations=10,
                 positions=frames,
-                torsions=values["theta"][:, None],
+                values=molecule.feature_values(frames),
                 potential_energy=np.zeros(len(frames))
                 if energies is None
                 else np.asarray(energies[i], dtype=float),
@@ -89,6 +95,16 @@ def test_maximum_energy_is_that_of_the_reactive_segment(molecule):
     assert found["u_max_minus_a_kt"].value == pytest.approx(5.0 / (0.00831446261815324 * 300))
 
 
+def test_a_hit_near_b_counts_distances_in_scales():
+    """B is (1.5, d): a path whose closest frame is 0.5 rad and 0.5 scales off is near, with 0.6 scales it is not."""
+    system = boxed_molecule()
+    theta, ends = system.feature_values(system.positions_b)
+    positions = [np.array([system.positions_b], dtype=np.float32)] * 2
+    ensemble = reactive_ensemble(system, [[[theta - 0.5, ends + 0.05]], [[theta - 0.5, ends + 0.06]]])
+    found = closest_frame_metrics(system, ensemble, positions)["hit_rate_closest_frame"]
+    assert found.value == pytest.approx(50.0) and "scales" in found.definition
+
+
 def test_no_reactive_path_gives_no_number(molecule):
     ensemble, _ = ensemble_of(molecule, [STAYS])
     found = energy_metrics(molecule, ensemble, {"a": (4.0, 0.5, "the mean")})
@@ -128,11 +144,16 @@ def test_shape_by_hand(molecule):
 def plane_paths(*paths):
     """Reactive paths on a plane with A at (-1, 0) and B at (1, 0)."""
     system = make_surface(DualChannel(20.0, 8.0, 0.0), n_axes=2)
+    return system, reactive_ensemble(system, paths)
+
+
+def reactive_ensemble(system, paths):
+    """Paths (n, n_frames, d) of features that are reactive from end to end."""
     values = np.array(paths, dtype=float)
     n, m = values.shape[:2]
-    return system, PathEnsemble(
-        torsions=values,
-        potential_energy=system.energy(values),
+    return PathEnsemble(
+        values=values,
+        potential_energy=np.zeros((n, m)),
         cumulative_work=np.zeros((n, m)),
         s=np.linspace(0, 1, m),
         reactive_start=np.zeros(n, dtype=int),
@@ -140,7 +161,8 @@ def plane_paths(*paths):
         status=np.full(n, "completed"),
         seeds=np.arange(n),
         feature_names=np.array(system.feature_names),
-        frame_interval_ps=1.0,
+        frame_interval=1.0,
+        time_unit=system.time_unit,
         n_evaluations=0,
     )
 
@@ -160,6 +182,73 @@ def test_shape_on_a_plane_is_euclidean():
     assert found["deviation_from_straight"].value == pytest.approx(1.0)
     assert found["diversity"].value == pytest.approx(2 / np.sqrt(3))
     assert found["spread"].value == pytest.approx(np.sqrt(1 / 3))
+
+
+def with_features(*variables):
+    """The boxed chain with these features; A and B are told by its torsion as before."""
+    system = boxed_molecule()
+    known: dict[str, CollectiveVariable] = {**system.collective_variables, **{v.name: v for v in variables}}
+    return replace(
+        system, collective_variables=known, feature_names=tuple(v.name for v in variables), solute=None
+    )
+
+
+def test_shape_of_a_torsion_and_a_distance_is_measured_in_scales():
+    """One path goes straight from (-1.5, 0.2 nm) to (1.5, 0.2 nm), the other over 0.5 nm: 3 scales of 0.1 nm."""
+    system = boxed_molecule()
+    straight, over = [[-1.5, 0.2], [0.0, 0.2], [1.5, 0.2]], [[-1.5, 0.2], [0.5, 0.5], [1.5, 0.2]]
+    found = shape_metrics(system, reactive_ensemble(system, [straight, over]))
+    bent = (np.hypot(2, 3) + np.hypot(1, 3)) / 3
+    assert found["path_length_over_chord"].value == pytest.approx((1 + bent) / 2)
+    assert found["deviation_from_straight"].value == pytest.approx(1.5)
+    assert found["deviation_from_straight"].unit == ""
+    # only the middle frames differ: by a chord 2 sin(1/4) and by 3 scales
+    apart = (2 * np.sin(0.25)) ** 2 + 9
+    assert found["diversity"].value == pytest.approx(np.sqrt(apart / 3))
+    # half way between them, the deviation is 1 - cos(1/4)^2 of the angle and 1.5^2 of the distance
+    assert found["spread"].value == pytest.approx(np.sqrt((1 - np.cos(0.25) ** 2 + 2.25) / 3))
+
+
+def test_shape_of_distances_alone_is_in_nanometres():
+    system = with_features(Distance("one", (0, 3)), Distance("two", (0, 2)))
+    found = shape_metrics(system, reactive_ensemble(system, [[[0.2, 0.1], [0.3, 0.4], [0.4, 0.1]]] * 2))
+    assert (found["deviation_from_straight"].value, found["deviation_from_straight"].unit) == (
+        pytest.approx(0.3),
+        "nm",
+    )
+    assert found["diversity"].unit == found["spread"].unit == "nm"
+    scaled = with_features(Distance("one", (0, 3)), Distance("two", (0, 2), scale=0.3))
+    over = reactive_ensemble(scaled, [[[0.2, 0.1], [0.3, 0.4], [0.4, 0.1]]])
+    found = shape_metrics(scaled, over)["deviation_from_straight"]
+    assert (found.value, found.unit) == (pytest.approx(1.0), "")
+
+
+def test_channels_of_a_mixed_space_are_the_turns_of_its_circles():
+    system = boxed_molecule()
+    there, round_the_back = (
+        [[-1.5, 0.2], [0.0, 0.9], [1.5, 0.2]],
+        [[-1.5, 0.2], [-2.9, 0.2], [2.9, 0.1], [1.5, 0.2]],
+    )
+    assert channels(system, reactive_ensemble(system, [there])) == {"theta +172°": 1.0}
+    assert channels(system, reactive_ensemble(system, [round_the_back])) == {"theta -188°": 1.0}
+    lines = with_features(Distance("one", (0, 3)), Distance("two", (1, 3)), Distance("three", (0, 2)))
+    assert channels(lines, reactive_ensemble(lines, [np.zeros((3, 3))])) == {"direct": 1.0}
+
+
+def test_histograms_over_a_distance_span_what_they_compare():
+    """A distance has no upper bound: that of the histogram is the longest one among the paths."""
+    system = boxed_molecule()
+    short, long = (
+        TransitionPaths.of_segments([np.array([system.positions_a, system.positions_b]) * [1, 1, z]], 1.0)
+        for z in (1.0, 1.5)
+    )
+    ranges = frame_ranges(system, short, long)
+    assert ranges[0].tolist() == [-np.pi, np.pi]
+    longest = max(system.feature_values(p)[:, 1].max() for p in (*short.positions, *long.positions))
+    assert ranges[1].tolist() == [0.0, longest]
+    assert frame_histogram(system, short, ranges=ranges).sum() == pytest.approx(1)
+    with pytest.raises(ParameterError, match="at least one path"):
+        frame_ranges(system, short.select(np.array([], dtype=int)))
 
 
 def test_avoidance_counts_finished_paths(molecule):

@@ -130,7 +130,7 @@ def test_regions_that_cannot_be_avoided(copy):
     assert "contains end structure" in complaint("geodesic", copy, "--avoid", "phi=-180..0", "--force")
     assert "chi" in complaint("geodesic", copy, "--avoid", "chi=0..10", "--force")
     assert "--avoid-point takes" in complaint("geodesic", copy, "--avoid-point", "phi=0", "--force")
-    assert "center_degree needs a value for each of phi, psi" in complaint(
+    assert "avoid_points center needs a value for each of phi, psi" in complaint(
         "geodesic", copy, "--avoid-point", "phi=0,log_snr=3,kl=2", "--force"
     )
     assert (copy / "geodesic" / "curve.npz").is_file()

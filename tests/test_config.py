@@ -31,7 +31,7 @@ def test_every_key_survives_a_round_trip(tmp_path):
                 "windings": [0, -1],
                 "min_log_snr": 2.5,
                 "avoid": ["phi=-60..60", "phi=100..140,psi=0..20"],
-                "avoid_points": [{"center_degree": {"phi": 0, "psi": -70}, "log_snr": 3, "min_kl_nats": 2}],
+                "avoid_points": [{"center": {"phi": 0, "psi": -70}, "log_snr": 3, "min_kl_nats": 2}],
             },
         }
     )

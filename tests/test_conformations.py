@@ -17,21 +17,23 @@ from tps.conformations import (
     run_metadynamics,
     write_dcd,
 )
-from tps.conformations.metadynamics import add_frozen_bias
+from tps.conformations.bias import BiasGrid, add_frozen_bias
 from tps.engine import LangevinSettings, PlatformChoice, local_executor, potential_energies
 from tps.errors import ParameterError, RunFolderError, TrajectoryError
+from tps.features import Torsion
 from tps.systems import load_system
 from tps.units import thermal_energy
 
 REFERENCE = PlatformChoice("Reference")
 LANGEVIN = LangevinSettings(temperature=300.0, timestep=0.002, friction=10.0)
 KT = thermal_energy(300.0)
+THETA = Torsion("theta", ATOMS)
 
 
-def dataset(log_weights, energy=None, n_torsions=1):
+def dataset(log_weights, energy=None, n_features=1):
     n = len(log_weights)
     return Conformations(
-        torsions=np.zeros((n, n_torsions)),
+        values=np.zeros((n, n_features)),
         log_weights=np.array(log_weights, dtype=float),
         potential_energy=np.zeros(n) if energy is None else np.array(energy, dtype=float),
         walker=np.zeros(n, dtype=int),
@@ -68,7 +70,7 @@ def test_frozen_bias_is_the_table():
     system = openmm.System()
     for _ in ATOMS:
         system.addParticle(12.0)
-    add_frozen_bias(system, (ATOMS,), table)
+    add_frozen_bias(system, (THETA,), table)
     angles = np.linspace(-3, 3, 7)
     energies = potential_energies(system, np.stack([chain_positions(a) for a in angles]), REFERENCE)
     np.testing.assert_allclose(energies, 3 * np.cos(angles), atol=3 * (grid[1] - grid[0]) ** 4 / 384 + 1e-7)
@@ -81,7 +83,7 @@ def test_bias_of_two_torsions_has_the_order_of_metadynamics():
         system.addParticle(12.0)
     grid = np.linspace(-math.pi, math.pi, 61)
     table = np.cos(grid)[None, :] + 2 * np.sin(grid)[:, None]
-    add_frozen_bias(system, ((0, 1, 2, 3), (1, 2, 3, 4)), table)
+    add_frozen_bias(system, (Torsion("a", (0, 1, 2, 3)), Torsion("b", (1, 2, 3, 4))), table)
     positions = np.concatenate([chain_positions(0.8), [[0.05, 0.12, 0.2]]])
     trajectory = mdtraj.Trajectory(positions[None].astype(np.float32), None)
     a, b = mdtraj.compute_dihedrals(trajectory, np.array([[0, 1, 2, 3], [1, 2, 3, 4]]), periodic=False)[0]
@@ -96,7 +98,7 @@ def test_metadynamics_weights_give_back_the_boltzmann_distribution():
     with local_executor("processes", 2) as executor:
         walkers, bias = run_metadynamics(
             molecule.system_xml,
-            (ATOMS,),
+            (THETA,),
             [molecule.positions_a, molecule.positions_b],
             settings,
             LANGEVIN,
@@ -120,8 +122,8 @@ def test_metadynamics_weights_give_back_the_boltzmann_distribution():
 def test_metadynamics_settings_are_checked():
     with pytest.raises(ParameterError, match=r"must exceed 1, but got 1\.0"):
         MetadynamicsSettings(1, 1000, bias_factor=1.0)
-    with pytest.raises(ParameterError, match=r"one to 3 torsions, but got 4"):
-        run_metadynamics("", (ATOMS,) * 4, [], MetadynamicsSettings(1, 1000), LANGEVIN, REFERENCE, [], None)
+    with pytest.raises(ParameterError, match=r"one to 3 collective variables, but got 4"):
+        BiasGrid.spaced((THETA,) * 4, 61)
 
 
 def test_dcd_keeps_single_precision(tmp_path, capfd):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import i0e, i1e
+from spaces import feature_space
 
 from tps.diffusion import (
     AdaptiveNoiseSchedule,
@@ -19,12 +20,13 @@ from tps.diffusion import (
     load_model,
     posterior_moments,
     save_model,
-    torsion_statistics,
     train_denoiser,
     train_log_partition,
 )
 from tps.diffusion.log_partition import bessel_ratio, log_bessel_i0
 from tps.errors import ModelError, ParameterError
+
+ONE, TWO = feature_space("a"), feature_space("aa")
 
 
 def rng(seed=0):
@@ -42,7 +44,7 @@ def random_network(n_torsions=2, n_components=5, seed=0):
 def mixture_density(network, theta):
     """The density (n_grid, n_grid) whose log-partition function the network claims to be."""
     first, second = torch.meshgrid(theta, theta, indexing="ij")
-    t = torsion_statistics(torch.stack([first, second], -1).reshape(-1, 2))
+    t = torch.from_numpy(TWO.statistic(torch.stack([first, second], -1).reshape(-1, 2)))
     xi = network.xi.detach()
     weight = torch.softmax(network.log_weights.detach(), 0)
     log_i0 = torch.from_numpy(np.log(i0e(xi.norm(dim=-1).numpy())) + xi.norm(dim=-1).numpy()).sum(-1)
@@ -112,7 +114,7 @@ def biased_frames(n=4000, seed=0):
 def test_training_recovers_a_von_mises_distribution():
     theta, log_weights = biased_frames()
     network, record = train_log_partition(
-        theta, log_weights, TrainingSettings(n_steps=150, n_components=40), rng()
+        ONE, theta, log_weights, TrainingSettings(n_steps=150, n_components=40), rng()
     )
     network = network.double()
     angle = torch.linspace(-3, 3, 25, dtype=torch.float64)
@@ -130,13 +132,13 @@ def test_training_recovers_a_von_mises_distribution():
 
 
 def _normalised(theta, log_weights):
-    return torsion_statistics(theta), log_weights - torch.logsumexp(log_weights, 0)
+    return torch.from_numpy(ONE.statistic(theta)), log_weights - torch.logsumexp(log_weights, 0)
 
 
 def test_per_sample_targets_learn_the_same_distribution():
     theta, log_weights = biased_frames(20_000)
     settings = TrainingSettings(n_steps=600, n_components=20, target="per-sample", batch_size=512)
-    network, record = train_log_partition(theta, log_weights, settings, rng())
+    network, record = train_log_partition(ONE, theta, log_weights, settings, rng())
     eta = torch.tensor([[0.0, 0.0], [-3.0, 0.0], [0.0, 4.0], [6.0, 0.0]], dtype=torch.float64)
     exact = posterior_moments(eta, *_normalised(theta, log_weights)).mu
     assert (network.double().mu(eta).detach() - exact).norm(dim=1).max() < 0.1
@@ -147,7 +149,7 @@ def test_training_repeats_with_the_seed():
     theta, log_weights = biased_frames(1000)
     settings = TrainingSettings(n_steps=20, n_components=10)
     first, second, other = (
-        train_log_partition(theta, log_weights, settings, rng(seed))[0].xi.detach() for seed in (1, 1, 2)
+        train_log_partition(ONE, theta, log_weights, settings, rng(seed))[0].xi.detach() for seed in (1, 1, 2)
     )
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
@@ -157,7 +159,7 @@ def test_denoiser_learns_a_free_torsion():
     """For a uniform θ the posterior mean is (I1/I0)(κ) x/|x| with κ = e^λ |x| / α."""
     theta = 2 * math.pi * torch.rand(6000, 1, generator=rng(), dtype=torch.float64)
     settings = TrainingSettings(n_steps=1500, batch_size=256, width=64)
-    network, record = train_denoiser(theta, torch.zeros(6000), settings, rng())
+    network, record = train_denoiser(ONE, theta, torch.zeros(6000), settings, rng())
     for level in (-2.0, 0.0, 2.0):
         log_snr = torch.full((50,), level)
         alpha, _ = alpha_sigma(log_snr)
@@ -187,7 +189,7 @@ def test_held_out_frames_are_whole_blocks():
 
 
 def test_tilts_cover_weak_and_strong():
-    eta = draw_tilts(torch.zeros(10, 2), 5000, rng())
+    eta = draw_tilts(torch.from_numpy(TWO.statistic(np.zeros((10, 2)))), 5000, rng())
     kappa = eta.unflatten(1, (2, 2)).norm(dim=-1)
     assert kappa.min() < 0.3
     assert kappa.max() > 150
@@ -196,8 +198,8 @@ def test_tilts_cover_weak_and_strong():
 @pytest.mark.parametrize(
     ("network", "settings"),
     [
-        (LogPartitionNetwork(2, 4), ModelSettings("log-partition", ("phi", "psi"), {"n_components": 4})),
-        (DenoiserNetwork(2, 8, 2), ModelSettings("denoiser", ("phi", "psi"), {"width": 8, "depth": 2})),
+        (LogPartitionNetwork(2, 4), ModelSettings("log-partition", TWO, {"n_components": 4})),
+        (DenoiserNetwork(2, 8, 2), ModelSettings("denoiser", TWO, {"width": 8, "depth": 2})),
     ],
 )
 def test_model_files_come_back_and_are_the_same_bytes(tmp_path, network, settings):
@@ -205,7 +207,11 @@ def test_model_files_come_back_and_are_the_same_bytes(tmp_path, network, setting
     save_model(tmp_path / "b", network, settings)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     loaded, found = load_model(tmp_path / "a")
-    assert found == settings
+    assert (found.kind, found.size) == (settings.kind, settings.size)
+    assert found.knows(TWO)
+    assert np.array_equal(found.space.bounds, TWO.bounds)
+    assert not found.knows(ONE)
+    assert not found.knows(feature_space("ax"))
     for name, value in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
 
@@ -220,6 +226,12 @@ def test_damaged_and_missing_models_are_refused(tmp_path):
 
 def test_too_few_frames_are_refused():
     with pytest.raises(ModelError, match="at least 200 frames, but got 30"):
-        train_log_partition(torch.zeros(30, 1), torch.zeros(30), TrainingSettings(), rng())
+        train_log_partition(ONE, torch.zeros(30, 1), torch.zeros(30), TrainingSettings(), rng())
     with pytest.raises(ParameterError, match="positive n_steps, but got 0"):
         TrainingSettings(n_steps=0)
+
+
+def test_features_on_lines_are_refused():
+    for train in (train_log_partition, train_denoiser):
+        with pytest.raises(ModelError, match="but x1, x2 lie on lines"):
+            train(feature_space("axx"), np.zeros((300, 3)), np.zeros(300), TrainingSettings(), rng())

@@ -10,8 +10,8 @@ from openmm import unit
 
 from tps.dynamics import add_wall
 from tps.errors import ParameterError
-from tps.features import TorsionFeatures
-from tps.systems import Distance, Region, Torsion, load_system, parse_region
+from tps.features import Distance, Features, Torsion
+from tps.systems import Region, load_system, parse_region
 from tps.units import thermal_energy
 
 REFERENCE = openmm.Platform.getPlatformByName("Reference")
@@ -26,7 +26,7 @@ def alanine():
 
 @pytest.fixture(scope="module")
 def features(alanine):
-    return TorsionFeatures.from_system(alanine)
+    return alanine.features
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +72,19 @@ def torsion_gradient(positions, atoms):
     return gradient
 
 
-def test_values_interleave_cosine_and_sine(features):
+def test_statistics_interleave_cosine_and_sine(features):
     angles = np.array([[0.0, math.pi / 2], [math.pi, -math.pi / 6]])
     expected = [[1, 0, 0, 1], [-1, 0, math.sqrt(3) / 2, -0.5]]
-    assert features.values(angles) == pytest.approx(np.array(expected), abs=1e-15)
-    assert features.values(angles[0]).shape == (4,)
-    assert (features.n_torsions, features.n_features) == (2, 4)
+    assert features.space.statistic(angles) == pytest.approx(np.array(expected), abs=1e-15)
+    assert features.space.statistic(angles[0]).shape == (4,)
+    assert (features.space.n_features, features.space.n_statistics) == (2, 4)
 
 
-def test_angles_are_those_of_mdtraj(alanine, features, frames):
+def test_values_are_those_of_mdtraj(alanine, features, frames):
     trajectory = mdtraj.Trajectory(frames, alanine.mdtraj_topology)
     phi, psi = mdtraj.compute_phi(trajectory)[1][:, 0], mdtraj.compute_psi(trajectory)[1][:, 0]
-    assert features.angles(frames) == pytest.approx(np.stack([phi, psi], axis=1), abs=1e-5)
-    assert features.angles(frames[0]).shape == (2,)
+    assert features.values(frames) == pytest.approx(np.stack([phi, psi], axis=1), abs=1e-5)
+    assert features.values(frames[0]).shape == (2,)
 
 
 def test_tilt_is_minus_kt_eta_times_t(alanine, features, frames):
@@ -106,7 +106,7 @@ def test_tilt_is_minus_kt_eta_times_t(alanine, features, frames):
         by_hand_forces -= slope_psi * torsion_gradient(positions, (6, 8, 14, 16))
         assert energy == pytest.approx(by_hand, rel=1e-6)
         assert np.abs(forces - by_hand_forces).max() < 1e-6 * np.abs(by_hand_forces).max()
-        assert energy == pytest.approx(-KT * ETA @ features.values(features.angles(positions)), rel=1e-9)
+        assert energy == pytest.approx(-KT * ETA @ features.statistic(positions), rel=1e-9)
         assert evaluate(context, positions, 0)[0] == evaluate(bare, positions, 0)[0]
 
 
@@ -138,14 +138,13 @@ def test_eta_must_fit(features, eta):
 
 
 def test_features_refuse_nonsense(features):
-    with pytest.raises(ParameterError, match="atoms"):
-        TorsionFeatures(np.zeros((2, 3)), ("phi", "psi"))
-    with pytest.raises(ParameterError, match="1 names"):
-        TorsionFeatures(np.zeros((2, 4)), ("phi",))
+    phi, psi = features.variables
+    with pytest.raises(ParameterError, match="at least one"):
+        Features(())
     with pytest.raises(ParameterError, match="distinct"):
-        TorsionFeatures(np.zeros((2, 4)), ("phi", "phi"))
-    with pytest.raises(ParameterError, match=r"angles must be \(\.\.\., 2\)"):
-        features.values(np.zeros((5, 3)))
+        Features((phi, psi, phi))
+    with pytest.raises(ParameterError, match=r"feature values must be \(\.\.\., 2\)"):
+        features.space.statistic(np.zeros((5, 3)))
     with pytest.raises(ParameterError, match="kT must be positive"):
         features.tilt_forces(0.0)
 
@@ -243,7 +242,7 @@ def test_several_walls_and_a_tilt_share_a_system(alanine, features):
     add_wall(system, parse_region("phi=0..20", variables), variables, STIFFNESS, 2)
     context = make_context(system)
     features.set_tilt(context, ETA)
-    phi = features.angles(alanine.positions_a)[0]
+    phi = features.values(alanine.positions_a)[0]
     expected = STIFFNESS / 2 * (phi - math.radians(-157)) ** 2
     assert evaluate(context, alanine.positions_a, 2)[0] == pytest.approx(expected, rel=1e-6)
     assert evaluate(context, alanine.positions_b, 2)[0] == 0.0
@@ -291,7 +290,7 @@ def test_a_wall_with_a_margin_begins_before_its_region():
     from molecules import ATOMS, chain_positions
 
     from tps.engine import PlatformChoice, potential_energies
-    from tps.systems import Torsion
+    from tps.features import Torsion
 
     system = openmm.System()
     for _ in ATOMS:

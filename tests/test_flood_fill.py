@@ -9,15 +9,20 @@ import pytest
 
 from tps.analysis.flood_fill import flood_fill, frames_lower_bound, surface_lower_bound
 from tps.errors import ParameterError
+from tps.features import FeatureSpace
 from tps.systems import load_system
 
 WALL = math.inf
 
 
 def fill(energies, start, end, periodic=False):
-    """Return the bound on a grid with cells 1 apart, or of one turn."""
+    """Return the bound on a grid with cells 1 apart, or of one turn along axes that are periodic."""
     shape = np.shape(energies)
-    axes = [-np.pi + 2 * np.pi * np.arange(n) / n if periodic else np.arange(float(n)) for n in shape]
+    periodic = (periodic,) * len(shape) if isinstance(periodic, bool) else periodic
+    axes = [
+        -np.pi + 2 * np.pi * np.arange(n) / n if turns else np.arange(float(n))
+        for n, turns in zip(shape, periodic, strict=True)
+    ]
     points = [[axis[i] for axis, i in zip(axes, cell, strict=True)] for cell in (start, end)]
     return flood_fill(axes, energies, *points, periodic=periodic)
 
@@ -34,8 +39,7 @@ def minimax(energies, start, end, periodic):
         seen.add(cell)
         for step in itertools.product((-1, 0, 1), repeat=u.ndim):
             other = tuple(np.add(cell, step).tolist())
-            if periodic:
-                other = tuple(np.mod(other, u.shape).tolist())
+            other = tuple(i % n if turns else i for i, n, turns in zip(other, u.shape, periodic, strict=True))
             if all(0 <= i < n for i, n in zip(other, u.shape, strict=True)):
                 heapq.heappush(queue, (max(level, u[other]), other))
     return None
@@ -72,10 +76,11 @@ def test_corners_touch_over_both_borders():
     assert fill(energies, (0, 0), (3, 3), periodic=False).energy == 9.0
 
 
-@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("second", [False, True])
 @pytest.mark.parametrize("shape", [(30,), (12, 9), (7, 7)])
-def test_it_agrees_with_dijkstra_on_random_grids(shape, periodic):
-    rng = np.random.default_rng(0)
+def test_it_agrees_with_dijkstra_on_random_grids(shape, first, second):
+    rng, periodic = np.random.default_rng(0), (first, second)[: len(shape)]
     for _ in range(20):
         energies = rng.normal(size=shape)
         start, end = (tuple(rng.integers(n) for n in shape) for _ in range(2))
@@ -130,19 +135,44 @@ def test_frames_have_the_bound_of_their_free_energy():
     """
     torsions = np.random.default_rng(0).uniform(-np.pi, np.pi, (200_000, 1))
     log_weights = -3 * (1 - np.cos(2 * torsions[:, 0]))
-    found = frames_lower_bound(torsions, log_weights, [0.0], [np.pi], n=60)
+    found = frames_lower_bound(space(phi=True), torsions, log_weights, [0.0], [np.pi], n=60)
     sampling = math.sqrt(2 / (200_000 / 60))
     assert found.energy == pytest.approx(6 - 12 * (np.pi / 30) ** 2 / 12, abs=4 * sampling)
     assert sampling / math.sqrt(2) < found.error < 0.05
     assert abs(found.point[0]) == pytest.approx(np.pi / 2, abs=0.2)
 
 
+def test_frames_of_a_torsion_and_a_distance_have_the_bound_of_their_product():
+    """exp(-3 (1 - cos 2x)) times a parabola of 4 kT about 0.5 nm: the saddle lies at (pi/2, 0.5 nm), 6 kT high.
+
+    The bound takes the way along the distance's cells at 0.5 nm, so the error is that of one torsion, but for sampling
+    in 30 x 20 cells: 1/sqrt(N / 600).
+    """
+    rng = np.random.default_rng(0)
+    values = np.column_stack([rng.uniform(-np.pi, np.pi, 300_000), rng.uniform(0.2, 0.8, 300_000)])
+    log_weights = -3 * (1 - np.cos(2 * values[:, 0])) - 4 * ((values[:, 1] - 0.5) / 0.3) ** 2
+    mixed = space(phi=True, ends=False)
+    found = frames_lower_bound(mixed, values, log_weights, [0.0, 0.5], [np.pi, 0.5], n=30)
+    sampling = math.sqrt(2 / (300_000 / 900))
+    assert found.energy == pytest.approx(6 - 12 * (np.pi / 15) ** 2 / 12, abs=4 * sampling)
+    assert abs(found.point[0]) == pytest.approx(np.pi / 2, abs=0.25) and abs(found.point[1] - 0.5) < 0.1
+
+
+def space(**features):
+    """Angles (True) and distances (False) [nm] by name."""
+    kinds = [
+        ("rad", 1.0, (-np.pi, np.pi)) if turns else ("nm", 0.1, (0.0, np.inf)) for turns in features.values()
+    ]
+    units, scale, bounds = zip(*kinds, strict=True)
+    return FeatureSpace(tuple(features), tuple(features.values()), units, scale, np.array(bounds))
+
+
 def test_a_cell_without_frames_cannot_be_passed():
-    torsions = np.array([[0.0, 0.0], [np.pi, 0.0]])
+    torsions, both = np.array([[0.0, 0.0], [np.pi, 0.0]]), space(phi=True, psi=True)
     with pytest.raises(ParameterError, match="no path of cells with finite energies"):
-        frames_lower_bound(torsions, np.zeros(2), [0.0, 0.0], [np.pi, 0.0], n=12)
+        frames_lower_bound(both, torsions, np.zeros(2), [0.0, 0.0], [np.pi, 0.0], n=12)
     with pytest.raises(ParameterError, match="the end lies in a cell without a finite energy"):
-        frames_lower_bound(torsions, np.zeros(2), [0.0, 0.0], [1.0, 0.0], n=12)
+        frames_lower_bound(both, torsions, np.zeros(2), [0.0, 0.0], [1.0, 0.0], n=12)
 
 
 def test_what_does_not_fit_is_refused():
@@ -151,3 +181,5 @@ def test_what_does_not_fit_is_refused():
         flood_fill([axis, axis], np.zeros((3, 2)), [0, 0], [1, 1])
     with pytest.raises(ParameterError, match=r"needs 2 numbers, one per axis, but got \[0.0\]"):
         flood_fill([axis, axis], np.zeros((3, 3)), [0], [1, 1])
+    with pytest.raises(ParameterError, match=r"2 axes .* but got \[True\]"):
+        flood_fill([axis, axis], np.zeros((3, 3)), [0, 0], [1, 1], periodic=[True])

@@ -1,6 +1,7 @@
 """Free energies against closed forms: von Mises and Gaussian tilts, work of known distribution, all roads at once."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,19 +13,24 @@ from tps.analysis import (
     agreement,
     analyse_windows,
     anchored_difference,
+    anchored_frames_road,
     barrier_metrics,
     frames_anchored_difference,
     frames_region_difference,
     free_energy_surface,
     integrated_difference,
-    integrated_psi,
+    model_road,
     number_metric,
     region_difference,
     region_energies,
+    region_frames_road,
     sampling_metrics,
+    spring_difference,
     surface_barriers,
     window_profile,
+    with_springs,
     work_differences,
+    work_roads,
 )
 from tps.analysis.free_energy.integration import corrected_integral
 from tps.analysis.free_energy.mbar import jackknife_error, load_pymbar
@@ -32,6 +38,7 @@ from tps.analysis.free_energy.solver import first_guess, overlap_matrix, solve_m
 from tps.analysis.free_energy.work import acceptance_ratio
 from tps.conformations import Conformations
 from tps.errors import ParameterError, SimulationError
+from tps.features import FeatureSpace
 from tps.paths import (
     OverdampedSettings,
     Windows,
@@ -217,17 +224,6 @@ def _resampled(rows, weights):
     return rows[np.searchsorted(cumulated, (np.arange(200_000) + 0.5) / 200_000)]
 
 
-def test_the_plain_integral_of_mu_converges_at_second_order():
-    errors = []
-    for n in (11, 21):
-        kappa = np.linspace(0, 5, n)
-        eta, mu = np.stack([kappa, 0 * kappa], 1), np.stack([i1e(kappa) / i0e(kappa), 0 * kappa], 1)
-        errors.append(abs(integrated_psi(eta, mu)[-1] - exact_psi(5.0)))
-    assert 3.8 < errors[0] / errors[1] < 4.2
-    with pytest.raises(ParameterError, match=r"\(11, 2\)"):
-        integrated_psi(np.zeros((11, 2)), np.zeros((10, 2)))
-
-
 @pytest.mark.parametrize("spread", [1.0, 2.5])
 def test_work_of_gaussian_shape_gives_its_free_energy(spread):
     """W ~ N(ΔF ± σ²/2, σ²) both ways satisfies Crooks' relation exactly (ΔF = -3 kT)."""
@@ -283,6 +279,42 @@ def test_weighted_frames_give_their_free_energies():
     assert nothing.value is None and nothing.error is None
 
 
+def test_roads_of_the_frames_are_their_differences_by_name():
+    """On the circle as on a surface: the road has the value of the difference, and a grid no error."""
+    system = make_surface(table(np.cos, 360, periodic=True), periodic=True, kt=KT)
+    x, frames = weighted_frames(n=4000)
+    eta = np.array([[1.0, 0.0], [5.0, 0.0]])
+    statistics = np.stack([np.cos(x), np.sin(x)], axis=1)
+    (name, road), *_ = anchored_frames_road(system, frames, *eta, made_by="metadynamics").items()
+    assert (name, road.unit) == ("metadynamics", "kT")
+    assert road.value == frames_anchored_difference(frames, statistics, *eta, KT).value
+    grid = anchored_frames_road(system, frames, *eta, made_by="", on_grid=True)["grid"]
+    assert (grid.value, grid.error) == (road.value, None) and "grid" in grid.definition
+    values = system.values(x[:, None])
+    inside = [state.region.contains(values) for state in (system.state_a, system.state_b)]
+    region = region_frames_road(system, frames, values, made_by="plain dynamics")["plain dynamics"]
+    assert region.value == frames_region_difference(frames, *inside, KT).value
+    assert region_frames_road(system, frames, values, made_by="", on_grid=True)["grid"].error is None
+    assert model_road(system, np.array([1.0, 2.0, 3.5]))["ψ of the model"].value == -2.5 * KT
+
+
+def test_springs_of_gaussian_tilts_have_no_free_energy_of_their_own():
+    """Two springs of one strength on a flat line: F as springs is equal, so -kT Δψ and the springs' share cancel.
+
+    ψ(η) = e^l c²/2 + const for the tilt η = (e^l c, -e^l/2) of a uniform density.
+    """
+    space = line(-np.inf, np.inf)
+    a, b = space.eta(np.array([[1.0], [-3.0]]), np.log([2.0, 2.0]))
+    psi = [0.5 * 2.0 * c**2 for c in (1.0, -3.0)]
+    assert spring_difference(space, a, b) == pytest.approx(8.0)
+    road = {"x": Metric(-KT * (psi[1] - psi[0]), 0.1, "kT", ""), "none": Metric(None, None, "kT", "")}
+    found = with_springs(road, KT * spring_difference(space, a, b))
+    assert found["x"].value == pytest.approx(0.0, abs=1e-12) and found["x"].error == 0.1
+    assert found["none"].value is None
+    circle = FeatureSpace(("x",), (True,), ("rad",), (1.0,), np.array([[-np.pi, np.pi]]))
+    assert spring_difference(circle, [3.0, 0.0], [0.0, 5.0]) == 0.0
+
+
 def test_jackknife_of_a_mean_is_its_standard_error():
     x = np.random.default_rng(0).normal(size=12)
     left_out = (x.sum() - x) / 11
@@ -301,7 +333,8 @@ def test_the_surface_of_a_tilted_well_is_its_potential():
         energy=lambda x: KT * x**2 / 2,
     )
     analysis = analyse_windows(samples, KT)
-    surface = free_energy_surface(analysis, 24, columns=[0], bounds=[[-8.0, 8.0]])
+    surface = free_energy_surface(analysis, line(-8.0, 8.0), 24)
+    assert surface.periodic == (False,)
     edges = np.linspace(-8, 8, 25)
     exact = -KT * np.log(np.diff(ndtr(edges)))
     filled = np.bincount(np.digitize(analysis.values[:, 0], edges) - 1, minlength=24)[:24] > 50
@@ -318,7 +351,32 @@ def test_the_surface_of_a_tilted_well_is_its_potential():
     )  # the higher of the two ends' own lowest cells is the top of a parabola's path
     assert barriers["free_energy_barrier_b"].value == pytest.approx(0, abs=KT)
     with pytest.raises(ParameterError, match=r"\[0, 1\]"):
-        free_energy_surface(analysis)
+        free_energy_surface(analysis, line(-8.0, 8.0), columns=[0, 1])
+    open_ended = free_energy_surface(analysis, line(-8.0, np.inf), 24).axes[0]
+    top = analysis.values.max()
+    assert open_ended[-1] == pytest.approx(top - (top + 8) / 48)
+
+
+def line(low, high):
+    """A pure number between bounds."""
+    return FeatureSpace(("x",), (False,), ("",), (1.0,), np.array([[low, high]]))
+
+
+def test_the_surface_over_a_torsion_and_a_distance_is_the_sum_of_theirs(torsion):
+    """A distance that is uniform on 0.2 to 0.6 nm beside the free torsion: F is flat over both, kT ln of the cells."""
+    far = np.random.default_rng(5).uniform(0.2, 0.6, len(torsion.window))
+    both = replace(torsion, values=np.column_stack([torsion.values, far]))
+    space = FeatureSpace(
+        ("phi", "ends"), (True, False), ("rad", "nm"), (1.0, 0.1), np.array([[-np.pi, np.pi], [0.2, 0.6]])
+    )
+    surface = free_energy_surface(both, space, 6)
+    assert surface.periodic == (True, False) and surface.axes[1] == pytest.approx(
+        0.2 + 0.4 * (np.arange(6) + 0.5) / 6
+    )
+    profile = free_energy_surface(both, space, 6, columns=[0])
+    across = -KT * np.log(np.exp(-surface.free_energy / KT).sum(axis=1))
+    assert across - across.min() == pytest.approx(profile.free_energy, abs=1e-9)
+    assert np.abs(surface.free_energy - np.median(surface.free_energy)).max() < 4 * surface.error.max()
 
 
 def test_agreement_names_the_pairs_that_disagree():
@@ -379,6 +437,7 @@ def test_all_roads_agree_on_a_rough_torsion():
         overdamped_annealed_paths(system, s, eta, settings, list(range(i, i + 200)), backward=back)[0]
         for i, back in ((0, False), (500, True))
     ]
+    assert next(iter(work_roads(system, *works))) == "straight pulls, both ways (BAR)"
     bar = work_differences(*(w.cumulative_work[:, -1] for w in works), 1.0, unit="kT")["bar"]
     for metric in (anchored_difference(analysis), integrated_difference(analysis), bar):
         assert abs(metric.value - exact) < 4 * metric.error

@@ -10,9 +10,9 @@ import tps
 ROOT = Path(tps.__file__).parent
 LAYERS = [
     {"errors"},
-    {"units", "quiet"},
-    {"systems"},
+    {"units", "quiet", "sections", "arrays"},
     {"features"},
+    {"systems"},
     {"engine"},
     {"dynamics"},
     {"conformations"},

@@ -17,8 +17,9 @@ from tps.dynamics import IN_A, IN_B, OUTSIDE, MoleculeDynamics
 from tps.engine import LangevinSettings, potential_energies, symmetric_integrator
 from tps.errors import ParameterError, TrajectoryError
 from tps.export import export_ops, export_paths, read_ops_paths
+from tps.features import Distance, Torsion
 from tps.paths import PathEnsemble, PathRecord, load_paths, save_paths
-from tps.systems import Distance, Torsion, load_system
+from tps.systems import load_system
 from tps.systems.regions import region_from_keys
 from tps.units import thermal_energy
 

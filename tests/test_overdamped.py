@@ -13,14 +13,14 @@ from tps.dynamics import sample_surface
 from tps.dynamics.overdamped import largest_curvature
 from tps.errors import ParameterError
 from tps.paths import OverdampedSettings, load_paths, overdamped_annealed_paths, save_paths
-from tps.paths.annealed.molecule import equal_steps
+from tps.paths.protocol import equal_steps
 from tps.spacetime import (
     EuclideanSpacetime,
     GridFamily,
     LogSnrFloor,
     SpacetimeCurve,
-    SpacetimePoint,
     TorusSpacetime,
+    anchors,
     find_geodesic,
     winding_line,
 )
@@ -113,17 +113,17 @@ def test_work_is_summed_at_the_positions_before_each_update(name):
     """W_k - W_(k-1) = -(η_(k+1) - η_k)·T(x_k), x_k the frame stored when the k-th window ended."""
     system, s = load_system(name), np.linspace(0, 1, 9)
     rng = np.random.default_rng(5)
-    eta = 3 * rng.normal(size=(9, system.n_statistics))
-    if system.spacetime_kind == "euclidean":
+    eta = 3 * rng.normal(size=(9, system.space.n_statistics))
+    if system.space.n_lines:
         eta[:, -1] = -np.abs(eta[:, -1])
     settings = OverdampedSettings(n_steps=60, n_updates=20, n_frames=20, n_equilibration_steps=0)
     ensemble, positions = overdamped_annealed_paths(system, s, eta, settings, [3, 4])
     steps = np.diff(equal_steps(s, eta, 20), axis=0)
     before = np.concatenate([np.tile(system.point_a, (2, 1, 1)), positions[:, :-1]], axis=1)
-    expected = -np.cumsum(np.sum(steps * system.statistics(before), axis=-1), axis=1)
+    expected = -np.cumsum(np.sum(steps * system.space.statistic(before), axis=-1), axis=1)
     assert ensemble.cumulative_work == pytest.approx(expected, abs=1e-10)
     assert ensemble.potential_energy == pytest.approx(system.energy(positions), rel=1e-12)
-    assert ensemble.torsions == pytest.approx(system.feature_values(positions), abs=1e-12)
+    assert ensemble.values == pytest.approx(system.feature_values(positions), abs=1e-12)
 
 
 def test_paths_react_and_their_evaluations_are_counted():
@@ -133,7 +133,7 @@ def test_paths_react_and_their_evaluations_are_counted():
     assert ensemble.completed.all()
     assert ensemble.reactive.all()
     for path in range(20):
-        x = ensemble.torsions[path, ensemble.segment(path), 0]
+        x = ensemble.values[path, ensemble.segment(path), 0]
         assert x[0] <= -0.7 < x[1:-1].min()
         assert x[1:-1].max() < 0.7 <= x[-1]
     # one evaluation per step, one for the last frame's energy, 8 for the curvature at the end points
@@ -144,7 +144,7 @@ def test_paths_react_and_their_evaluations_are_counted():
     known, _ = overdamped_annealed_paths(system, *pull(system, 50.0), curvature_known, [0])
     assert known.n_evaluations == 2051
     # stability over curvature plus stiffness, times 2000 steps in 100 frames
-    assert known.frame_interval_ps == pytest.approx(0.1 / (64 + 50) * 20)
+    assert known.frame_interval == pytest.approx(0.1 / (64 + 50) * 20)
 
 
 def test_a_path_depends_on_its_own_seed_alone(monkeypatch):
@@ -152,12 +152,12 @@ def test_a_path_depends_on_its_own_seed_alone(monkeypatch):
     settings = OverdampedSettings(n_steps=200, n_updates=20, n_frames=10)
     all_of_them, _ = overdamped_annealed_paths(system, *pull(system, 20.0), settings, [7, 8, 9])
     alone, _ = overdamped_annealed_paths(system, *pull(system, 20.0), settings, [8])
-    assert np.array_equal(alone.torsions[0], all_of_them.torsions[1])
-    assert not np.array_equal(all_of_them.torsions[0], all_of_them.torsions[1])
+    assert np.array_equal(alone.values[0], all_of_them.values[1])
+    assert not np.array_equal(all_of_them.values[0], all_of_them.values[1])
     monkeypatch.setattr("tps.paths.annealed.surface._MAX_NOISE", 1)  # one path at a time
     finished = []
     split, _ = overdamped_annealed_paths(system, *pull(system, 20.0), settings, [7, 8, 9], finished.append)
-    assert np.array_equal(split.torsions, all_of_them.torsions)
+    assert np.array_equal(split.values, all_of_them.values)
     assert finished == [1, 2, 3]
 
 
@@ -172,7 +172,7 @@ def test_a_walker_that_leaves_the_table_fails_alone():
     lost = ~ensemble.completed
     assert 0 < lost.sum() < 40
     assert set(ensemble.status[lost]) == {"failed: the walker left the surface or the numbers"}
-    for array in (positions, ensemble.torsions, ensemble.potential_energy, ensemble.cumulative_work):
+    for array in (positions, ensemble.values, ensemble.potential_energy, ensemble.cumulative_work):
         assert np.isnan(array[lost]).all()
         assert np.isfinite(array[~lost]).all()
     assert (ensemble.reactive_start[lost] == -1).all()
@@ -211,7 +211,7 @@ def test_ensembles_go_through_their_file(tmp_path):
     ensemble, _ = overdamped_annealed_paths(system, *pull(system, 20.0), settings, [1, 2])
     save_paths(tmp_path, ensemble, [None, None])
     read = load_paths(tmp_path)
-    assert np.array_equal(read.torsions, ensemble.torsions)
+    assert np.array_equal(read.values, ensemble.values)
     assert read.feature_names.tolist() == ["x", "y"]
 
 
@@ -249,9 +249,7 @@ def test_paths_on_the_alanine_surface_stay_within_one_unit_of_the_lower_bound():
     family = GridFamily(
         [torch.from_numpy(axis) for axis in axes], torch.from_numpy(-energies / system.kt), periodic=True
     )
-    a, b = (
-        SpacetimePoint(torch.from_numpy(system.features(x)), 6.0) for x in (system.point_a, system.point_b)
-    )
+    a, b = anchors(system.space, system.feature_values(system.ends), 6.0)
     curves = {
         "geodesic": find_geodesic(family, a, b, constraints=[LogSnrFloor(3.0)], start=(1, -1)).curve,
         "straight": SpacetimeCurve.from_eta(family, winding_line(family.spacetime, a, b, 64, (1, -1))),

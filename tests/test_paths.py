@@ -13,9 +13,9 @@ from tps.conformations import read_dcd
 from tps.dynamics import reactive_segment
 from tps.engine import LangevinSettings, PlatformChoice, executor_kind, local_executor, potential_energies
 from tps.errors import ParameterError, RunFolderError
-from tps.features import TorsionFeatures
 from tps.paths import AnnealingSettings, annealed_paths, load_paths, save_paths
-from tps.paths.annealed.molecule import AnnealingTask, equal_steps, run_annealed_path
+from tps.paths.annealed.molecule import AnnealingTask, run_annealed_path
+from tps.paths.protocol import equal_steps
 from tps.systems import Region
 
 REFERENCE = PlatformChoice("Reference")
@@ -91,7 +91,7 @@ def test_paths_follow_the_curve_and_react():
     assert ensemble.reactive.all()
     for i, frames in enumerate(positions):
         # sd 1/sqrt(40) = 0.16 rad about the centre, and a lag of the friction: 0.8 rad is far outside
-        assert np.abs(ensemble.torsions[i, :, 0] - (-1.5 + 3.0 * ensemble.s)).max() < 0.8
+        assert np.abs(ensemble.values[i, :, 0] - (-1.5 + 3.0 * ensemble.s)).max() < 0.8
         start, end = ensemble.reactive_start[i], ensemble.reactive_end[i]
         angle = molecule.values(frames)["theta"]
         assert -2.2 <= angle[start] <= -0.8
@@ -103,16 +103,16 @@ def test_paths_follow_the_curve_and_react():
             atol=2e-3,  # single precision of 0.1 nm bonds, k = 20,000: δU = k δx² + |F| δx with δx = 1e-8 nm
         )
     assert ensemble.n_evaluations == 4 * (8000 + 500 + 40)
-    assert ensemble.frame_interval_ps == pytest.approx(0.4)
+    assert ensemble.frame_interval == pytest.approx(0.4)
 
 
 def test_the_same_seeds_give_the_same_paths():
     molecule = torsion_molecule()
     first, second = (run(molecule, *swing(), SWING, [5, 6, 7, 8]) for _ in range(2))
-    np.testing.assert_array_equal(first[0].torsions, second[0].torsions)
+    np.testing.assert_array_equal(first[0].values, second[0].values)
     np.testing.assert_array_equal(first[1][2], second[1][2])
     other, _ = run(molecule, *swing(), SWING, [9, 10, 11, 12])
-    assert not np.allclose(first[0].torsions, other.torsions)
+    assert not np.allclose(first[0].values, other.values)
 
 
 def test_a_wall_keeps_paths_out_and_costs_no_reported_energy():
@@ -121,11 +121,11 @@ def test_a_wall_keeps_paths_out_and_costs_no_reported_energy():
     settings = replace(SWING, wall_stiffness=5000.0)
     free, _ = run(molecule, *swing(), settings, [1, 2, 3, 4])
     walled, positions = run(molecule, *swing(), settings, [1, 2, 3, 4], walls=(region,))
-    assert (np.abs(free.torsions[..., 0]) < 0.3).any(axis=1).all()
+    assert (np.abs(free.values[..., 0]) < 0.3).any(axis=1).all()
     # the wall begins 3 sqrt(kT/k) = 0.067 rad before the region; a tilt of κ = 40 pulls with at most 100 kJ/mol/rad,
     # 0.02 rad into it, so a frame in the region is 2 standard deviations away
-    assert (np.abs(walled.torsions[..., 0]) < 0.3).mean() < 0.05
-    assert (np.abs(walled.torsions[..., 0]) < 0.2).sum() == 0
+    assert (np.abs(walled.values[..., 0]) < 0.3).mean() < 0.05
+    assert (np.abs(walled.values[..., 0]) < 0.2).sum() == 0
     for i, frames in enumerate(positions):
         np.testing.assert_allclose(
             walled.potential_energy[i],
@@ -136,11 +136,10 @@ def test_a_wall_keeps_paths_out_and_costs_no_reported_energy():
 
 def test_a_path_that_fails_is_told_and_harms_no_other(tmp_path):
     molecule = torsion_molecule()
-    features = TorsionFeatures.from_system(molecule)
     s, eta = swing()
     good = AnnealingTask(
         molecule.system_xml,
-        features,
+        molecule.features,
         equal_steps(s, eta, 80),
         molecule.positions_a,
         SWING,
@@ -175,7 +174,7 @@ def test_a_path_that_fails_is_told_and_harms_no_other(tmp_path):
     assert [p.name for p in sorted((tmp_path / "paths").glob("*.dcd"))] == ["0000.dcd"]
     back = load_paths(tmp_path / "paths")
     np.testing.assert_array_equal(back.status, ensemble.status)
-    np.testing.assert_array_equal(back.torsions, ensemble.torsions)
+    np.testing.assert_array_equal(back.values, ensemble.values)
     assert back.segment(0) == slice(0, 4)
     np.testing.assert_allclose(read_dcd(tmp_path / "paths" / "0000.dcd"), records[0].positions, atol=1e-7)
 

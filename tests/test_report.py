@@ -13,9 +13,11 @@ from matplotlib.collections import LineCollection, PathCollection
 from scipy.special import iv
 
 from tps.errors import ParameterError, RunFolderError
+from tps.features import FeatureSpace
 from tps.report import (
     CANDIDATE_NOTE,
     ReportFigure,
+    SurfaceScene,
     format_quantity,
     format_value,
     free_energy_map,
@@ -23,13 +25,27 @@ from tps.report import (
     log_snr_along_curve,
     potential_energy_along_paths,
     save_figure,
+    surface_map,
     work_along_paths,
     write_report,
 )
-from tps.report.torus import free_energy_on_grid, range_pieces, region_boxes, wrapped_lines
-from tps.units import thermal_energy
+from tps.report.density import free_energy_on_grid
+from tps.report.feature_axes import FeatureAxes, range_pieces, wrapped_lines
+from tps.report.tilt import tilt_strength
 
-DEGREE = np.pi / 180
+DEGREE, KT = np.pi / 180, 2.5
+
+
+def feature_space(**features):
+    """Angles (None) and distances (low, high) [nm] by name."""
+    limits = [(-np.pi, np.pi) if given is None else given for given in features.values()]
+    turns = tuple(given is None for given in features.values())
+    units, scale = zip(*(("rad", 1.0) if turn else ("nm", 0.1) for turn in turns), strict=True)
+    return FeatureSpace(tuple(features), turns, units, scale, np.array(limits))
+
+
+TORSIONS = feature_space(phi=None, psi=None)
+MIXED = feature_space(phi=None, ends=(0.0, np.inf))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +89,7 @@ def test_wrapped_lines_cover_the_curve_without_jumps():
     t = np.linspace(0, 1, 300)
     curve = np.column_stack([-2.6 + 9.0 * t, 2.9 - 14.0 * t])  # goes round more than once in each angle
     wrapped = (curve + np.pi) % (2 * np.pi) - np.pi
-    pieces = wrapped_lines(wrapped)
+    pieces = wrapped_lines(TORSIONS, wrapped)
     for piece in pieces:
         assert np.abs(np.diff(piece, axis=0)).max() < np.pi
         np.testing.assert_allclose(np.exp(1j * piece), np.exp(1j * curve), atol=1e-12)
@@ -86,22 +102,39 @@ def test_wrapped_lines_cover_the_curve_without_jumps():
 
 def test_a_curve_that_stays_inside_is_drawn_once():
     curve = np.linspace([-1.0, 0.5], [1.0, 2.0], 20)
-    (piece,) = wrapped_lines(curve)
+    (piece,) = wrapped_lines(TORSIONS, curve)
     np.testing.assert_allclose(piece, curve)
+
+
+def test_a_distance_has_no_other_turn():
+    """Only the angle comes back at the other edge; the distance goes past pi without a copy."""
+    curve = np.column_stack([np.linspace(3.0, 3.5, 9), np.linspace(1.0, 8.0, 9)])
+    pieces = wrapped_lines(MIXED, curve)
+    assert len(pieces) == 2
+    for piece in pieces:
+        np.testing.assert_allclose(piece[:, 1], curve[:, 1])
 
 
 def test_periodic_ranges_are_cut_at_the_seam():
     assert range_pieces((-0.5, 1.0)) == [(-0.5, 1.0)]
     assert range_pieces((2.0, -2.5)) == [(-np.pi, -2.5), (2.0, np.pi)]
-    assert range_pieces(None) == [(-np.pi, np.pi)]
     angles = np.random.default_rng(0).uniform(-np.pi, np.pi, size=(500, 2))
-    boxes = region_boxes({"phi": (2.0, -2.5), "distance": (0.1, 0.2)}, ("phi", "psi"))
+    axes = FeatureAxes(TORSIONS, TORSIONS.bounds)
+    boxes = axes.boxes({"phi": (2.0, -2.5), "distance": (0.1, 0.2)})
     inside = [
         any(np.all([(a <= x) & (x <= b) for x, (a, b) in zip(p, box, strict=True)]) for box in boxes)
-        for p in angles
+        for p in angles / DEGREE
     ]
     np.testing.assert_array_equal(inside, (angles[:, 0] >= 2.0) | (angles[:, 0] <= -2.5))
-    assert region_boxes({"distance": (0.1, 0.2)}, ("phi", "psi")) == []
+    assert axes.boxes({"distance": (0.1, 0.2)}) == []
+
+
+def test_ranges_of_a_distance_are_cut_at_the_ends_of_the_picture():
+    axes = FeatureAxes(MIXED, [(-np.pi, np.pi), (0.1, 0.9)])
+    assert (axes.label(0), axes.label(1)) == ("phi [degree]", "ends [nm]")
+    ((angle, far),) = axes.boxes({"ends": (0.5, np.inf)})
+    assert angle == pytest.approx((-180, 180)) and far == (0.5, 0.9)
+    assert axes.boxes({"ends": (1.0, 2.0)}) == []
 
 
 @pytest.mark.parametrize("d", [1, 2])
@@ -111,27 +144,52 @@ def test_free_energy_of_a_von_mises_density_is_exact(d):
     The damping is the Gaussian's exp(-n^2 s^2 / 2) and the mean over the four frames of a bin; the Gaussian
     on bins differs from the continuous one by exp(-(2 pi s / bin)^2 / 2) = 3e-7.
     """
-    kappa, n_bins, width = 2.0, 90, 3.5 * DEGREE
+    kappa, width = 2.0, 3.5 * DEGREE
     angles = (np.arange(360) + 0.5 - 180) * DEGREE
     frames = (
         angles[:, None] if d == 1 else np.stack(np.meshgrid(angles, angles, indexing="ij"), -1).reshape(-1, 2)
     )
-    centers, found = free_energy_on_grid(frames, kappa * np.cos(frames).sum(axis=1), 300.0, n_bins=n_bins)
+    space = TORSIONS.select(TORSIONS.names[:d])
+    (edges, *_), found = free_energy_on_grid(space, frames, kappa * np.cos(frames).sum(axis=1), KT)
+    centers = (edges[1:] + edges[:-1]) / 2
     n = np.arange(1, 30)
     damping = np.exp(-((n * width) ** 2) / 2) * np.cos(n[:, None] * np.array([0.5, 1.5]) * DEGREE).mean(
         axis=1
     )
     density = iv(0, kappa) + 2 * (iv(n, kappa) * damping * np.cos(centers[:, None] * n)).sum(axis=1)
-    exact = -thermal_energy(300.0) * np.log(density)
+    exact = -KT * np.log(density)
     exact = exact if d == 1 else exact[:, None] + exact[None, :]
     np.testing.assert_allclose(found, exact - exact.min(), atol=1e-5)
 
 
 def test_free_energy_is_unknown_where_no_frame_is_near():
     frames = np.array([[0.0, 0.0], [3.1, 3.1]])  # the second reaches over the corner
-    _, found = free_energy_on_grid(frames, np.zeros(2), 300.0)
+    _, found = free_energy_on_grid(TORSIONS, frames, np.zeros(2), KT)
     assert np.isfinite(found[0, 0]) and np.isfinite(found[45, 45]) and np.isnan(found[20, 45])
     assert np.nanmin(found) == 0.0
+
+
+def test_free_energy_of_a_distance_is_exact_up_to_its_ends():
+    """exp(-x / l) between 0.2 and 0.8 nm, by even frames with weights: F = kT x / l where no end is within the kernel.
+
+    A Gaussian leaves a slope as it is; at a hard wall the mirror image keeps an even density even, where a kernel cut
+    there would lose half of it: kT ln 2.
+    """
+    x = 0.2 + 0.6 * (np.arange(9000) + 0.5) / 9000
+    space = feature_space(ends=(0.2, 0.8))
+    (edges,), flat = free_energy_on_grid(space, x[:, None], np.zeros(9000), KT)
+    np.testing.assert_allclose(flat, 0.0, atol=1e-12)
+    assert (edges[0], edges[-1]) == (0.2, 0.8)
+    _, slope = free_energy_on_grid(space, x[:, None], -x / 0.3, KT)
+    middles = (edges[1:] + edges[:-1])[6:-6] / 2
+    np.testing.assert_allclose(slope[6:-6] - slope[6], KT * (middles - middles[0]) / 0.3, atol=1e-9)
+
+
+def test_strength_of_a_tilt_is_that_it_was_made_with():
+    """ln κ = l of every angle, and the log-SNR l of the distances: `FeatureSpace.eta`."""
+    values, log_snr = np.array([[1.0, 0.4], [-2.0, 0.7]]), np.array([2.0, -1.0])
+    found = tilt_strength(MIXED, MIXED.eta(values, log_snr))
+    np.testing.assert_allclose(found, np.stack([log_snr, log_snr], axis=1), atol=1e-12)
 
 
 @pytest.fixture
@@ -140,14 +198,16 @@ def landscape():
     frames = rng.uniform(-np.pi, np.pi, size=(3000, 3))
     s = np.linspace(0, 1, 64)
     center = np.column_stack([2.5 + 2.5 * s, 0.5 - s, s])
+    strength = np.column_stack([3 - 6 * np.sin(np.pi * s), 3 + 0 * s, -9 + 0 * s])
+    pairs = np.exp(strength)[..., None] * np.stack([np.cos(center), np.sin(center)], axis=-1)
+    space = feature_space(phi=None, psi=None, omega=None)
     return {
-        "torsions": frames,
+        "space": space,
+        "values": frames,
         "log_weights": np.cos(frames).sum(axis=1),
-        "temperature": 300.0,
-        "feature_names": ["phi", "psi", "omega"],
-        "center": (center + np.pi) % (2 * np.pi) - np.pi,
-        "log_snr": np.column_stack([3 - 6 * np.sin(np.pi * s), 3 + 0 * s, -9 + 0 * s]),
-        "mean": center / 2,
+        "kt": KT,
+        "eta": pairs.reshape(64, 6),
+        "mu": space.statistic(center / 2),
         "paths": [center + rng.normal(0, 0.05, center.shape) for _ in range(4)],
         "states": {"A": {"phi": (2.0, 3.0)}, "B": {"phi": (-1.7, -1.0), "psi": (-1.0, 0.0)}},
         "avoided": [{"phi": (-0.5, 0.5), "psi": (2.5, -2.5)}],
@@ -159,7 +219,7 @@ def test_map_shows_two_torsions_with_units(landscape):
     ax, bar = figure.axes
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("phi [degree]", "psi [degree]")
     assert bar.get_ylabel() == "Free energy [kJ/mol]"
-    assert ax.get_title() == "2 of 3 torsions"
+    assert ax.get_title() == "2 of 3 features"
     assert {text.get_text() for text in ax.texts} >= {"A", "B"}
     # a box for A, one for B, and two for the region through the seam
     assert len(ax.patches) == 4
@@ -174,8 +234,38 @@ def test_map_marks_weak_tilts_of_the_torsions_shown(landscape):
     hollow = next(c for c in dots if (c.get_facecolor() == 1).all())
     shown = np.linspace(0, 63, 33).round().astype(int)
     weak = -2 * np.log(30 * DEGREE)  # spread 1/sqrt(kappa) of 30 degrees
-    assert len(hollow.get_offsets()) == (landscape["log_snr"][shown, :2].min(axis=1) < weak).sum()
+    strength = tilt_strength(landscape["space"], landscape["eta"])
+    assert len(hollow.get_offsets()) == (strength[shown, :2].min(axis=1) < weak).sum()
     assert sum(len(c.get_offsets()) for c in dots) == 33
+
+
+def test_map_of_a_torsion_and_a_distance_has_their_units():
+    """The distance spans its frames; the regions are cut there, and only the torsion comes back at the other edge."""
+    rng, s = np.random.default_rng(2), np.linspace(0, 1, 40)
+    values = np.column_stack([rng.uniform(-np.pi, np.pi, 4000), rng.uniform(0.1, 0.9, 4000)])
+    path = np.column_stack([2.5 + 2 * s, 0.2 + 0.5 * s])
+    figure = free_energy_map(
+        MIXED,
+        values,
+        np.zeros(4000),
+        KT,
+        unit="kT",
+        eta=MIXED.eta(path, 3 - 4 * s),
+        paths=[path],
+        states={"A": {"phi": (2.0, 3.0), "ends": (0.0, 0.3)}, "B": {"ends": (0.6, np.inf)}},
+        avoided=[{"ends": (0.4, 0.45)}],
+    )
+    ax, bar = figure.axes
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("phi [degree]", "ends [nm]")
+    assert ax.get_xlim() == pytest.approx((-180, 180))
+    assert ax.get_ylim() == pytest.approx((0, values[:, 1].max()))
+    assert bar.get_ylabel() == "Free energy [kT]" and len(ax.patches) == 3
+    lines = [c for c in ax.collections if type(c) is LineCollection]
+    assert len(lines[0].get_segments()) == 2
+    hollow = next(c for c in ax.collections if type(c) is PathCollection and (c.get_facecolor() == 1).all())
+    assert 0 < len(hollow.get_offsets()) < 33
+    profile = free_energy_map(MIXED, values, np.zeros(4000), KT, features=["ends"], paths=[path])
+    assert profile.axes[1].get_xlabel() == "ends [nm]"
 
 
 def test_map_of_one_torsion_is_a_profile(landscape):
@@ -191,7 +281,7 @@ def test_map_of_one_torsion_is_a_profile(landscape):
         ({"features": ["chi1"]}, "phi, psi, omega.*chi1"),
         ({"features": ["phi", "psi", "omega"]}, "one or two"),
         ({"log_weights": np.zeros(7)}, r"\(7,\)"),
-        ({"log_snr": np.zeros(9)}, "64.*9"),
+        ({"eta": np.zeros((64, 5))}, r"\(64, 5\)"),
     ],
 )
 def test_map_refuses_what_does_not_fit(landscape, change, message):
@@ -224,6 +314,35 @@ def test_energy_panels_are_side_by_side_and_count_failures():
     np.testing.assert_allclose(median.get_ydata(), np.nanmedian(paths_with_one_failed(), axis=0))
 
 
+def test_surface_pictures_have_the_units_of_their_axes():
+    """A plane has pure numbers and a torus degrees; a curve through 180 degrees comes back at the other edge."""
+    plane = FeatureSpace(
+        ("x", "y"), (False, False), ("", ""), (1.0, 1.0), np.array([[-2.0, 2.0], [-1.0, 1.0]])
+    )
+    for space, label, pieces in ((plane, "x", 1), (TORSIONS, "phi [degree]", 2)):
+        grid = tuple(np.linspace(low, high, 21) for low, high in space.bounds)
+        scene = SurfaceScene(
+            space,
+            grid,
+            np.hypot(*np.meshgrid(*grid, indexing="ij")),
+            "kT",
+            curve=np.column_stack([2.8 + S, 0 * S]),
+            states={"A": {space.names[0]: (-1.0, -0.5)}},
+            avoided=[{space.names[1]: (0.2, 0.4)}],
+            highest=np.array([0.5, 0.5]),
+        )
+        ax = surface_map(scene).axes[0]
+        assert ax.get_xlabel() == label and len(ax.patches) == 2
+        assert len(ax.collections[-1].get_segments()) == pieces
+        np.testing.assert_allclose([*ax.lines[0].get_xydata()[0]], np.array([0.5, 0.5]) / space.user_scale)
+    profile = surface_map(
+        SurfaceScene(
+            plane.select(("x",)), grid[:1], grid[0] ** 2, "kT", curve=S[:, None], highest=np.array([1.0])
+        )
+    )
+    assert profile.axes[1].get_xlabel() == "x"
+
+
 def test_work_figure_states_the_dissipated_work():
     """Mean work 10 kT at the end minus a free energy of 4 kT."""
     work = np.vstack([8 * S, 12 * S])
@@ -232,13 +351,19 @@ def test_work_figure_states_the_dissipated_work():
     assert figure.axes[0].get_title() == "geodesic\n2 paths, 6.0 kT dissipated"
 
 
-def test_log_snr_figure_names_torsions_and_floor():
-    figure = log_snr_along_curve(
-        S, np.column_stack([3 - 5 * S, 2 - S]), feature_names=["phi", "psi"], log_snr=2 - S, floor=-2.5
-    )
+def test_log_snr_figure_names_features_and_floor():
+    """Each angle has a κ of its own, the distances one log-SNR together; where there are only these, none is weak."""
+    space = feature_space(phi=None, near=(0.0, 1.0), psi=None, far=(0.0, 1.0))
+    eta = space.eta(np.zeros((50, 4)), 3 - 5 * S)
+    figure = log_snr_along_curve(S, eta, space, floor=-2.5)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == ["phi", "psi", "root mean square", "floor -2.5", "weak tilt\n(spread > 30°)"]
+    assert labels == ["phi", "psi", "near, far", "floor -2.5", "weak tilt\n(spread > 30°)"]
     assert figure.axes[0].get_ylim()[0] <= -2.5
+    for line in figure.axes[0].lines[:3]:
+        np.testing.assert_allclose(line.get_ydata(), 3 - 5 * S, atol=1e-12)
+    lines = space.select(("near", "far"))
+    alone = log_snr_along_curve(S, lines.eta(np.zeros((50, 2)), 3 - 5 * S), lines)
+    assert [text.get_text() for text in alone.legends[0].get_texts()] == ["near, far"]
 
 
 def test_learning_curve_leaves_out_missing_losses():
@@ -255,7 +380,7 @@ def test_learning_curve_leaves_out_missing_losses():
         (lambda: potential_energy_along_paths(S, {}), "at least one method"),
         (lambda: potential_energy_along_paths(S, {"x": np.zeros((3, 7))}), r"\(3, 7\)"),
         (lambda: work_along_paths(S, {"x": np.full((3, 50), np.nan)}), "no completed path"),
-        (lambda: log_snr_along_curve(S, np.zeros(50)), r"\(50, d\)"),
+        (lambda: log_snr_along_curve(S, np.zeros((49, 4)), TORSIONS), r"\(50, 4\)"),
         (lambda: learning_curve(S, S, S[:4]), "4 held-out"),
     ],
 )

@@ -8,6 +8,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import StepPatch
 
 from tps.errors import ParameterError
+from tps.features import FeatureSpace
 from tps.report import (
     committor_histogram_figure,
     committor_path_figure,
@@ -64,28 +65,30 @@ def test_profile_shares_s_and_marks_the_model():
     assert "model, −kTψ" in labels and "mean of A" in labels and "mean of B" not in labels
 
 
+TORSIONS = FeatureSpace(
+    ("phi", "psi", "omega"), (True,) * 3, ("rad",) * 3, (1.0,) * 3, np.array([[-np.pi, np.pi]] * 3)
+)
+PLANE = FeatureSpace(("x", "y"), (False,) * 2, ("", "nm"), (1.0,) * 2, np.array([[0.0, 1.0]] * 2))
 GRID = -np.pi + 2 * np.pi * (np.arange(12) + 0.5) / 12
 
 
 def test_reweighted_map_shows_free_energy_and_error_in_degrees():
     values = np.where(GRID[:, None] > 2, np.nan, GRID[:, None] + GRID**2)
     states = {"A": {"phi": (2.0, -2.5)}, "B": {"other": (0.0, 1.0)}}
-    shared = {"unit": "kJ/mol", "periodic": True, "states": states}
-    figure = reweighted_map_figure((GRID, GRID), values, values / 9, names=("phi", "psi"), **shared)
+    shared = {"space": TORSIONS, "unit": "kJ/mol", "states": states}
+    figure = reweighted_map_figure((GRID, GRID), values, values / 9, **shared)
     left, _, *bars = figure.axes
     assert [bar.get_ylabel() for bar in bars] == ["Free energy [kJ/mol]", "Standard error [kJ/mol]"]
     assert left.get_xlim() == pytest.approx((-180, 180)) and left.get_xlabel() == "phi [degree]"
     assert len(left.patches) == 2  # A goes through the seam, B limits neither feature
     assert left.collections[0].get_array().mask.sum() == 2 * 12
-    (line,) = (
-        reweighted_map_figure((GRID,), values[:, 0], values[:, 0], names=["phi"], **shared).axes[0].lines
-    )
+    (line,) = reweighted_map_figure((GRID,), values[:, 0], values[:, 0], **shared).axes[0].lines
     assert np.isnan(line.get_ydata()).sum() == 2
 
 
 def test_ensemble_names_channels_with_their_shares():
     path = np.linspace([-2.0, 2.0], [4.0, -1.0], 30)  # over the seam
-    options = {"names": ("phi", "psi"), "periodic": True, "ranges": [(-np.pi, np.pi)] * 2}
+    options = {"space": TORSIONS, "ranges": TORSIONS.bounds[:2]}
     figure = ensemble_figure(
         np.eye(8) / 8,
         **options,
@@ -105,9 +108,7 @@ def test_ensemble_names_channels_with_their_shares():
     ]  # each path comes back at the other edge
     steps = [np.abs(np.diff(piece, axis=0)).max() for c in lines for piece in c.get_segments()]
     assert max(steps) < 180
-    profile = ensemble_figure(
-        np.ones(8) / 8, names=["phi"], periodic=True, ranges=[(-np.pi, np.pi)], paths=[path]
-    )
+    profile = ensemble_figure(np.ones(8) / 8, space=TORSIONS, ranges=TORSIONS.bounds[:1], paths=[path])
     assert profile.axes[0].get_ylabel() == "Share of the frames [-]"
     assert [text.get_text() for text in profile.legends[0].get_texts()] == ["transition paths"]
 
@@ -132,13 +133,33 @@ def test_committor_along_a_path_leaves_out_unknown_frames():
 
 
 def map_of(free_energy, axes=(GRID, GRID)):
-    names = ("phi", "psi", "omega")[: len(axes)]
-    return reweighted_map_figure(axes, free_energy, free_energy, names=names, unit="kT", periodic=True)
+    return reweighted_map_figure(axes, free_energy, free_energy, space=TORSIONS, unit="kT")
 
 
 def ensemble_of(histogram, **more):
-    ranges = [(0, 1)] * 2
-    return ensemble_figure(histogram, names=("x", "y"), periodic=False, ranges=ranges, **more)
+    return ensemble_figure(histogram, space=PLANE, ranges=PLANE.bounds, **more)
+
+
+def test_pictures_of_mixed_features_have_their_units():
+    """An angle in degrees beside a distance in nm, whose axis spans the cells."""
+    space = FeatureSpace(
+        ("phi", "ends"), (True, False), ("rad", "nm"), (1.0, 0.1), np.array([[-np.pi, np.pi], [0, np.inf]])
+    )
+    far = 0.1 + 0.05 * np.arange(10)
+    values = np.add.outer(GRID**2, far)
+    figure = reweighted_map_figure(
+        (GRID, far), values, values, space=space, unit="kJ/mol", states={"A": {"ends": (0.0, 0.2)}}
+    )
+    ax = figure.axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("phi [degree]", "ends [nm]")
+    assert ax.get_ylim() == pytest.approx((0.075, 0.575)) and len(ax.patches) == 1
+    path = np.column_stack([np.linspace(2.0, 4.0, 9), np.linspace(0.2, 0.4, 9)])
+    ranges = [(-np.pi, np.pi), (0.1, 0.5)]
+    figure = ensemble_figure(np.ones((4, 4)) / 16, space=space, ranges=ranges, paths=[path])
+    ax = figure.axes[0]
+    assert ax.get_ylabel() == "ends [nm]" and ax.get_ylim() == (0.1, 0.5)
+    (drawn,) = [c for c in ax.collections if type(c) is LineCollection]
+    assert len(drawn.get_segments()) == 2
 
 
 @pytest.mark.parametrize(

@@ -124,8 +124,9 @@ def test_a_frozen_bias_is_read_off_its_grid():
     grid = np.linspace(-math.pi, math.pi, n + 1)
     phi, psi = np.meshgrid(grid, grid)  # rows: psi
     bias = 10 * np.cos(phi) + 5 * np.sin(psi) * np.cos(phi)
-    atoms = tuple(tuple(int(i) for i in row) for row in system.feature_atoms)
-    found = bias_energies(system.n_atoms, atoms, bias, system.ends, PlatformChoice("Reference"))
+    found = bias_energies(
+        system.n_atoms, system.features.variables, bias, system.ends, PlatformChoice("Reference")
+    )
     angles = system.feature_values(system.ends)
     expected = 10 * np.cos(angles[:, 0]) + 5 * np.sin(angles[:, 1]) * np.cos(angles[:, 0])
     np.testing.assert_allclose(found, expected, atol=0.05)  # a spline through 15° steps

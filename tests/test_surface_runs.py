@@ -188,17 +188,17 @@ def test_plain_dynamics_gives_the_frames_of_a_surface_too(tmp_path):
     file.write_text(file.read_text().replace("n_grid_points = 60\n", extra))
     tps("run", file, "-o", tmp_path / "run", "--until", "conformations")
     with np.load(tmp_path / "run" / "conformations" / "data.npz") as data:
-        assert data["torsions"].shape == (800, 2)
+        assert data["values"].shape == (800, 2)
         # y is harmonic, k = 20: variance 1/20 within 4 standard errors of 800 correlated frames (two by two)
-        assert data["torsions"][:, 1].var() == pytest.approx(0.05, rel=4 * np.sqrt(4 / 800))
+        assert data["values"][:, 1].var() == pytest.approx(0.05, rel=4 * np.sqrt(4 / 800))
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         ('[conformations]\nmethod = "metadynamics"', "'metadynamics' is for molecules"),
-        ('[train]\nmodel = "denoiser"', "learns angles"),
-        ("[geodesic]\nwindings = [1, 0]", "geodesic.windings needs angles"),
+        ('[train]\nmodel = "denoiser"', "networks learn features on circles, but x, y lie on lines"),
+        ("[geodesic]\nwindings = [1, 0]", "windings need angles"),
         ('[geodesic]\nvia = ["x=0"]', "needs a value for each of x, y"),
         ('[geodesic]\nvia = ["0,1"]', "geodesic.via takes points"),
         (

@@ -7,11 +7,10 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from surfaces import make_surface, table
 
 from tps.errors import ParameterError, SystemDefinitionError
-from tps.spacetime import EuclideanSpacetime, TorusSpacetime
+from tps.spacetime import spacetime_of
 from tps.systems import (
     DoubleWell,
     DualChannel,
@@ -96,7 +95,7 @@ def test_dual_channel_has_two_channels_of_different_height():
 def test_gradients_are_those_of_the_energy(name):
     """Central differences miss by 1e-10/6 times the third derivative and 1e-16/1e-5 times the energy."""
     system = load_system(name)
-    low, high = system.bounds.T
+    low, high = system.space.bounds.T
     points = np.random.default_rng(1).uniform(low, high, (200, system.n_axes))
     expected = numerical_gradient(system.energy, points)
     assert system.gradient(points) == pytest.approx(expected, rel=1e-6, abs=1e-5)
@@ -429,48 +428,19 @@ def test_angles_wrap_into_the_half_open_turn():
     assert wrapped == pytest.approx(np.array([[math.pi, math.pi], [math.pi, 0.5]]), abs=1e-12)
 
 
-def test_the_torus_statistic_is_that_of_the_torus_spacetime():
-    """eta . T = sum_i kappa_i cos(x_i - c_i), and the tilt's energy is its negative."""
-    system, rng = load_system("alanine-surface"), np.random.default_rng(0)
-    centers, kappa, x = rng.uniform(-3, 3, 2), np.array([3.0, 7.0]), rng.uniform(-9, 9, (50, 2))
-    eta = TorusSpacetime(2).eta_from_angles(torch.from_numpy(centers), torch.from_numpy(kappa)).numpy()
-    assert system.n_statistics == TorusSpacetime(2).n_statistics == len(eta)
-    assert system.tilt_energy(x, eta) == pytest.approx(-(kappa * np.cos(x - centers)).sum(1), abs=1e-12)
-    assert system.tilt_stiffness(eta) == pytest.approx(7.0)
-
-
-@pytest.mark.parametrize("name", ["double-well", "mueller-brown"])
-def test_the_euclidean_statistic_is_that_of_the_euclidean_spacetime(name):
-    """eta . T = -e^l/2 |x - c|^2 + e^l/2 |c|^2: a harmonic tether of stiffness e^l."""
-    system, rng = load_system(name), np.random.default_rng(0)
-    d = system.n_axes
-    center, x, log_snr = rng.normal(size=d), rng.normal(size=(50, d)), 1.7
-    eta = (
-        EuclideanSpacetime(d)
-        .eta(torch.from_numpy(center), torch.tensor(log_snr, dtype=torch.float64))
-        .numpy()
-    )
-    stiffness = math.exp(log_snr)
-    expected = 0.5 * stiffness * (np.square(x - center).sum(1) - np.square(center).sum())
-    assert system.tilt_energy(x, eta) == pytest.approx(expected, abs=1e-12)
-    assert system.tilt_stiffness(eta) == pytest.approx(stiffness)
-    assert system.tilt_force(x, eta) == pytest.approx(-stiffness * (x - center), abs=1e-12)
-
-
-@pytest.mark.parametrize("name", ["double-well", "mueller-brown", "alanine-surface"])
-def test_the_tilt_force_is_the_slope_of_its_energy(name):
-    system, rng = load_system(name), np.random.default_rng(0)
-    eta, x = rng.normal(size=system.n_statistics), rng.normal(size=(50, system.n_axes))
-    expected = -numerical_gradient(lambda p: system.tilt_energy(p, eta), x)
-    assert system.tilt_force(x, eta) == pytest.approx(expected, abs=1e-8)
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_space_has_the_axes(name):
+    """All of them are features, and the statistic is that of the surface's spacetime."""
+    system = load_system(name)
+    assert system.space.names == system.axis_names and (system.space.n_lines == 0) == system.axes[0].periodic
+    assert system.space.n_statistics == spacetime_of(system.space).n_statistics
+    assert system.space.bounds.tolist() == [[axis.low, axis.high] for axis in system.axes]
 
 
 def test_shapes_that_do_not_fit_are_refused():
     system = load_system("mueller-brown")
     with pytest.raises(ParameterError, match=r"\(\.\.\., 2\), one column per axis, but got \(5, 3\)"):
         system.energy(np.zeros((5, 3)))
-    with pytest.raises(ParameterError, match=r"eta must be \(..., 3\), but got \(4,\)"):
-        system.tilt_energy(np.zeros((5, 2)), np.zeros(4))
     with pytest.raises(ParameterError, match="at least 2 points per axis, but got 1"):
         system.energy_grid(1)
 

@@ -32,7 +32,7 @@ def test_alanine_dipeptide_is_what_the_literature_calls_so(alanine):
     assert alanine.topology.getNumBonds() == 21
     assert alanine.temperature == 300.0
     assert alanine.feature_names == ("phi", "psi")
-    assert alanine.feature_atoms.tolist() == [[4, 6, 8, 14], [6, 8, 14, 16]]
+    assert [v.atoms for v in alanine.features.variables] == [(4, 6, 8, 14), (6, 8, 14, 16)]
     assert (alanine.state_a.name, alanine.state_b.name) == ("C5", "C7ax")
     assert alanine.mdtraj_topology.n_atoms == 22
     assert alanine.mdtraj_topology.n_bonds == 21

@@ -7,9 +7,8 @@ import pytest
 from openmm import app, unit
 
 from tps.errors import SystemDefinitionError
-from tps.features import TorsionFeatures
+from tps.features.peptides import named_torsions
 from tps.systems import load_system
-from tps.systems.peptides import named_torsions
 
 REFERENCE = openmm.Platform.getPlatformByName("Reference")
 
@@ -136,16 +135,16 @@ def test_longer_peptides_load_and_can_be_tilted(tmp_path, sequence, variables):
         expected = {"phi": [-147.0, 60.2], "psi": [159.1, -40.7]}.get(name[:3])
         if expected is not None:
             assert np.degrees(values[name]) == pytest.approx(expected, abs=2.0)
-    features = TorsionFeatures.from_system(system)
-    assert features.n_torsions == len([text for text in variables.values() if "torsion" in text])
+    features = system.features
+    assert features.space.n_features == len([text for text in variables.values() if "torsion" in text])
     openmm_system = system.create_openmm_system()
     features.add_tilt(openmm_system, 2.5, 1)
     context = openmm.Context(openmm_system, openmm.VerletIntegrator(0.001), REFERENCE)
     context.setPositions(system.positions_b)
-    eta = np.linspace(-3, 5, features.n_features)
+    eta = np.linspace(-3, 5, features.space.n_statistics)
     features.set_tilt(context, eta)
     energy = context.getState(getEnergy=True, groups={1}).getPotentialEnergy()
-    expected = -2.5 * eta @ features.values(features.angles(system.positions_b))
+    expected = -2.5 * eta @ features.statistic(system.positions_b)
     assert energy.value_in_unit(unit.kilojoule_per_mole) == pytest.approx(expected, rel=1e-9)
 
 

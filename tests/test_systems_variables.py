@@ -9,15 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tps.errors import ParameterError, SystemDefinitionError
-from tps.systems import (
-    Distance,
-    Region,
-    Torsion,
-    format_region,
-    parse_region,
-    region_from_keys,
-    torsion_angles,
-)
+from tps.features import Distance, Torsion, torsion_angles
+from tps.systems import Region, format_region, parse_region, region_from_keys
 
 VARIABLES = {
     "phi": Torsion("phi", (0, 1, 2, 3)),

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from tps.cli import main
 from tps.conformations import MetadynamicsSettings, run_metadynamics
-from tps.diffusion import posterior_moments, torsion_statistics
+from tps.diffusion import posterior_moments
 from tps.engine import (
     BIAS_GROUP,
     Dynamics,
@@ -19,7 +19,6 @@ from tps.engine import (
     local_executor,
     map_tasks,
 )
-from tps.features import TorsionFeatures
 from tps.systems import data_directory, load_system
 from tps.units import thermal_energy
 
@@ -45,12 +44,11 @@ def curve_of(run):
 def test_model_agrees_with_an_independent_metadynamics_run(demo):
     """10 ns of sampling with other seeds, on a grid of 3°: mean |μ - μ_grid| ≤ 0.05, ψ differences within 0.5 kT."""
     system = load_system("alanine-dipeptide")
-    atoms = tuple(tuple(int(a) for a in row) for row in system.feature_atoms)
     settings = MetadynamicsSettings(1_500_000, 2_500_000, frame_interval=50)
     with local_executor("processes", 2) as executor:
         walkers, _ = run_metadynamics(
             system.system_xml,
-            atoms,
+            system.features.variables,
             [system.positions_a, system.positions_b],
             settings,
             LANGEVIN,
@@ -58,18 +56,19 @@ def test_model_agrees_with_an_independent_metadynamics_run(demo):
             [901, 902, 903, 904],
             executor,
         )
-    features = TorsionFeatures.from_system(system)
-    angles = np.concatenate([features.angles(w.positions) for w in walkers])
+    angles = np.concatenate([system.feature_values(w.positions) for w in walkers])
     weights = np.exp(np.concatenate([w.log_weights for w in walkers]))
     edges = np.linspace(-np.pi, np.pi, 121)
     mass, _, _ = np.histogram2d(angles[:, 0], angles[:, 1], bins=(edges, edges), weights=weights)
     centre = 0.5 * (edges[1:] + edges[:-1])
     first, second = np.meshgrid(centre, centre, indexing="ij")
     seen = mass > 0
-    grid = torch.as_tensor(np.stack([first[seen], second[seen]], axis=1))
+    grid = np.stack([first[seen], second[seen]], axis=1)
     log_mass = torch.as_tensor(np.log(mass[seen] / mass.sum()))
     curve = curve_of(demo)
-    exact = posterior_moments(torch.as_tensor(curve["eta"]), torsion_statistics(grid), log_mass)
+    exact = posterior_moments(
+        torch.as_tensor(curve["eta"]), torch.as_tensor(system.space.statistic(grid)), log_mass
+    )
     error = np.linalg.norm(curve["mu"] - exact.mu.numpy(), axis=1)
     psi = (curve["psi"] - curve["psi"][0]) - (exact.psi - exact.psi[0]).numpy()
     print(f"mean |mu - mu_grid| {error.mean():.4f}, largest psi difference {np.abs(psi).max():.3f} kT")
@@ -81,7 +80,7 @@ def restrained_mean(task):
     """Return the mean of T and its standard error (20 blocks) under a fixed tilt."""
     eta, start, seed = task
     system = load_system("alanine-dipeptide")
-    features = TorsionFeatures.from_system(system)
+    features = system.features
     openmm_system = system.create_openmm_system()
     features.add_tilt(openmm_system, thermal_energy(300.0), BIAS_GROUP)
     dynamics = Dynamics(openmm_system, LANGEVIN, REFERENCE, seed)
@@ -91,7 +90,7 @@ def restrained_mean(task):
     values = []
     for _ in range(8000):
         dynamics.step(50)
-        values.append(features.values(features.angles(dynamics.positions())))
+        values.append(features.statistic(dynamics.positions()))
     blocks = np.array(values).reshape(20, 400, -1).mean(axis=1)
     return blocks.mean(axis=0), blocks.std(axis=0, ddof=1) / np.sqrt(20)
 

@@ -9,8 +9,9 @@ import tomlkit
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from tps.errors import ConfigError
+from tps.sections import Section, read_toml, validate
+from tps.spacetime import CurveMethod
 from tps.systems import data_directory
-from tps.systems.sections import Section, read_toml, validate
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
@@ -41,7 +42,9 @@ class ConformationsSection(Section):
     )
     bias_factor: float = Field(10.0, gt=1)
     hill_height_kj_per_mol: PositiveFloat = 1.2
-    hill_width_degree: PositiveFloat = 17.0
+    hill_width_degree: PositiveFloat = Field(
+        17.0, description="Of angles; of other features as many of their scales as this is radians."
+    )
     hill_interval_steps: PositiveInt = 250
     n_grid_points: int = Field(120, ge=8, description="method = grid: points per axis of a surface.")
     trajectories: tuple[str, ...] = Field((), description="method = import: files MDTraj reads.")
@@ -65,7 +68,7 @@ class TrainSection(Section):
 
     model: Literal["auto", "log-partition", "denoiser", "frames"] = Field(
         "auto",
-        description="frames: no network but the frames. auto: log-partition for molecules, frames for surfaces.",
+        description="frames: no network but the frames. auto: log-partition for the angles of molecules, else frames.",
     )
     target: Literal["auto", "posterior-mean", "per-sample"] = "auto"
     n_steps: PositiveInt = 1000
@@ -79,26 +82,10 @@ class TrainSection(Section):
     device: str = Field("cpu", description="Torch device.")
 
 
-#: Curves that the paths can follow; all but the first are there to compare it with.
-CurveMethod = Literal[
-    "geodesic",
-    "straight-line",
-    "straight-line-with-profile",
-    "e-geodesic",
-    "m-geodesic",
-    "pullback",
-    "score-metric",
-    "score-jacobian",
-    "string",
-    "onsager-machlup",
-]
-
-
 class AvoidPoint(Section):
     """[[geodesic.avoid_points]] A spacetime point to keep a KL distance from."""
 
-    center_degree: dict[str, float] = Field({}, description="Of torsions and other angles.")
-    center: dict[str, float] = Field({}, description="Of the axes of a surface that are no angles.")
+    center: dict[str, float] = Field(description="Every feature's value: degrees of angles, nm of distances.")
     log_snr: float
     min_kl_nats: PositiveFloat
 
@@ -117,7 +104,7 @@ class GeodesicSection(Section):
         None, description="Extra turns of the starting curve, per feature; all ways are tried by default."
     )
     via: tuple[str, ...] = Field(
-        (), description='Starting curves by points they pass: "x=0,y=1; x=0.7,y=0.7", angles in degrees.'
+        (), description='Starting curves by points they pass: "x=0,y=1; x=0.7,y=0.7", in degrees and nm.'
     )
     channel: NonNegativeInt = Field(0, description="Which of the geodesics found: 0 is the shortest.")
     min_log_snr: float | None = Field(

@@ -8,8 +8,8 @@ import openmm
 import pytest
 
 from tps.engine import LangevinSettings, choose_platform, local_executor, map_tasks
-from tps.features import TorsionFeatures
-from tps.paths.annealed.molecule import AnnealingSettings, AnnealingTask, equal_steps, run_annealed_path
+from tps.paths.annealed.molecule import AnnealingSettings, AnnealingTask, run_annealed_path
+from tps.paths.protocol import equal_steps
 from tps.systems import load_system
 
 pytestmark = pytest.mark.benchmark
@@ -22,7 +22,7 @@ def make_task(seed: int = 1) -> AnnealingTask:
     eta = 50 * np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(64, 4)
     return AnnealingTask(
         system.system_xml,
-        TorsionFeatures.from_system(system),
+        system.features,
         equal_steps(np.linspace(0, 1, 64), eta, SETTINGS.n_updates),
         system.positions_a,
         SETTINGS,

@@ -10,19 +10,19 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from tps.conformations import MetadynamicsSettings, run_metadynamics
-from tps.diffusion import TrainingSettings, torsion_statistics, train_log_partition
+from tps.diffusion import TrainingSettings, train_log_partition
 from tps.engine import LangevinSettings, PlatformChoice, local_executor
-from tps.features import TorsionFeatures
 from tps.spacetime import (
     GaussianMixtureFamily,
     LogPartitionFamily,
     SpacetimeCurve,
     SpacetimePoint,
-    TorusSpacetime,
     distance_matrix,
     find_geodesic,
     fisher_rao_length,
+    point_at,
     resample,
+    spacetime_of,
 )
 from tps.systems import load_system
 
@@ -115,12 +115,11 @@ def test_cost_grows_linearly_with_points():
 def alanine() -> tuple[LogPartitionFamily, list[SpacetimePoint]]:
     """A model trained on a short metadynamics run of alanine dipeptide, and 20 of its frames."""
     system = load_system("alanine-dipeptide")
-    features = TorsionFeatures.from_system(system)
     settings = MetadynamicsSettings(n_build_steps=200_000, n_sample_steps=200_000, frame_interval=50)
     with local_executor("processes", 1) as executor:
         walkers, _ = run_metadynamics(
             system.system_xml,
-            tuple(map(tuple, features.atoms.tolist())),
+            system.features.variables,
             [system.positions_a, system.positions_b],
             settings,
             LangevinSettings(system.temperature),
@@ -128,13 +127,12 @@ def alanine() -> tuple[LogPartitionFamily, list[SpacetimePoint]]:
             [1, 2, 3, 4],
             executor,
         )
-    torsions = torch.as_tensor(np.concatenate([features.angles(w.positions) for w in walkers]))
-    log_weights = torch.as_tensor(np.concatenate([w.log_weights for w in walkers]))
+    values = np.concatenate([system.feature_values(w.positions) for w in walkers])
+    log_weights = np.concatenate([w.log_weights for w in walkers])
     rng = torch.Generator().manual_seed(0)
-    network, _ = train_log_partition(torsions, log_weights, TrainingSettings(n_steps=300), rng)
-    chosen = torsion_statistics(torsions[:: len(torsions) // 20][:20])
-    family = LogPartitionFamily(network.double(), TorusSpacetime(features.n_torsions))
-    return family, [SpacetimePoint(center, 4.0) for center in chosen]
+    network, _ = train_log_partition(system.space, values, log_weights, TrainingSettings(n_steps=300), rng)
+    family = LogPartitionFamily(network.double(), spacetime_of(system.space))
+    return family, [point_at(system.space, row, 4.0) for row in values[:: len(values) // 20][:20]]
 
 
 def test_distances_of_20_conformations_in_a_minute(alanine):

@@ -156,7 +156,7 @@ def test_torus_denoiser_depends_on_eta_alone(torsion_family):
     def denoise(x: torch.Tensor, log_snr: torch.Tensor) -> torch.Tensor:
         return torsion_family.mu(log_snr.exp()[:, None] * x / torch.sigmoid(log_snr).sqrt()[:, None])
 
-    family = TorusDenoiserFamily(denoise, 2)
+    family = TorusDenoiserFamily(denoise, torsion_family.spacetime)
     eta = (
         torch.randn(8, 4, generator=torch.Generator().manual_seed(0)).double()
         * torch.logspace(-1, 2, 8).double()[:, None]

@@ -7,6 +7,7 @@ from tps.analysis.ensembles import (
     divergence_by_moves,
     ensemble_divergence,
     frame_histogram,
+    frame_ranges,
     halves,
     jensen_shannon,
     path_channels,
@@ -16,8 +17,17 @@ from tps.analysis.ensembles import (
 )
 from tps.analysis.flood_fill import LowerBound, flood_fill, frames_lower_bound, surface_lower_bound
 from tps.analysis.free_energy.frames import frames_anchored_difference, frames_region_difference
-from tps.analysis.free_energy.integration import integrated_difference, integrated_psi
+from tps.analysis.free_energy.integration import integrated_difference
 from tps.analysis.free_energy.mbar import WindowAnalysis, analyse_windows
+from tps.analysis.free_energy.roads import (
+    DIFFERENCES,
+    anchored_frames_road,
+    model_road,
+    region_frames_road,
+    spring_difference,
+    with_springs,
+    work_roads,
+)
 from tps.analysis.free_energy.surface import FreeEnergySurface, free_energy_surface, surface_barriers
 from tps.analysis.free_energy.table import Agreement, Comparison, agreement, number_metric
 from tps.analysis.free_energy.windows import (
@@ -30,6 +40,7 @@ from tps.analysis.free_energy.windows import (
     window_profile,
 )
 from tps.analysis.free_energy.work import work_differences
+from tps.analysis.imaging import image_molecules, set_box
 from tps.analysis.metrics import Metric, Metrics, fraction_metric
 from tps.analysis.paths import (
     avoidance_metric,
@@ -45,6 +56,7 @@ from tps.analysis.paths import (
 from tps.analysis.rates import Flux, Rate, flux_from_a, mean_transition_time, rate_from_flux
 
 __all__ = [
+    "DIFFERENCES",
     "N_BINS",
     "Agreement",
     "Comparison",
@@ -59,6 +71,7 @@ __all__ = [
     "agreement",
     "analyse_windows",
     "anchored_difference",
+    "anchored_frames_road",
     "avoidance_metric",
     "barrier_metrics",
     "channel_name",
@@ -73,6 +86,7 @@ __all__ = [
     "flux_from_a",
     "fraction_metric",
     "frame_histogram",
+    "frame_ranges",
     "frames_anchored_difference",
     "frames_lower_bound",
     "frames_region_difference",
@@ -80,23 +94,29 @@ __all__ = [
     "halves",
     "heavy_atom_rmsd",
     "hit_metrics",
+    "image_molecules",
     "integrated_difference",
-    "integrated_psi",
     "jensen_shannon",
     "mean_transition_time",
+    "model_road",
     "number_metric",
     "path_channels",
     "rate_from_flux",
     "region_difference",
     "region_energies",
+    "region_frames_road",
     "reweighted_channel_weights",
     "reweighted_mean",
     "reweighted_transition_time",
     "sampling_metrics",
+    "set_box",
     "shape_metrics",
+    "spring_difference",
     "surface_barriers",
     "surface_lower_bound",
     "window_profile",
+    "with_springs",
     "work_differences",
     "work_metrics",
+    "work_roads",
 ]

@@ -19,27 +19,46 @@ from tps.systems import System
 N_BINS = 24
 
 
-def frame_histogram(system: System, paths: TransitionPaths, n_bins: int = N_BINS) -> NDArray[np.float64]:
-    """Return the distribution (n_bins,) or (n_bins, n_bins) of frames over the first two features, summing to 1.
-
-    Torsions go round from -π to π; the axes of a surface span its bounds, and what lies outside counts in the nearest
-    bin. Every frame counts as often as its path was current.
+def frame_ranges(system: System, *ensembles: TransitionPaths) -> NDArray[np.float64]:
+    """Return low and high (1 or 2, 2) of the first two features: their bounds, or what the frames span without any.
 
     Raises
     ------
     ParameterError
         If there are no paths.
     """
-    if not len(paths):
-        raise ParameterError("a histogram of path frames needs at least one path: make more shooting moves")
-    values = np.concatenate([system.feature_values(p) for p in paths.positions])[:, :2]
-    if system.spacetime_kind == "torus":
-        ranges = np.array([(-np.pi, np.pi)] * values.shape[1])
-    else:
-        ranges = system.bounds[: values.shape[1]]
+    return system.space.ranges(np.concatenate([_frame_values(system, paths) for paths in ensembles]))[:2]
+
+
+def frame_histogram(
+    system: System,
+    paths: TransitionPaths,
+    n_bins: int = N_BINS,
+    *,
+    ranges: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Return the distribution (n_bins,) or (n_bins, n_bins) of frames over the first two features, summing to 1.
+
+    Every frame counts as often as its path was current; what lies outside counts in the nearest bin.
+
+    Parameters
+    ----------
+    system : MolecularSystem or SurfaceSystem
+    paths : TransitionPaths
+    n_bins : int
+    ranges : (1 or 2, 2) array, optional
+        Those of `frame_ranges`: the same ones for histograms that are compared. By default those of these paths.
+
+    Raises
+    ------
+    ParameterError
+        If there are no paths.
+    """
+    values = _frame_values(system, paths)
+    limits = system.space.ranges(values)[:2] if ranges is None else ranges
     weights = np.repeat(paths.multiplicity, paths.lengths).astype(float)
-    inside = np.clip(values, ranges[:, 0], ranges[:, 1])
-    counts, _ = np.histogramdd(inside, bins=n_bins, range=ranges.tolist(), weights=weights)
+    inside = np.clip(values[:, :2], limits[:, 0], limits[:, 1])
+    counts, _ = np.histogramdd(inside, bins=n_bins, range=limits.tolist(), weights=weights)
     return np.asarray(counts / counts.sum(), dtype=np.float64)
 
 
@@ -60,7 +79,8 @@ def ensemble_divergence(
     system: System, first: TransitionPaths, second: TransitionPaths, n_bins: int = N_BINS
 ) -> float:
     """Return the Jensen-Shannon divergence [nats] of two ensembles' frame histograms."""
-    return jensen_shannon(frame_histogram(system, first, n_bins), frame_histogram(system, second, n_bins))
+    ranges = frame_ranges(system, first, second)
+    return jensen_shannon(*(frame_histogram(system, p, n_bins, ranges=ranges) for p in (first, second)))
 
 
 def halves(paths: TransitionPaths) -> tuple[TransitionPaths, TransitionPaths]:
@@ -174,14 +194,15 @@ def divergence_by_moves(
     ParameterError
         As `halves`.
     """
-    even, odd = (frame_histogram(system, half, n_bins) for half in halves(run.paths))
+    ranges = frame_ranges(system, run.paths)
+    even, odd = (frame_histogram(system, half, n_bins, ranges=ranges) for half in halves(run.paths))
     chosen = np.unique(run.paths.chain)[::2]
     found = []
     for n in moves:
         early = run.first_paths(n)
         own = np.isin(early.chain, chosen)
         parts = [
-            jensen_shannon(frame_histogram(system, early.select(mine), n_bins), other)
+            jensen_shannon(frame_histogram(system, early.select(mine), n_bins, ranges=ranges), other)
             for mine, other in ((own, odd), (~own, even))
             if mine.any()
         ]
@@ -190,6 +211,11 @@ def divergence_by_moves(
 
 
 def _names(system: System, positions: Sequence[NDArray[np.floating]]) -> list[str]:
-    torus = system.spacetime_kind == "torus"
-    values = [system.feature_values(p) for p in positions]
-    return [channel_name(system, np.unwrap(v, axis=0) if torus else v) for v in values]
+    return [channel_name(system, system.space.unwrap(system.feature_values(p))) for p in positions]
+
+
+def _frame_values(system: System, paths: TransitionPaths) -> NDArray[np.float64]:
+    """Return the feature values (n_frames, d) of all frames."""
+    if not len(paths):
+        raise ParameterError("a histogram of path frames needs at least one path: make more shooting moves")
+    return np.concatenate([system.feature_values(p) for p in paths.positions])

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
+from tps.analysis.imaging import image_molecules, set_box
 from tps.analysis.metrics import (
     Metric,
     Metrics,
@@ -17,14 +18,17 @@ from tps.analysis.metrics import (
     mean_and_deviation,
     mean_and_standard_error,
 )
+from tps.features import FeatureSpace
 from tps.paths import PathEnsemble
 from tps.systems import MolecularSystem, Region, System
 
 #: Positions of each path as `system.values` takes them, None for one that failed.
 Positions = Sequence[NDArray[np.floating] | None]
 
-#: The peers' hit radius in torsions [rad] (transition-path benchmarks on alanine dipeptide).
+#: The peers' hit radius in torsions [rad] (transition-path benchmarks on alanine dipeptide); on lines, in scales.
 HIT_RADIUS = 0.75
+#: Features of a plane, which has two sides.
+_PLANE = 2
 
 
 def hit_metrics(system: System, positions: Positions) -> Metrics:
@@ -45,19 +49,26 @@ def closest_frame_metrics(system: MolecularSystem, ensemble: PathEnsemble, posit
     """Return what published benchmarks report: hits and RMSD of the frame closest to B, positions in nm."""
     n = ensemble.n_paths
     near_b, rmsd_end = np.zeros(n, dtype=bool), np.full(n, np.nan)
-    target = system.feature_values(system.positions_b)
+    space, target = system.space, system.feature_values(system.positions_b)
+    circles_only = space.n_lines == 0
+    near = (
+        f"Σ Δθ² < {HIT_RADIUS}² rad² over the feature torsions"
+        if circles_only
+        else f"Σ Δ² < {HIT_RADIUS}² over the features, angles in rad and the others over their scales"
+    )
     for i, frames in enumerate(positions):
         if frames is None:
             continue
         rmsd = heavy_atom_rmsd(system, frames, system.positions_b)
         closest = int(rmsd.argmin())
         rmsd_end[i] = rmsd[closest]
-        near_b[i] = np.sum(wrapped(ensemble.torsions[i, closest] - target) ** 2) < HIT_RADIUS**2
+        apart = space.difference(target, ensemble.values[i, closest]) / space.scale
+        near_b[i] = np.sum(apart**2) < HIT_RADIUS**2
     return {
         "hit_rate_closest_frame": fraction_metric(
             near_b,
-            f"Paths whose frame closest to B (heavy-atom RMSD) has Σ Δθ² < {HIT_RADIUS}² rad² over the feature "
-            "torsions, of all paths started: the definition of published benchmarks.",
+            f"Paths whose frame closest to B (heavy-atom RMSD) has {near}, of all paths started"
+            + (": the definition of published benchmarks." if circles_only else "."),
         ),
         "rmsd_end": Metric(
             *mean_and_deviation(rmsd_end[np.isfinite(rmsd_end)]),
@@ -134,27 +145,28 @@ def work_metrics(ensemble: PathEnsemble, delta_f: float) -> Metrics:
 
 
 def shape_metrics(system: System, ensemble: PathEnsemble) -> Metrics:
-    """Return straightness, spread and diversity in the features: unwrapped torsions, or the axes of a surface."""
-    torus = system.spacetime_kind == "torus"
-    unit, name = ("rad", "unwrapped feature torsions") if torus else ("", "the axes")
+    """Return straightness, spread and diversity in the features, angles unwrapped.
+
+    Features of different units or scales are divided by their scales, angles being in rad.
+    """
+    space = system.space
+    weight, unit, name = _yardstick(space)
     ratio, off_line = [], []
     for i in ensemble.reactive_paths:
-        values = _segment_values(system, ensemble, i)
+        values = _segment_values(system, ensemble, i) * weight
         chord = values[-1] - values[0]
         length = np.linalg.norm(np.diff(values, axis=0), axis=1).sum()
         ratio.append(length / np.linalg.norm(chord))
         along = np.clip((values - values[0]) @ chord / (chord @ chord), 0.0, 1.0)
         off_line.append(np.linalg.norm(values - values[0] - along[:, None] * chord, axis=1).max())
-    done = ensemble.torsions[ensemble.completed]
-    features = np.concatenate([np.cos(done), np.sin(done)], axis=-1) if torus else done
-    distances = pdist(features.reshape(len(features), -1)) / np.sqrt(done.shape[1])
-    spread = None
-    if len(done) > 1 and torus:
-        resultant = np.hypot(np.cos(done).mean(0), np.sin(done).mean(0))
-        spread = float(np.sqrt(np.mean(1 - resultant**2) * done.shape[2]))
-    elif len(done) > 1:
-        spread = float(np.sqrt(done.var(axis=0).sum(axis=-1).mean()))
+    done = ensemble.values[ensemble.completed]
+    angles, rest = done[..., space.circles], done[..., space.lines] * weight[space.lines]
+    around = [np.cos(angles), np.sin(angles)] if space.n_circles else []
+    embedded = np.concatenate([*around, rest], axis=-1)
+    distances = pdist(embedded.reshape(len(done), -1)) / np.sqrt(done.shape[1])
     segment = f"of the reactive segment, in {name} at the stored frames"
+    how = f"{name}, angles as (cos θ, sin θ)" if space.n_circles and space.n_lines else name
+    how = how if space.n_lines else "(cos θ, sin θ)"
     return {
         "path_length_over_chord": Metric(
             *mean_and_deviation(np.array(ratio)),
@@ -169,28 +181,55 @@ def shape_metrics(system: System, ensemble: PathEnsemble) -> Metrics:
         ),
         "diversity": Metric(
             *mean_and_deviation(distances),
-            "",
-            f"Mean over pairs of paths of the r.m.s. distance at equal s in {'(cos θ, sin θ)' if torus else name}; the "
-            "error is the standard deviation over pairs.",
+            "" if space.n_circles else unit,
+            f"Mean over pairs of paths of the r.m.s. distance at equal s in {how}; the error is the standard deviation "
+            "over pairs.",
         ),
-        "spread": Metric(
-            spread,
-            None,
-            unit,
+        "spread": Metric(_spread(angles, rest), None, unit, _spread_definition(space, name)),
+    }
+
+
+def _yardstick(space: FeatureSpace) -> tuple[NDArray[np.float64], str, str]:
+    """Return what features are multiplied by before lengths are taken (d,), the unit of these, and the space's name."""
+    if space.n_lines == 0:
+        return np.ones(space.n_features), "rad", "unwrapped feature torsions"
+    kinds = set(zip(space.units, space.scale, strict=True))
+    if len(kinds) == 1:
+        return np.ones(space.n_features), space.units[0], "the features"
+    name = "the features over their scales" + (", angles unwrapped" if space.n_circles else "")
+    return 1 / np.array(space.scale), "", name
+
+
+def _spread(angles: NDArray[np.float64], rest: NDArray[np.float64]) -> float | None:
+    """Return the r.m.s. deviation of paths from their mean at equal s, angles (n, m, ·) by their directions."""
+    if len(angles) < 2:
+        return None
+    total = float(rest.var(axis=0).sum(axis=-1).mean())
+    if angles.shape[2]:
+        resultant = np.hypot(np.cos(angles).mean(0), np.sin(angles).mean(0))
+        total += float(np.mean(1 - resultant**2) * angles.shape[2])
+    return float(np.sqrt(total))
+
+
+def _spread_definition(space: FeatureSpace, name: str) -> str:
+    if space.n_lines == 0:
+        return (
             "r.m.s. circular deviation of the paths from their mean at equal s, all feature torsions together: "
             "sqrt(Σ_i (1 - R_i²)) averaged over frames."
-            if torus
-            else "r.m.s. deviation of the paths from their mean at equal s, all axes together, averaged over frames.",
-        ),
-    }
+        )
+    how = ", with 1 - R² for the variance of an angle" if space.n_circles else ""
+    return (
+        f"r.m.s. deviation of the paths from their mean at equal s, all of {name} together{how}, averaged over "
+        "frames."
+    )
 
 
 def channels(system: System, ensemble: PathEnsemble) -> dict[str, float]:
     """Return the channels of the reactive segments and the fraction of reactive paths in each.
 
-    With torsions a channel is the way every one of them turns from end A to end B, counted with full turns: "phi -153°,
-    psi +160°" and "phi +207°, psi +160°" are two. On a plane it is the side of the straight line from A to B, looking
-    towards B, on which a segment encloses more area. In one dimension there is one.
+    With angles a channel is the way every one of them turns from end A to end B, counted with full turns: "phi -153°,
+    psi +160°" and "phi +207°, psi +160°" are two. With two features on lines and nothing else it is the side of the
+    straight line from A to B, looking towards B, on which a segment encloses more area. Otherwise there is one.
     """
     found: Counter[str] = Counter(
         channel_name(system, _segment_values(system, ensemble, i)) for i in ensemble.reactive_paths
@@ -200,12 +239,14 @@ def channels(system: System, ensemble: PathEnsemble) -> dict[str, float]:
 
 def channel_name(system: System, values: NDArray[np.float64]) -> str:
     """Return the channel of a segment from A to B with feature values (n_frames, d), angles unwrapped [rad]."""
+    space = system.space
     a, b = system.feature_values(system.ends)
-    if system.spacetime_kind == "torus":
-        turns = np.rint((values[-1] - values[0] - (b - a)) / (2 * np.pi))
-        change = np.rad2deg(b - a + 2 * np.pi * turns)
-        return ", ".join(f"{n} {c:+.0f}°" for n, c in zip(system.feature_names, change, strict=True))
-    if len(a) == 1:
+    if space.n_circles:
+        at = space.circles
+        turns = np.rint((values[-1, at] - values[0, at] - (b - a)[at]) / (2 * np.pi))
+        change = np.rad2deg((b - a)[at] + 2 * np.pi * turns)
+        return ", ".join(f"{space.names[i]} {c:+.0f}°" for i, c in zip(at, change, strict=True))
+    if space.n_lines != _PLANE:
         return "direct"
     loop = np.concatenate([a[None], values, b[None]])
     after = np.roll(loop, -1, axis=0)
@@ -228,21 +269,20 @@ def avoidance_metric(system: System, positions: Positions, regions: Sequence[Reg
 
 def _segment_values(system: System, ensemble: PathEnsemble, path: int) -> NDArray[np.float64]:
     """Return the feature values (n, d) of a path's reactive segment, angles unwrapped [rad]."""
-    values = ensemble.torsions[path, ensemble.segment(path)]
-    return np.unwrap(values, axis=0) if system.spacetime_kind == "torus" else values
+    return system.space.unwrap(ensemble.values[path, ensemble.segment(path)])
 
 
 def heavy_atom_rmsd(
     system: MolecularSystem, frames: NDArray[np.floating], reference: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the RMSD (n_frames,) [nm] of heavy atoms to a reference (n_atoms, 3), after alignment on them."""
-    topology = system.mdtraj_topology
-    heavy = topology.select("element != H")
-    trajectory = mdtraj.Trajectory(frames[:, heavy].astype(np.float32), topology.subset(heavy))
-    target = mdtraj.Trajectory(reference[None, heavy].astype(np.float32), topology.subset(heavy))
-    return np.asarray(mdtraj.rmsd(trajectory, target), dtype=np.float64)
-
-
-def wrapped(angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Map angles [rad] to [-π, π)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi
+    """Return the RMSD (n_frames,) [nm] of the solute's heavy atoms to a reference (n_atoms, 3), aligned on them."""
+    atoms = np.asarray(system.solute)
+    solute = system.mdtraj_topology.subset(atoms)
+    heavy = solute.select("element != H")
+    molecules = []
+    for positions in (frames, reference[None]):
+        found = mdtraj.Trajectory(positions[:, atoms].astype(np.float32), solute)
+        set_box(found, system.box)
+        image_molecules(found, np.arange(solute.n_atoms))
+        molecules.append(found.atom_slice(heavy))
+    return np.asarray(mdtraj.rmsd(*molecules), dtype=np.float64)

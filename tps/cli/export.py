@@ -59,17 +59,16 @@ def export(
             raise ParameterError("OpenPathSampling needs all atoms of the molecule: leave --atoms out")
         click.echo(_for_ops(run, output or run / "export-ops", source, which or None, force))
         return
-    system = RunFolder.open(run).molecule
     folder = output or run / "export"
     record = export_paths(
         run,
         folder,
+        RunFolder.open(run).molecule,
         format=file_format,
         atoms=atoms,
         reactive_only=reactive,
         which=which or None,
         align=align,
-        end_states={system.state_a.name: system.positions_a, system.state_b.name: system.positions_b},
         source=source or "paths",
         force=force,
     )

@@ -43,6 +43,8 @@ def import_ops(run: Path, files: tuple[Path, ...], force: bool) -> None:
             [system.feature_values(positions) for positions in found.paths.positions],
             np.split(energies, np.cumsum(found.paths.lengths)[:-1]),
             system.feature_names,
+            time_unit=system.time_unit,
+            box=system.box,
         )
     click.echo(_summary(found, len(files), run / PLACE))
     if (run / "shooting" / "paths.npz").is_file():

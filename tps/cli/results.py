@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tps.analysis import mean_transition_time
-from tps.pipeline import DIFFERENCES, FrameCommittors, RunFolder, Unbiased, load_chains, time_unit
+from tps.analysis import DIFFERENCES, mean_transition_time
+from tps.pipeline import FrameCommittors, RunFolder, Unbiased, load_chains
 from tps.report import format_quantity
 
 Quantities = Mapping[str, Mapping[str, Any] | None]
@@ -40,7 +40,7 @@ def shooting_text(folder: Path) -> str:
     unbiased = Unbiased.load(run)
     lines += [
         f"{'decorrelated paths':24}{sum(found.n_decorrelated)}, {steps:,.0f} force evaluations each",
-        f"{'mean transition time':24}{format_quantity(mean_transition_time(paths, time_unit(run.system)).as_dict())}",
+        f"{'mean transition time':24}{format_quantity(mean_transition_time(paths, run.system.time_unit).as_dict())}",
     ]
     for name, share in unbiased.channels().items():
         lines.append(f"{'channel':24}{name}: {format_quantity(share)}")

@@ -11,7 +11,6 @@ from tps.cli.console import ConsoleProgress
 from tps.config import load_config
 from tps.pipeline import MAIN, STAGES, RunFolder, run_all, spoken, summary_rows
 from tps.report import format_quantity
-from tps.systems import MolecularSystem
 
 
 @click.command()
@@ -66,7 +65,7 @@ def run(
     click.echo()
     for warning in content["warnings"]:
         click.echo(f"warning: {warning}")
-    if isinstance(folder.system, MolecularSystem):
+    if folder.surface is None:
         click.echo(f"trajectories   {output / 'paths'}  (topology: {output / 'topology.pdb'})")
     else:
         click.echo(f"paths          {output / 'paths' / 'paths.npz'}")

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
 from tps.cli.console import ConsoleProgress
 from tps.cli.results import free_energy_text, metrics_text, shooting_text
-from tps.config import CurveMethod
 from tps.errors import ConfigError
 from tps.pipeline import MAIN, RunFolder, run_stage
-from tps.systems import System
+from tps.spacetime import CURVE_METHODS
 
 RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
 #: Walkers of `tps rate` where the run file names none.
@@ -94,7 +93,7 @@ def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
     "--avoid-point",
     "avoid_points",
     multiple=True,
-    help='Point to keep away from, such as "phi=0,psi=-70,log_snr=3,kl=2" [degrees for angles, nats].',
+    help='Point to keep away from, such as "phi=0,psi=-70,log_snr=3,kl=2" [degrees, nm, nats].',
 )
 @click.option("--windings", help="Extra turns of the starting curve per feature, such as 0,-1.")
 @click.option(
@@ -107,7 +106,7 @@ def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 )
 @click.option(
     "--method",
-    type=click.Choice(get_args(CurveMethod)),
+    type=click.Choice(list(CURVE_METHODS)),
     help="Curve that the paths follow: the geodesic, or a neighbour to compare it with.",
 )
 @click.option(
@@ -120,8 +119,7 @@ def geodesic(
 ) -> None:
     """Find the geodesics between the two ends, under constraints, and show their channels and health."""
     changes["windings"] = None if windings is None else _whole_numbers(windings)
-    folder = RunFolder.open(run)
-    changes["avoid_points"] = tuple(_avoid_point(text, folder.system) for text in avoid_points)
+    changes["avoid_points"] = tuple(_avoid_point(text) for text in avoid_points)
     try:
         execute(run, "geodesic", "geodesic", changes, force, as_json)
     finally:
@@ -242,15 +240,13 @@ def _whole_numbers(text: str) -> list[int]:
     )
 
 
-def _avoid_point(text: str, system: System) -> dict[str, Any]:
-    key = "center_degree" if system.spacetime_kind == "torus" else "center"
-
+def _avoid_point(text: str) -> dict[str, Any]:
     def read() -> dict[str, Any]:
         values = {name.strip(): float(value) for name, value in (part.split("=") for part in text.split(","))}
         point: dict[str, Any] = {"log_snr": values.pop("log_snr"), "min_kl_nats": values.pop("kl")}
-        return {**point, key: values}
+        return {**point, "center": values}
 
-    return _parse("--avoid-point", text, read, "name=degrees,...,log_snr=number,kl=nats")
+    return _parse("--avoid-point", text, read, "name=value,...,log_snr=number,kl=nats")
 
 
 def _parse(option: str, text: str, read: Callable[[], Any], form: str) -> Any:

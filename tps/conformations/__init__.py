@@ -1,9 +1,10 @@
 """Weighted frames of a molecule: metadynamics, plain MD, or the user's own trajectories."""
 
+from tps.conformations.bias import bias_energies
 from tps.conformations.dataset import Conformations
 from tps.conformations.frames import read_dcd, write_dcd
 from tps.conformations.imported import ImportedFrames, import_trajectories
-from tps.conformations.metadynamics import MetadynamicsSettings, bias_energies, run_metadynamics
+from tps.conformations.metadynamics import MetadynamicsSettings, run_metadynamics
 from tps.conformations.sampling import SampledFrames, SamplingTask, sample_frames
 
 __all__ = [

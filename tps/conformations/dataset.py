@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from tps.arrays import load_arrays, save_arrays
 from tps.errors import RunFolderError, TrajectoryError
 
 
@@ -19,8 +20,8 @@ class Conformations:
 
     Attributes
     ----------
-    torsions : (n_frames, n_torsions) array
-        The features' angles [rad].
+    values : (n_frames, d) array
+        The features, in internal units.
     log_weights : (n_frames,) array
         Normalised on construction: logsumexp is 0.
     potential_energy : (n_frames,) array
@@ -29,13 +30,13 @@ class Conformations:
         Which simulation a frame comes from; frames of one walker are in the order of time.
     """
 
-    torsions: NDArray[np.float64]
+    values: NDArray[np.float64]
     log_weights: NDArray[np.float64]
     potential_energy: NDArray[np.float64]
     walker: NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        n = len(self.torsions)
+        n = len(self.values)
         if n == 0:
             raise TrajectoryError("conformations need at least one frame, but there are none")
         for name in ("log_weights", "potential_energy", "walker"):
@@ -48,7 +49,7 @@ class Conformations:
     @property
     def n_frames(self) -> int:
         """Number of frames."""
-        return len(self.torsions)
+        return len(self.values)
 
     @property
     def effective_sample_size(self) -> float:
@@ -75,9 +76,9 @@ class Conformations:
 
     def save(self, path: Path) -> None:
         """Write an npz file; the positions lie beside it in a trajectory."""
-        np.savez(
+        save_arrays(
             path,
-            torsions=self.torsions,
+            values=self.values,
             log_weights=self.log_weights,
             potential_energy=self.potential_energy,
             walker=self.walker,
@@ -90,11 +91,8 @@ class Conformations:
         Raises
         ------
         RunFolderError
-            If it is not there.
+            If it is not there, or of another version of tps.
         """
         if not path.is_file():
             raise RunFolderError(f"there are no conformations at {path}: run `tps conformations` first")
-        with np.load(path) as data:
-            return cls(
-                **{name: data[name] for name in ("torsions", "log_weights", "potential_energy", "walker")}
-            )
+        return cls(**load_arrays(path))

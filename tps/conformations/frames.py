@@ -6,7 +6,8 @@ from pathlib import Path
 
 import mdtraj
 import numpy as np
-from numpy.typing import NDArray
+from mdtraj.utils.unitcell import box_vectors_to_lengths_and_angles
+from numpy.typing import ArrayLike, NDArray
 
 from tps.quiet import silent_stdout
 
@@ -17,17 +18,24 @@ _TITLE_OFFSET, _TITLE_BYTES = 100, 160
 _TITLE = b"Created by tps"
 
 
-def write_dcd(path: Path, positions: NDArray[np.float32]) -> None:
-    """Write positions (n_frames, n_atoms, 3) [nm] as a DCD file."""
+def write_dcd(path: Path, positions: NDArray[np.float32], box: ArrayLike | None = None) -> None:
+    """Write positions (n_frames, n_atoms, 3) [nm] as a DCD file, with the cell of a box (3, 3) [nm] that all share."""
+    cell: dict[str, NDArray[np.float32]] = {}
+    if box is not None:
+        found = np.array(
+            box_vectors_to_lengths_and_angles(*np.asarray(box, dtype=np.float64)), dtype=np.float32
+        )
+        every = np.tile(found, (len(positions), 1))
+        cell = {"cell_lengths": every[:, :3] * _ANGSTROM_PER_NM, "cell_angles": every[:, 3:]}
     with mdtraj.formats.DCDTrajectoryFile(str(path), "w", force_overwrite=True) as file:
-        file.write(positions.astype(np.float32) * _ANGSTROM_PER_NM)
+        file.write(positions.astype(np.float32) * _ANGSTROM_PER_NM, **cell)
     with path.open("r+b") as raw:
         raw.seek(_TITLE_OFFSET)
         raw.write(_TITLE.ljust(_TITLE_BYTES))
 
 
 def read_dcd(path: Path) -> NDArray[np.float32]:
-    """Read positions (n_frames, n_atoms, 3) [nm] of a DCD file."""
+    """Read positions (n_frames, n_atoms, 3) [nm] of a DCD file; the box is its system's."""
     with silent_stdout(), mdtraj.formats.DCDTrajectoryFile(str(path), "r") as file:
         xyz, _, _ = file.read()
     return np.asarray(xyz / _ANGSTROM_PER_NM, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Well-tempered metadynamics on torsions, then sampling under the frozen bias, whose weights are exact.
+"""Well-tempered metadynamics, then sampling under the frozen bias, whose weights are exact.
 
 Each walker first builds a bias with OpenMM's own `openmm.app.metadynamics`. The mean of the walkers' biases is then
 frozen, and every walker samples under it: a frame's weight is exp(V(x)/kT) without any correction for a bias that
@@ -14,26 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 import openmm
 from numpy.typing import NDArray
-from openmm import app
+from openmm import app, unit
 from openmm.app.metadynamics import BiasVariable, Metadynamics
 
+from tps.conformations.bias import BiasGrid, add_frozen_bias, add_range_walls
 from tps.conformations.sampling import SampledFrames, SamplingTask, sample_frames
-from tps.engine import (
-    BIAS_GROUP,
-    LangevinSettings,
-    PlatformChoice,
-    map_tasks,
-    openmm_seed,
-    potential_energies,
-)
+from tps.engine import LangevinSettings, PlatformChoice, map_tasks, openmm_seed
 from tps.errors import ParameterError, SimulationError
-
-_MAX_BIASED = 3  # OpenMM tabulates a bias in up to three dimensions
-_TABLES = {
-    1: openmm.Continuous1DFunction,
-    2: openmm.Continuous2DFunction,
-    3: openmm.Continuous3DFunction,
-}
+from tps.features import CollectiveVariable
 
 
 @dataclass(frozen=True)
@@ -51,11 +39,11 @@ class MetadynamicsSettings:
     hill_height : float
         [kJ/mol].
     hill_width : float
-        Standard deviation of a hill [rad].
+        Standard deviation of a hill, in units of each variable's scale: in rad for torsions.
     hill_interval : int
         Steps between hills.
     grid_width : int
-        Grid points per torsion for the bias.
+        Grid points of the bias per turn of a torsion; other variables get as many per 2π of their scales.
     """
 
     n_build_steps: int
@@ -82,7 +70,7 @@ class BuildTask:
     """One walker's job: everything it needs, picklable."""
 
     system_xml: str
-    torsion_atoms: tuple[tuple[int, int, int, int], ...]
+    grid: BiasGrid
     start: NDArray[np.float64]
     settings: MetadynamicsSettings
     langevin: LangevinSettings
@@ -90,18 +78,41 @@ class BuildTask:
     seed: int
 
 
+class _Hills(Metadynamics):
+    """OpenMM's metadynamics, whose table is periodic in every direction or in none, on circles and lines at once.
+
+    There the table of an angle reaches past its turn, and every hill is added at its images a turn away too.
+    """
+
+    def __init__(self, grid: BiasGrid, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self._shifts = grid.images
+
+    def _addGaussian(  # noqa: N802 - OpenMM's name
+        self, position: tuple[float, ...], height: unit.Quantity, context: openmm.Context
+    ) -> None:
+        for shift in self._shifts:
+            super()._addGaussian(np.add(position, shift), height, context)
+
+
 def build_bias(task: BuildTask) -> NDArray[np.float64]:
-    """Run one metadynamics walker and return its bias [kJ/mol] on the grid, last torsion first, minimum 0."""
+    """Run one metadynamics walker and return its bias [kJ/mol] on the grid, last variable first, minimum 0."""
     system = openmm.XmlSerializer.deserialize(task.system_xml)
-    settings, temperature = task.settings, task.langevin.temperature
-    variables = []
-    for atoms in task.torsion_atoms:
-        torsion = openmm.CustomTorsionForce("theta")
-        torsion.addTorsion(*atoms, [])
-        variables.append(
-            BiasVariable(torsion, -np.pi, np.pi, settings.hill_width, True, gridWidth=settings.grid_width)
+    settings, temperature, grid = task.settings, task.langevin.temperature, task.grid
+    periodic = system.usesPeriodicBoundaryConditions()
+    add_range_walls(system, grid.variables, periodic)
+    variables = [
+        BiasVariable(
+            variable.force(grid.argument(i, "value"), periodic),
+            *grid.limits[i],
+            settings.hill_width * variable.reach,
+            grid.periodic,
+            gridWidth=grid.sizes[i],
         )
-    sampler = Metadynamics(
+        for i, variable in enumerate(grid.variables)
+    ]
+    sampler = _Hills(
+        grid,
         system,
         variables,
         temperature,
@@ -121,45 +132,12 @@ def build_bias(task: BuildTask) -> NDArray[np.float64]:
         raise SimulationError(f"metadynamics failed: {error}") from error
     free_energy = sampler.getFreeEnergy()._value
     bias = -(1.0 - 1.0 / settings.bias_factor) * free_energy
-    return np.asarray(bias - bias.min())
-
-
-def add_frozen_bias(
-    system: openmm.System, torsion_atoms: tuple[tuple[int, int, int, int], ...], bias: NDArray[np.float64]
-) -> None:
-    """Add a tabulated bias over up to three torsions to a System, in `BIAS_GROUP`.
-
-    One `CustomCompoundBondForce` over all the torsions' atoms: faster than a `CustomCVForce`, same energy.
-    """
-    n = len(torsion_atoms)
-    names = [f"dihedral(p{4 * i + 1},p{4 * i + 2},p{4 * i + 3},p{4 * i + 4})" for i in range(n)]
-    force = openmm.CustomCompoundBondForce(4 * n, f"bias({','.join(names)})")
-    limits = [limit for _ in range(n) for limit in (-np.pi, np.pi)]
-    sizes = [] if n == 1 else list(reversed(bias.shape))
-    force.addTabulatedFunction("bias", _TABLES[n](*sizes, bias.flatten(), *limits, True))
-    force.addBond([atom for atoms in torsion_atoms for atom in atoms], [])
-    force.setForceGroup(BIAS_GROUP)
-    system.addForce(force)
-
-
-def bias_energies(
-    n_atoms: int,
-    torsion_atoms: tuple[tuple[int, int, int, int], ...],
-    bias: NDArray[np.float64],
-    positions: NDArray[np.floating],
-    platform: PlatformChoice,
-) -> NDArray[np.float64]:
-    """Return a frozen bias's energy (n_frames,) [kJ/mol] at positions (n_frames, n_atoms, 3) [nm]."""
-    system = openmm.System()
-    for _ in range(n_atoms):
-        system.addParticle(1.0)
-    add_frozen_bias(system, torsion_atoms, bias)
-    return potential_energies(system, positions, platform)
+    return grid.trimmed(np.asarray(bias - bias.min()))
 
 
 def run_metadynamics(
     system_xml: str,
-    torsion_atoms: tuple[tuple[int, int, int, int], ...],
+    variables: tuple[CollectiveVariable, ...],
     starts: list[NDArray[np.float64]],
     settings: MetadynamicsSettings,
     langevin: LangevinSettings,
@@ -174,8 +152,8 @@ def run_metadynamics(
     ----------
     system_xml : str
         Serialised OpenMM System without any bias.
-    torsion_atoms : tuple of 4-tuples
-        The one to three torsions that are biased.
+    variables : tuple of CollectiveVariable
+        The one to three that are biased, in their ranges: walls keep those on lines inside, as parts of the bias.
     starts : list of (n_atoms, 3) arrays
         Starting structure of each walker [nm].
     seeds : list of int
@@ -189,28 +167,24 @@ def run_metadynamics(
     frames : list of SampledFrames
         One per walker; log-weights are V(x)/kT.
     bias : array
-        The frozen bias [kJ/mol], last torsion first.
+        The frozen bias [kJ/mol], last variable first, without the walls.
 
     Raises
     ------
     ParameterError
-        If more than three torsions are to be biased.
+        If more than three variables are to be biased, or one has no finite range.
     SimulationError
         If a walker leaves the numbers.
     """
-    if not 1 <= len(torsion_atoms) <= _MAX_BIASED:
-        raise ParameterError(
-            f"metadynamics biases one to {_MAX_BIASED} torsions, but got {len(torsion_atoms)}: name the slow ones "
-            "in conformations.bias_features, or use plain MD or your own trajectories"
-        )
+    grid = BiasGrid.spaced(variables, settings.grid_width)
     n_walkers = len(starts)
     builds = [
-        BuildTask(system_xml, torsion_atoms, start, settings, langevin, platform, seed)
+        BuildTask(system_xml, grid, start, settings, langevin, platform, seed)
         for start, seed in zip(starts, seeds[:n_walkers], strict=True)
     ]
     bias = np.mean(map_tasks(executor, build_bias, builds, done), axis=0)
     system = openmm.XmlSerializer.deserialize(system_xml)
-    add_frozen_bias(system, torsion_atoms, bias)
+    add_frozen_bias(system, variables, bias)
     biased_xml = openmm.XmlSerializer.serialize(system)
     samples = [
         SamplingTask(

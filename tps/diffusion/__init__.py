@@ -1,4 +1,4 @@
-"""Diffusion models of a molecule's torsions: networks, training on weighted frames, model files."""
+"""Diffusion models of features on circles: networks, training on weighted frames, model files."""
 
 from tps.diffusion.checkpoint import ModelSettings, Network, load_model, save_model
 from tps.diffusion.denoiser import DenoiserNetwork
@@ -7,7 +7,7 @@ from tps.diffusion.learn_log_partition import draw_tilts, train_log_partition
 from tps.diffusion.log_partition import LogPartitionNetwork
 from tps.diffusion.posterior import PosteriorMoments, posterior_moments
 from tps.diffusion.schedule import alpha_sigma
-from tps.diffusion.training import TrainingRecord, TrainingSettings, held_out_frames, torsion_statistics
+from tps.diffusion.training import TrainingRecord, TrainingSettings, held_out_frames
 
 __all__ = [
     "AdaptiveNoiseSchedule",
@@ -24,7 +24,6 @@ __all__ = [
     "load_model",
     "posterior_moments",
     "save_model",
-    "torsion_statistics",
     "train_denoiser",
     "train_log_partition",
 ]

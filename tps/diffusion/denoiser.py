@@ -20,20 +20,20 @@ class DenoiserNetwork(nn.Module):
 
     Parameters
     ----------
-    n_torsions, width, depth : int
+    n_circles, width, depth : int
     """
 
-    def __init__(self, n_torsions: int, width: int = 128, depth: int = 3) -> None:
+    def __init__(self, n_circles: int, width: int = 128, depth: int = 3) -> None:
         super().__init__()
-        self.n_torsions = n_torsions
-        sizes = [2 * n_torsions + 3, *[width] * depth]
+        self.n_circles = n_circles
+        sizes = [2 * n_circles + 3, *[width] * depth]
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(sizes):
             layers += [nn.Linear(n_in, n_out), nn.SiLU()]
-        self.residual = nn.Sequential(*layers, nn.Linear(width, 2 * n_torsions))
+        self.residual = nn.Sequential(*layers, nn.Linear(width, 2 * n_circles))
 
     def forward(self, x: Tensor, log_snr: Tensor) -> Tensor:
-        """Map noisy features x (n, 2 n_torsions) at log_snr (n,) to E[f | x], shaped like x."""
+        """Map noisy features x (n, 2 n_circles) at log_snr (n,) to E[f | x], shaped like x."""
         alpha, sigma = alpha_sigma(log_snr)
         total = alpha.square() * _FEATURE_VARIANCE + sigma.square()
         skip = alpha * _FEATURE_VARIANCE / total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from tps.diffusion.denoiser import DenoiserNetwork, linear_denoising_error
@@ -17,6 +18,7 @@ from tps.diffusion.training import (
     prepare_frames,
     seeded,
 )
+from tps.features import FeatureSpace
 
 _LEARNING_RATE = 4e-3
 _HELD_OUT_BATCH = 4096
@@ -67,8 +69,9 @@ class AdaptiveNoiseSchedule:
 
 
 def train_denoiser(
-    torsions: Tensor,
-    log_weights: Tensor,
+    space: FeatureSpace,
+    values: ArrayLike,
+    log_weights: ArrayLike,
     settings: TrainingSettings,
     generator: torch.Generator,
     *,
@@ -80,10 +83,10 @@ def train_denoiser(
     Frames are drawn by their Boltzmann weights, so the denoiser knows little of regions that are rarely visited:
     `train_log_partition` does not suffer from this. Parameters and errors as there.
     """
-    frames = prepare_frames(torsions, log_weights, device)
-    network = seeded(
-        lambda: DenoiserNetwork(torsions.shape[1], settings.width, settings.depth), generator
-    ).to(device)
+    frames = prepare_frames(space, values, log_weights, device)
+    network = seeded(lambda: DenoiserNetwork(space.n_circles, settings.width, settings.depth), generator).to(
+        device
+    )
     schedule = AdaptiveNoiseSchedule()
 
     def loss(mask: Tensor, n: int, rng: torch.Generator, *, adapt: bool) -> Tensor:

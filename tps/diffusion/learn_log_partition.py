@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from tps.diffusion.log_partition import LogPartitionNetwork
@@ -20,11 +21,11 @@ from tps.diffusion.training import (
     fit,
     prepare_frames,
     seeded,
-    torsion_statistics,
 )
+from tps.features import FeatureSpace
 
 _LEARNING_RATE = 0.1
-_MAX_TORSIONS_POSTERIOR_MEAN = 3  # beyond, the tilted frames collapse onto the nearest one
+_MAX_ANGLES_POSTERIOR_MEAN = 3  # beyond, the tilted frames collapse onto the nearest one
 _MAX_POOL = 30_000
 _HELD_OUT_POOL = 2_000
 _KAPPA_RANGE = (0.2, 200.0)
@@ -32,8 +33,9 @@ _ENOUGH_FRAMES = 10.0  # effective sample size at which a target counts half
 
 
 def train_log_partition(
-    torsions: Tensor,
-    log_weights: Tensor,
+    space: FeatureSpace,
+    values: ArrayLike,
+    log_weights: ArrayLike,
     settings: TrainingSettings,
     generator: torch.Generator,
     *,
@@ -47,9 +49,11 @@ def train_log_partition(
 
     Parameters
     ----------
-    torsions : (n_frames, n_torsions) tensor
-        [rad].
-    log_weights : (n_frames,) tensor
+    space : FeatureSpace
+        Of angles alone.
+    values : (n_frames, d) array
+        Angles [rad].
+    log_weights : (n_frames,) array
     settings : TrainingSettings
     generator : torch.Generator
         Of the CPU; everything random comes from it.
@@ -61,9 +65,10 @@ def train_log_partition(
     Raises
     ------
     ModelError
-        If there are too few frames, those held out carry no weight, or the loss is not a finite number.
+        If there are too few frames, those held out carry no weight, a feature is no angle, or the loss is not a finite
+        number.
     """
-    frames = prepare_frames(torsions, log_weights, device)
+    frames = prepare_frames(space, values, log_weights, device)
     kept = ~frames.held_out
     network = LogPartitionNetwork.from_frames(
         frames.statistics[kept], frames.log_weights[kept], settings.n_components
@@ -74,27 +79,35 @@ def train_log_partition(
         {"params": [network.log_weights], "lr": rate / 2},
     ]
     exact = settings.target == "posterior-mean" or (
-        settings.target == "auto" and torsions.shape[1] <= _MAX_TORSIONS_POSTERIOR_MEAN
+        settings.target == "auto" and space.n_circles <= _MAX_ANGLES_POSTERIOR_MEAN
     )
     if exact:
         losses = _posterior_mean_losses(network, frames, settings, generator)
     else:
-        baseline = seeded(lambda: _WeightBaseline(torsions.shape[1]), generator).to(device)
+        baseline = seeded(lambda: _WeightBaseline(space.n_circles), generator).to(device)
         groups.append({"params": list(baseline.parameters()), "lr": 1e-2})
         losses = _per_sample_losses(network, baseline, frames, settings, generator)
     target = "posterior-mean" if exact else "per-sample"
     return network, fit(network, groups, *losses, settings, target, progress)
 
 
-def draw_tilts(torsions: Tensor, n: int, rng: torch.Generator) -> Tensor:
-    """Draw η (n, 2 d) all over spacetime: directions of random frames, κ log-uniform, shared by the torsions or not."""
-    n_torsions = torsions.shape[1]
-    angles = torsions[torch.randint(len(torsions), (n,), generator=rng)]
+def draw_tilts(statistics: Tensor, n: int, rng: torch.Generator) -> Tensor:
+    """Draw η (n, 2 d) all over spacetime: directions of random frames, κ log-uniform, shared by the angles or not.
+
+    Parameters
+    ----------
+    statistics : (n_frames, 2 d) tensor
+        T of the frames.
+    n : int
+    rng : torch.Generator
+    """
+    d = statistics.shape[1] // 2
+    directions = statistics[torch.randint(len(statistics), (n,), generator=rng)]
     low, high = (math.log(k) for k in _KAPPA_RANGE)
-    log_kappa = low + (high - low) * torch.rand(n, n_torsions, generator=rng)
+    log_kappa = low + (high - low) * torch.rand(n, d, generator=rng)
     shared = torch.rand(n, 1, generator=rng) < 0.5
     kappa = torch.where(shared, log_kappa[:, :1], log_kappa).exp()
-    return torsion_statistics(angles) * kappa.repeat_interleave(2, dim=1)
+    return directions * kappa.repeat_interleave(2, dim=1)
 
 
 def natural_error(mu: Tensor, target: Tensor, eta: Tensor) -> Tensor:
@@ -110,7 +123,7 @@ def _posterior_mean_losses(
     device = frames.statistics.device
 
     def pool(mask: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        eta = draw_tilts(frames.torsions.cpu(), n, rng).to(device)
+        eta = draw_tilts(frames.statistics.cpu(), n, rng).to(device)
         moments = posterior_moments(eta, frames.statistics[mask], frames.log_weights[mask])
         trust = moments.effective_sample_size / (moments.effective_sample_size + _ENOUGH_FRAMES)
         return eta, moments.mu, trust
@@ -163,9 +176,9 @@ def _per_sample_losses(
 class _WeightBaseline(nn.Module):
     """h(η), a fitted mean of log w; sees η / sqrt(c² + κ²) at three scales c, bounded however strong the tilt."""
 
-    def __init__(self, n_torsions: int, width: int = 64) -> None:
+    def __init__(self, n_circles: int, width: int = 64) -> None:
         super().__init__()
-        layers = [nn.Linear(6 * n_torsions, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
+        layers = [nn.Linear(6 * n_circles, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
         self.net = nn.Sequential(*layers, nn.Linear(width, 1))
 
     def forward(self, eta: Tensor) -> Tensor:

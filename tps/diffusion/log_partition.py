@@ -66,13 +66,13 @@ class LogPartitionNetwork(nn.Module):
 
     Parameters
     ----------
-    n_torsions, n_components : int
+    n_circles, n_components : int
     """
 
-    def __init__(self, n_torsions: int, n_components: int = 256) -> None:
+    def __init__(self, n_circles: int, n_components: int = 256) -> None:
         super().__init__()
-        self.n_torsions, self.n_components = n_torsions, n_components
-        self.xi = nn.Parameter(torch.zeros(n_components, n_torsions, 2))
+        self.n_circles, self.n_components = n_circles, n_components
+        self.xi = nn.Parameter(torch.zeros(n_components, n_circles, 2))
         self.log_weights = nn.Parameter(torch.zeros(n_components))
 
     @classmethod
@@ -84,7 +84,7 @@ class LogPartitionNetwork(nn.Module):
 
         Parameters
         ----------
-        statistics : (n_frames, 2 n_torsions) tensor
+        statistics : (n_frames, 2 n_circles) tensor
         log_weights : (n_frames,) tensor
             Normalised.
         n_components : int
@@ -123,11 +123,11 @@ class LogPartitionNetwork(nn.Module):
         return tilted, kappa, log_weight
 
     def forward(self, eta: Tensor) -> Tensor:
-        """Map natural parameters (n, 2 n_torsions) to ψ (n,)."""
+        """Map natural parameters (n, 2 n_circles) to ψ (n,)."""
         return torch.logsumexp(self._components(eta)[2], dim=1)
 
     def mu(self, eta: Tensor) -> Tensor:
-        """Map natural parameters (n, 2 n_torsions) to μ = ∇ψ of the same shape, differentiable."""
+        """Map natural parameters (n, 2 n_circles) to μ = ∇ψ of the same shape, differentiable."""
         tilted, kappa, log_weight = self._components(eta)
         share = torch.softmax(log_weight, dim=1)
         return torch.einsum("nj,njd,njdc->ndc", share, bessel_ratio(kappa) / kappa, tilted).flatten(1)

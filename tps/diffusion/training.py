@@ -8,10 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from tps.errors import ModelError, ParameterError
+from tps.features import FeatureSpace
 
 Loss = Callable[[], Tensor]
 Progress = Callable[[int], None]
@@ -87,17 +90,11 @@ class TrainingRecord:
 
 
 class TrainingFrames(NamedTuple):
-    """Frames on the device: torsions, T, normalised log-weights, and which are held out."""
+    """Frames on the device: T, normalised log-weights, and which are held out."""
 
-    torsions: Tensor
     statistics: Tensor
     log_weights: Tensor
     held_out: Tensor
-
-
-def torsion_statistics(torsions: Tensor) -> Tensor:
-    """Return T = (cos θ1, sin θ1, …): (n, d) rad -> (n, 2 d)."""
-    return torch.stack([torsions.cos(), torsions.sin()], dim=-1).flatten(-2)
 
 
 def held_out_frames(n_frames: int) -> Tensor:
@@ -106,24 +103,33 @@ def held_out_frames(n_frames: int) -> Tensor:
     return block % 10 == 9
 
 
-def prepare_frames(torsions: Tensor, log_weights: Tensor, device: str) -> TrainingFrames:
+def prepare_frames(
+    space: FeatureSpace, values: ArrayLike, log_weights: ArrayLike, device: str
+) -> TrainingFrames:
     """Move frames to the device, normalise their weights, and hold some out.
 
     Raises
     ------
     ModelError
-        If there are too few frames, or those held out carry no weight.
+        If there are too few frames, those held out carry no weight, or a feature is no angle.
     """
-    if len(torsions) < _MIN_FRAMES:
+    if space.n_lines:
+        lines = ", ".join(space.names[i] for i in space.lines)
         raise ModelError(
-            f"training needs at least {_MIN_FRAMES} frames, but got {len(torsions)}: sample longer"
+            f"networks learn features on circles, but {lines} lie on lines: take the frames themselves "
+            '(train.model = "frames")'
         )
-    log_weights = torch.log_softmax(log_weights.double(), 0).float()
-    held_out = held_out_frames(len(torsions))
-    if not torch.isfinite(log_weights[held_out]).any():
+    statistics = torch.as_tensor(space.statistic(values))
+    if len(statistics) < _MIN_FRAMES:
+        raise ModelError(
+            f"training needs at least {_MIN_FRAMES} frames, but got {len(statistics)}: sample longer"
+        )
+    given = torch.as_tensor(np.asarray(log_weights, dtype=np.float64))
+    normalised = torch.log_softmax(given, 0).float()
+    held_out = held_out_frames(len(statistics))
+    if not torch.isfinite(normalised[held_out]).any():
         raise ModelError("the frames held out carry no weight: sample longer, or check the weights file")
-    moved = (torsions.float(), torsion_statistics(torsions.double()).float(), log_weights, held_out)
-    return TrainingFrames(*(tensor.to(device) for tensor in moved))
+    return TrainingFrames(*(tensor.to(device) for tensor in (statistics.float(), normalised, held_out)))
 
 
 def seeded(build: Callable[[], Module], generator: torch.Generator) -> Module:

@@ -11,11 +11,20 @@ import numpy as np
 import openmm
 from numpy.typing import ArrayLike, NDArray
 
-from tps.dynamics.transition import FAILED, IN_A, IN_B, OUTSIDE, Flight, Generators, Points
-from tps.engine import Dynamics, LangevinSettings, PlatformChoice, openmm_seed
+from tps.dynamics.transition import (
+    FAILED,
+    IN_A,
+    IN_B,
+    OUTSIDE,
+    Flight,
+    Generators,
+    Points,
+    smooth_features,
+)
+from tps.engine import Dynamics, LangevinSettings, PlatformChoice, openmm_seed, periodic_box
 from tps.errors import ParameterError, SimulationError
-from tps.features import TorsionFeatures
-from tps.systems import CollectiveVariable, MolecularSystem, Region, Torsion, torsion_angles
+from tps.features import CollectiveVariable, Features, variable_values
+from tps.systems import MolecularSystem, Region
 
 _SEEDS = 2**31 - 2
 #: Of the constraints, relative; that of `LangevinSettings.integrator`.
@@ -42,7 +51,7 @@ class MoleculeDynamics:
     variables : tuple of CollectiveVariable
         At least those by which the states are told.
     region_a, region_b : Region
-    feature_torsions : TorsionFeatures
+    feature_set : Features
     steps_per_frame : int
         MD steps from one frame to the next; the states are looked at at frames.
     """
@@ -53,7 +62,7 @@ class MoleculeDynamics:
     variables: tuple[CollectiveVariable, ...]
     region_a: Region
     region_b: Region
-    feature_torsions: TorsionFeatures
+    feature_set: Features
     steps_per_frame: int = 5
     batched: bool = False
 
@@ -85,7 +94,7 @@ class MoleculeDynamics:
             tuple(v for name, v in system.collective_variables.items() if name in used),
             region_a,
             region_b,
-            TorsionFeatures.from_system(system),
+            system.features,
             steps_per_frame,
         )
 
@@ -121,8 +130,8 @@ class MoleculeDynamics:
         return self._states(points[:, 0])
 
     def features(self, positions: ArrayLike) -> NDArray[np.float64]:
-        """Map positions (n, n_atoms, 3) [nm] to the cosines and sines of the feature torsions."""
-        return self.feature_torsions.values(self.feature_torsions.angles(positions))
+        """Map positions (n, n_atoms, 3) [nm] to cosines, sines and x / scale: see `TransitionDynamics.features`."""
+        return smooth_features(self.feature_set.space, self.feature_set.values(positions, self._box))
 
     def fresh(self, points: Points, generators: Generators) -> Points:
         """Return the points with Maxwell-Boltzmann velocities that respect the constraints."""
@@ -188,11 +197,7 @@ class MoleculeDynamics:
         return Flight(np.stack(frames) if frames else np.empty((0, *point.shape)), end, n)
 
     def _states(self, positions: NDArray[np.float64]) -> NDArray[np.int8]:
-        torsions = [v for v in self.variables if isinstance(v, Torsion)]
-        values = {v.name: v.values(positions) for v in self.variables if not isinstance(v, Torsion)}
-        if torsions:  # together: on single frames numpy's overhead is all there is
-            angles = torsion_angles(positions, [v.atoms for v in torsions])
-            values |= {v.name: angles[:, k] for k, v in enumerate(torsions)}
+        values = variable_values(self.variables, positions, self._box)
         found = np.full(len(positions), OUTSIDE, dtype=np.int8)
         found[self.region_a.contains(values)] = IN_A
         found[self.region_b.contains(values)] = IN_B
@@ -206,6 +211,10 @@ class MoleculeDynamics:
     def _dynamics(self) -> Dynamics:
         system = openmm.XmlSerializer.deserialize(self.system_xml)
         return Dynamics(system, self.langevin, self.platform, seed=0)
+
+    @cached_property
+    def _box(self) -> NDArray[np.float64] | None:
+        return periodic_box(openmm.XmlSerializer.deserialize(self.system_xml))
 
     @cached_property
     def _inverse_masses(self) -> NDArray[np.float64]:

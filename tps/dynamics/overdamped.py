@@ -33,7 +33,7 @@ def largest_curvature(system: SurfaceSystem) -> float:
 
     At least (2π/width)², that of one wave across the surface, so that a flat one gives no endless time step.
     """
-    width = np.diff(system.bounds, axis=1)[:, 0]
+    width = np.diff(system.space.bounds, axis=1)[:, 0]
     steps = _DIFFERENCE * width
     curvature = float((2 * np.pi / width.min()) ** 2)
     for point in (system.point_a, system.point_b):
@@ -66,7 +66,7 @@ def overdamped_step(
     """
     force = -system.gradient(positions) / system.kt
     if eta is not None:
-        force = force + system.tilt_force(positions, eta)
+        force = force + system.space.tilt_gradient(positions, eta)
     return positions + timestep * force + np.sqrt(2 * timestep) * noise
 
 
@@ -101,7 +101,7 @@ def sample_surface(
     x = np.array(starts, dtype=np.float64, ndmin=2)
     tilt = None if eta is None else np.asarray(eta, dtype=np.float64)
     if timestep is None:
-        stiffness = 0.0 if tilt is None else system.tilt_stiffness(tilt)
+        stiffness = 0.0 if tilt is None else system.space.stiffness(tilt)
         timestep = STABILITY / (largest_curvature(system) + stiffness)
     if not timestep > 0 or min(n_frames, frame_interval) < 1:
         raise ParameterError(

@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tps.dynamics.overdamped import STABILITY, largest_curvature, overdamped_step
-from tps.dynamics.transition import FAILED, IN_A, IN_B, OUTSIDE, Flight, Generators, Points
+from tps.dynamics.transition import (
+    FAILED,
+    IN_A,
+    IN_B,
+    OUTSIDE,
+    Flight,
+    Generators,
+    Points,
+    smooth_features,
+)
 from tps.errors import ParameterError
 from tps.systems import SurfaceSystem
 
@@ -84,8 +93,8 @@ class SurfaceDynamics:
         return found
 
     def features(self, positions: ArrayLike) -> NDArray[np.float64]:
-        """Map positions (n, d) to the surface's features."""
-        return self.system.features(positions)
+        """Map positions (n, d) to cosines and sines, or x / scale: see `TransitionDynamics.features`."""
+        return smooth_features(self.system.space, positions)
 
     def fresh(self, points: Points, generators: Generators) -> Points:
         """Return the points: there are no velocities."""

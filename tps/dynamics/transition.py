@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tps.features import FeatureSpace
+
 Points = NDArray[np.float64]
 Generators = Sequence[np.random.Generator]
 
@@ -69,7 +71,10 @@ class TransitionDynamics(Protocol):
         """Return IN_A, IN_B or OUTSIDE (n,) of phase points."""
 
     def features(self, positions: ArrayLike) -> NDArray[np.float64]:
-        """Map positions (n, *position) to the system's features (n, n_features)."""
+        """Map positions (n, *position) to numbers (n, n_features) that a committor can be learned from.
+
+        The statistic T without |x|^2: cosines and sines of angles, x / scale of other features.
+        """
 
     def fresh(self, points: Points, generators: Generators) -> Points:
         """Return the points with velocities drawn anew from the Maxwell-Boltzmann distribution."""
@@ -99,6 +104,11 @@ class TransitionDynamics(Protocol):
         stop : bool
             Whether a flight ends in A or B; otherwise it has its most frames.
         """
+
+
+def smooth_features(space: FeatureSpace, values: ArrayLike) -> NDArray[np.float64]:
+    """Map feature values (..., d) to T without |x|^2: cosines and sines of circles, x / scale of lines."""
+    return space.statistic(values)[..., : 2 * space.n_circles + space.n_lines]
 
 
 def generators(seed: int, *keys: Sequence[int]) -> list[np.random.Generator]:

@@ -7,9 +7,11 @@ from tps.engine.dynamics import (
     Dynamics,
     LangevinSettings,
     openmm_seed,
+    periodic_box,
     potential_energies,
 )
 from tps.engine.executor import default_workers, executor_kind, local_executor, map_tasks, shared_executor
+from tps.engine.joint import joint_force
 from tps.engine.platform import PlatformChoice, available_platforms, choose_platform
 from tps.engine.symmetric import symmetric_integrator
 
@@ -24,9 +26,11 @@ __all__ = [
     "choose_platform",
     "default_workers",
     "executor_kind",
+    "joint_force",
     "local_executor",
     "map_tasks",
     "openmm_seed",
+    "periodic_box",
     "potential_energies",
     "shared_executor",
     "symmetric_integrator",

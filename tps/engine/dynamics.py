@@ -46,6 +46,13 @@ def openmm_seed(seed: int) -> int:
     return seed % (2**31 - 1) + 1
 
 
+def periodic_box(system: openmm.System) -> NDArray[np.float64] | None:
+    """Return the reduced box vectors (3, 3) [nm] in which every context of a System starts; None without a box."""
+    if not system.usesPeriodicBoundaryConditions():
+        return None
+    return np.array([list(vector._value) for vector in system.getDefaultPeriodicBoxVectors()])
+
+
 class Dynamics:
     """One OpenMM context, stepped by Langevin dynamics; `n_evaluations` counts force evaluations.
 

@@ -1,4 +1,4 @@
-"""The trajectory formats `tps` exports: what MDTraj writes for a molecule without a periodic box."""
+"""The trajectory formats `tps` exports: what MDTraj writes for molecules with and without a periodic box."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tps.errors import ParameterError
 
@@ -15,7 +19,7 @@ class TrajectoryFormat:
     """One file format: its suffix, the MDTraj method that writes it, what it keeps and what it needs.
 
     `precision` is the largest rounding of a coordinate [nm]; `keeps_time` says whether the file holds the
-    time of each frame.
+    time of each frame, `cells` which unit cells it can hold: any, rectangular ones, or none.
     """
 
     suffix: str
@@ -23,6 +27,7 @@ class TrajectoryFormat:
     precision: float
     keeps_time: bool = False
     package: str | None = None
+    cells: Literal["any", "rectangular", "none"] = "any"
 
     @property
     def name(self) -> str:
@@ -43,8 +48,8 @@ FORMATS: Mapping[str, TrajectoryFormat] = MappingProxyType(
             TrajectoryFormat(".cif", "save_cif", 6e-6),
             TrajectoryFormat(".h5", "save_hdf5", 1e-6, keeps_time=True, package="tables"),
             TrajectoryFormat(".nc", "save_netcdf", 1e-6, keeps_time=True),
-            TrajectoryFormat(".mdcrd", "save_mdcrd", 6e-5),
-            TrajectoryFormat(".xyz", "save_xyz", 6e-5),
+            TrajectoryFormat(".mdcrd", "save_mdcrd", 6e-5, cells="rectangular"),
+            TrajectoryFormat(".xyz", "save_xyz", 6e-5, cells="none"),
             TrajectoryFormat(".gro", "save_gro", 6e-4, keeps_time=True),
         )
     }
@@ -86,3 +91,22 @@ def find_format(name: str) -> TrajectoryFormat:
             f"run `pip install {found.package}` or choose another format, for instance nc or dcd"
         )
     return found
+
+
+def check_cell(written_as: TrajectoryFormat, box: NDArray[np.float64] | None) -> None:
+    """Check that a format can hold the unit cell `box` (3, 3), or that there is none.
+
+    Raises
+    ------
+    ParameterError
+        If it cannot.
+    """
+    if box is None or written_as.cells == "any":
+        return
+    slanted = bool(np.any(box != np.diag(np.diag(box))))
+    if written_as.cells == "none" or slanted:
+        kind = "a unit cell" if written_as.cells == "none" else "a unit cell that is not rectangular"
+        known = ", ".join(name for name, item in FORMATS.items() if item.cells == "any")
+        raise ParameterError(
+            f"{written_as.name} files cannot hold {kind}, which this system has: choose one of {known}"
+        )

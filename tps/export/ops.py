@@ -23,7 +23,8 @@ from tps.engine import LangevinSettings, PlatformChoice, openmm_seed, symmetric_
 from tps.errors import ParameterError, RunFolderError
 from tps.export.folder import check_folder, scratch_beside
 from tps.export.record import NO_SEGMENT, TOPOLOGY_FILE
-from tps.export.source import PathSource, check_indices, open_paths
+from tps.export.source import PathSource, check_indices, open_paths, structure
+from tps.features import CollectiveVariable, Distance, Torsion
 from tps.paths import ShootingSettings
 from tps.systems import MolecularSystem, Region
 from tps.systems.regions import range_key
@@ -33,6 +34,8 @@ SETUP_FILE, SCRIPT_FILE, TRAJECTORIES_FILE = "setup.json", "setup_ops.py", "traj
 #: Reason for leaving out a path that no shooting move can start from.
 NO_FRAME_OUTSIDE = "no frame outside both states"
 
+#: The collective variables that setup_ops.py can compute, and what it calls them.
+_KINDS: Mapping[type[CollectiveVariable], str] = {Torsion: "torsion", Distance: "distance"}
 _DCD = re.compile(r"path_\d+\.dcd")
 
 
@@ -94,17 +97,18 @@ def export_ops(
     Raises
     ------
     ParameterError
-        If there is no path of an index, or the frames of shooting fit no whole number of the run's MD steps.
+        If there is no path of an index, the frames of shooting fit no whole number of the run's MD steps, or a state
+        is defined by another kind of collective variable than torsions and distances.
     RunFolderError
         If the stage has not been run, no path can be used, or `out` is not empty.
     TrajectoryError
         If a stored path is damaged.
     """
     source = source or ("shooting" if (run / "shooting" / "paths.npz").is_file() else "paths")
-    paths, chain = open_paths(run, source), _chains(run / source / "paths.npz")
+    paths = open_paths(run, source, system)
     dynamics = MoleculeDynamics.of(system, langevin, platform)
-    if chain is not None:
-        which = which or [int(np.flatnonzero(chain == c)[-1]) for c in np.unique(chain)]
+    if paths.chain is not None:
+        which = which or [int(np.flatnonzero(paths.chain == c)[-1]) for c in np.unique(paths.chain)]
         dynamics = replace(dynamics, steps_per_frame=_steps_per_frame(paths, langevin))
     indices = check_indices(which, paths.n_paths)
     check_folder(out, force)
@@ -118,7 +122,7 @@ def export_ops(
             "candidates more often (paths.n_frames), or shoot first"
         )
     with scratch_beside(out) as scratch:
-        shutil.copy(run / TOPOLOGY_FILE, scratch)
+        structure(system, system.positions_a).save_pdb(str(scratch / TOPOLOGY_FILE))
         (scratch / "system.xml").write_text(system.system_xml)
         (scratch / "integrator.xml").write_text(openmm.XmlSerializer.serialize(thermostat.integrator))
         shutil.copy(Path(__file__).with_name(SCRIPT_FILE), scratch)
@@ -131,18 +135,13 @@ def export_ops(
             index=list(trajectories),
         )
         for index, points in trajectories.items():
-            write_dcd(scratch / f"path_{index:04d}.dcd", points[:, 0].astype(np.float32))
+            seen = structure(system, points[:, 0])
+            write_dcd(scratch / f"path_{index:04d}.dcd", seen.xyz, system.box)
         setup = _setup(system, dynamics, source, left_out)
         (scratch / SETUP_FILE).write_text(json.dumps(setup, indent=1) + "\n")
         _move_into_place(scratch, out)
     lengths = {index: len(points) for index, points in trajectories.items()}
     return OpsExport(source, lengths, left_out, dynamics.frame_time)
-
-
-def _chains(table: Path) -> NDArray[np.int64] | None:
-    """Return the chain of each path of shooting, None for candidates."""
-    with np.load(table) as data:
-        return data["chain"] if "chain" in data.files else None
 
 
 def _steps_per_frame(paths: PathSource, langevin: LangevinSettings) -> int:
@@ -204,6 +203,12 @@ def _setup(
 ) -> dict[str, Any]:
     """Return setup.json: angles in degrees, distances in nm, as in a system.toml."""
     variables = {variable.name: variable for variable in dynamics.variables}
+    other = [v for v in variables.values() if type(v) not in _KINDS]
+    if other:
+        raise ParameterError(
+            f"setup_ops.py computes {' and '.join(f'{name}s' for name in _KINDS.values())}, but {other[0].name} is a "
+            f"{other[0].kind}: define the states by others, or write its OpenPathSampling variable yourself"
+        )
 
     def ranges(region: Region) -> dict[str, list[float]]:
         """Leave out full circles, which limit nothing and which OPS does not store."""
@@ -220,7 +225,10 @@ def _setup(
         "steps_per_frame": dynamics.steps_per_frame,
         "max_frames": ShootingSettings.max_frames,
         "platform": dynamics.platform.name,
-        "collective_variables": {range_key(v): list(v.atoms) for v in variables.values()},
+        "box_nm": None if system.box is None else system.box.tolist(),
+        "collective_variables": {
+            range_key(v): {"kind": _KINDS[type(v)], "atoms": list(v.atoms)} for v in variables.values()
+        },
         "states": {"A": ranges(dynamics.region_a), "B": ranges(dynamics.region_b)},
         "left_out": {str(index): why for index, why in left_out.items()},
     }

@@ -27,6 +27,10 @@ DYNAMICAL_TIME_NOTE = (
 )
 
 
+#: Said wherever an aligned export has a unit cell.
+TURNED_NOTE = "Frames are superposed, and so turned against their unit cell: it tells sizes, not images."
+
+
 @dataclass(frozen=True, slots=True)
 class ExportedPath:
     """One trajectory file: path `index` of the run, from its frame `first_frame` on."""
@@ -46,12 +50,14 @@ class ExportRecord:
     format: str
     n_atoms: int
     atoms: str | None
-    """MDTraj selection, or None for all atoms."""
+    """MDTraj selection, or None for the solute."""
     aligned: bool
-    """Whether every frame was superposed on the heavy atoms of the run's topology.pdb."""
+    """Whether every frame was superposed on the solute's heavy atoms in topology.pdb."""
     reactive_only: bool
     dynamical: bool
     """Whether the paths are those of shooting, whose time is physical."""
+    periodic: bool
+    """Whether frames have a unit cell."""
     frame_interval_ps: float
     paths: tuple[ExportedPath, ...]
     end_states: Mapping[str, str]
@@ -60,9 +66,10 @@ class ExportRecord:
     """Why a path of the run is not here, by its index."""
 
     @property
-    def time_note(self) -> str:
-        """What the time of a frame means."""
-        return DYNAMICAL_TIME_NOTE if self.dynamical else CANDIDATE_TIME_NOTE
+    def note(self) -> str:
+        """What the time of a frame means, and its unit cell."""
+        note = DYNAMICAL_TIME_NOTE if self.dynamical else CANDIDATE_TIME_NOTE
+        return f"{note} {TURNED_NOTE}" if self.periodic and self.aligned else note
 
     @property
     def n_frames(self) -> int:
@@ -105,7 +112,7 @@ class ExportRecord:
 def write_record(record: ExportRecord, folder: Path) -> Path:
     """Write `record` as export.json into `folder` and return its path."""
     target = folder / RECORD_FILE
-    content = {"note": record.time_note, **asdict(record)}
+    content = {"note": record.note, **asdict(record)}
     target.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return target
 

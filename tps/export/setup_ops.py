@@ -28,22 +28,26 @@ HERE = Path(__file__).resolve().parent
 SETUP = json.loads((HERE / "setup.json").read_text())
 
 
-def torsion(snapshot, atoms):
+def torsion(snapshot, atoms, box):
     """Return a dihedral angle [degree], in double precision as tps computes it."""
     import numpy as np  # OPS stores the function without the imports of this file
 
-    a, b, c, d = np.asarray(snapshot.xyz, dtype=float)[atoms]
-    normal = np.cross(c - b, d - c)
-    sine = np.linalg.norm(c - b) * np.dot(b - a, normal)
-    return np.degrees(np.arctan2(sine, np.dot(np.cross(b - a, c - b), normal)))
+    a, b, c = np.diff(np.asarray(snapshot.xyz, dtype=float)[atoms], axis=0)
+    for vector in (a, b, c):  # to the nearest image
+        for axis in (2, 1, 0) if box else ():
+            vector -= np.rint(vector[axis] / box[axis][axis]) * np.array(box[axis])
+    normal = np.cross(b, c)
+    return np.degrees(np.arctan2(np.linalg.norm(b) * np.dot(a, normal), np.dot(np.cross(a, b), normal)))
 
 
-def distance(snapshot, atoms):
+def distance(snapshot, atoms, box):
     """Return the distance of two atoms [nm]."""
     import numpy as np
 
-    a, b = np.asarray(snapshot.xyz, dtype=float)[atoms]
-    return np.linalg.norm(b - a)
+    (vector,) = np.diff(np.asarray(snapshot.xyz, dtype=float)[atoms], axis=0)
+    for axis in (2, 1, 0) if box else ():
+        vector -= np.rint(vector[axis] / box[axis][axis]) * np.array(box[axis])
+    return np.linalg.norm(vector)
 
 
 def make_engine(seed):
@@ -63,13 +67,15 @@ def make_engine(seed):
 
 def make_states():
     """Return the volumes A and B: every collective variable in its range, which for an angle may wrap."""
+    defined = SETUP["collective_variables"]
+    kinds = {"torsion": torsion, "distance": distance}
     variables = {
-        name: paths.FunctionCV(name, torsion if len(atoms) == 4 else distance, atoms=atoms)
-        for name, atoms in SETUP["collective_variables"].items()
+        name: paths.FunctionCV(name, kinds[cv["kind"]], atoms=cv["atoms"], box=SETUP["box_nm"])
+        for name, cv in defined.items()
     }
 
     def volume(name, low, high):
-        if len(SETUP["collective_variables"][name]) == 4:
+        if defined[name]["kind"] == "torsion":
             return paths.PeriodicCVDefinedVolume(variables[name], low, high, -180.0, 180.0)
         return paths.CVDefinedVolume(variables[name], low, high)
 

@@ -1,9 +1,7 @@
-"""Read the paths of a run folder: topology.pdb, paths.npz and one DCD for each completed path."""
+"""Read the paths of a run folder: paths.npz, and one DCD for each completed path."""
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,13 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
+from tps.analysis import image_molecules, set_box
+from tps.arrays import load_arrays
 from tps.errors import ParameterError, RunFolderError, TrajectoryError
 from tps.export.record import NO_SEGMENT
+from tps.paths import load_paths
 from tps.quiet import silent_stdout
+from tps.systems import MolecularSystem
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,7 @@ class PathSource:
     """The paths of one stage of a run, by index; positions stay on disk until they are asked for."""
 
     folder: Path
-    reference: mdtraj.Trajectory
-    """One frame: the run's topology.pdb with its coordinates."""
+    system: MolecularSystem
     status: tuple[str, ...]
     potential_energy: NDArray[np.float64]
     """(n_paths, n_frames) [kJ/mol], NaN where a path failed."""
@@ -31,14 +32,19 @@ class PathSource:
     reactive_end: NDArray[np.int64]
     lengths: NDArray[np.int64]
     """(n_paths,) frames of each path; those of shooting differ."""
-    dynamical: bool
-    """Whether the paths are those of shooting, each with a length of its own."""
+    chain: NDArray[np.int64] | None
+    """(n_paths,) of paths of shooting, None for candidates."""
     frame_interval_ps: float
 
     @property
     def n_paths(self) -> int:
         """Paths started, failed ones included."""
         return len(self.status)
+
+    @property
+    def dynamical(self) -> bool:
+        """Whether the paths are those of shooting, whose time is physical."""
+        return self.chain is not None
 
     def frames(self, index: int, *, reactive_only: bool) -> tuple[int, int] | str:
         """Return the first and last frame (inclusive) of path `index`, or the reason there are none."""
@@ -50,7 +56,7 @@ class PathSource:
         return (first, last) if 0 <= first <= last else NO_SEGMENT
 
     def load(self, index: int) -> mdtraj.Trajectory:
-        """Return all frames of path `index`, their time in ps of the protocol.
+        """Return all frames of path `index` as they are stored, in the box, their time in ps of the protocol.
 
         Raises
         ------
@@ -60,10 +66,10 @@ class PathSource:
         file, n_frames = self.folder / f"{index:04d}.dcd", int(self.lengths[index])
         try:
             with silent_stdout():
-                path = mdtraj.load_dcd(str(file), top=self.reference.topology)
+                path = mdtraj.load_dcd(str(file), top=self.system.mdtraj_topology)
         except (OSError, ValueError) as error:
             raise TrajectoryError(
-                f"{file} should hold {self.reference.n_atoms} atoms, but cannot be read ({error}): "
+                f"{file} should hold {self.system.n_atoms} atoms, but cannot be read ({error}): "
                 "make the paths again with --force"
             ) from error
         if path.n_frames != n_frames or not np.isfinite(path.xyz).all():
@@ -73,44 +79,41 @@ class PathSource:
                 + ": make the paths again with --force"
             )
         path.time = np.arange(n_frames) * self.frame_interval_ps
+        set_box(path, self.system.box)
         return path
 
 
-def open_paths(run: Path, source: str = "paths") -> PathSource:
+def open_paths(run: Path, source: str, system: MolecularSystem) -> PathSource:
     """Return the paths in folder `source` of `run` (for instance "paths" or "baselines/straight").
 
     Raises
     ------
     RunFolderError
-        If the run has no topology.pdb, or the stage has not been run.
+        If the stage has not been run.
     TrajectoryError
         If paths.npz lacks an entry or its entries disagree in length.
     """
-    topology, table = run / "topology.pdb", run / source / "paths.npz"
-    if not topology.is_file():
-        raise RunFolderError(f"{run} has no topology.pdb: give the folder of a run, as made by `tps run`")
+    table = run / source / "paths.npz"
     if not table.is_file():
         raise RunFolderError(f"{table} is missing: make the paths first, with `tps paths {run}`")
-    reference = load_structure(topology)
     try:
-        with np.load(table, allow_pickle=False) as data:
-            potential_energy = np.asarray(data["potential_energy"], dtype=np.float64)
-            whole = np.full(len(potential_energy), potential_energy.shape[-1])
-            found = PathSource(
-                folder=table.parent,
-                reference=reference,
-                status=tuple(str(entry) for entry in data["status"]),
-                potential_energy=potential_energy,
-                reactive_start=np.asarray(data["reactive_start"], dtype=np.int64),
-                reactive_end=np.asarray(data["reactive_end"], dtype=np.int64),
-                lengths=np.asarray(data["lengths"], dtype=np.int64) if "lengths" in data.files else whole,
-                dynamical="lengths" in data.files,
-                frame_interval_ps=float(data["frame_interval_ps"]),
-            )
-    except (KeyError, ValueError, TypeError, OSError) as error:
+        stored, columns = load_paths(table.parent), load_arrays(table)
+    except (KeyError, ValueError, TypeError) as error:
         raise TrajectoryError(f"{table} is damaged ({error}): make the paths again with --force") from error
-    columns = (found.potential_energy, found.reactive_start, found.reactive_end, found.lengths)
-    lengths = {found.n_paths, *map(len, columns)}
+    energy = np.asarray(stored.potential_energy, dtype=np.float64)
+    found = PathSource(
+        folder=table.parent,
+        system=system,
+        status=tuple(str(entry) for entry in stored.status),
+        potential_energy=energy,
+        reactive_start=stored.reactive_start,
+        reactive_end=stored.reactive_end,
+        lengths=columns.get("lengths", np.full(len(energy), energy.shape[-1])),
+        chain=columns.get("chain"),
+        frame_interval_ps=stored.frame_interval,
+    )
+    entries = (found.potential_energy, found.reactive_start, found.reactive_end, found.lengths)
+    lengths = {found.n_paths, *map(len, entries)}
     if len(lengths) != 1 or found.potential_energy.ndim != 2:
         raise TrajectoryError(
             f"{table} should hold one entry for each path, but the numbers of entries are {sorted(lengths)}: "
@@ -119,30 +122,25 @@ def open_paths(run: Path, source: str = "paths") -> PathSource:
     return found
 
 
-def load_structure(file: Path) -> mdtraj.Trajectory:
-    """Return the first model of a PDB file with the atom names of the file and the bonds of its residues.
-
-    MDTraj finds the bonds of a residue only under the names of its own table, and renames atoms to them.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found, named = (mdtraj.load_pdb(str(file), standard_names=flag)[0] for flag in (True, False))
-    topology = copy.deepcopy(found.topology)
-    for atom, original in zip(topology.atoms, named.topology.atoms, strict=True):
-        atom.name, atom.residue.name = original.name, original.residue.name
-    return mdtraj.Trajectory(named.xyz, topology)
+def structure(system: MolecularSystem, positions: NDArray[np.floating]) -> mdtraj.Trajectory:
+    """Return frames at positions (n_frames, n_atoms, 3) or (n_atoms, 3) [nm] as `image_molecules` places them."""
+    found = mdtraj.Trajectory(np.array(positions, dtype=np.float32), system.mdtraj_topology)
+    set_box(found, system.box)
+    image_molecules(found, np.asarray(system.solute))
+    return found
 
 
-def select_atoms(topology: mdtraj.Topology, selection: str | None) -> NDArray[np.int64]:
-    """Return the atom indices of an MDTraj selection; None takes all atoms.
+def select_atoms(system: MolecularSystem, selection: str | None) -> NDArray[np.int64]:
+    """Return the atom indices of an MDTraj selection; None takes the solute.
 
     Raises
     ------
     ParameterError
         If the selection cannot be understood or takes no atom.
     """
+    topology = system.mdtraj_topology
     if selection is None:
-        return np.arange(topology.n_atoms)
+        return np.asarray(system.solute, dtype=np.int64)
     try:
         chosen = topology.select(selection)
     except (ValueError, TypeError, AttributeError) as error:
@@ -156,10 +154,15 @@ def select_atoms(topology: mdtraj.Topology, selection: str | None) -> NDArray[np
     return np.asarray(chosen, dtype=np.int64)
 
 
-def heavy_atoms(topology: mdtraj.Topology) -> NDArray[np.int64]:
-    """Return the atoms to align on: all but hydrogen, or all atoms where fewer than three are heavier."""
-    heavy = [atom.index for atom in topology.atoms if atom.element is None or atom.element.atomic_number > 1]
-    return np.array(heavy if len(heavy) >= 3 else range(topology.n_atoms), dtype=np.int64)
+def heavy_atoms(topology: mdtraj.Topology, atoms: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return those of `atoms` to align on: all but hydrogen, or all where fewer than three are heavier."""
+    heavy = [i for i in atoms.tolist() if _weight(topology.atom(i)) > 1]
+    return np.array(heavy if len(heavy) >= 3 else atoms, dtype=np.int64)
+
+
+def _weight(atom: mdtraj.core.topology.Atom) -> int:
+    """Return an atomic number; that of an unknown element is large, of a virtual site 0."""
+    return 99 if atom.element is None else int(atom.element.atomic_number)
 
 
 def check_indices(which: Sequence[int] | None, n_paths: int) -> tuple[int, ...]:

@@ -12,9 +12,10 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
+from tps.analysis import image_molecules
 from tps.errors import ParameterError, RunFolderError
 from tps.export.folder import check_folder, scratch_beside
-from tps.export.formats import TrajectoryFormat, find_format
+from tps.export.formats import TrajectoryFormat, check_cell, find_format
 from tps.export.record import (
     RECORD_FILE,
     TOPOLOGY_FILE,
@@ -23,8 +24,9 @@ from tps.export.record import (
     read_record,
     write_record,
 )
-from tps.export.source import PathSource, check_indices, heavy_atoms, open_paths, select_atoms
+from tps.export.source import PathSource, check_indices, heavy_atoms, open_paths, select_atoms, structure
 from tps.quiet import silent_stdout
+from tps.systems import MolecularSystem
 
 _OUR_FILES = re.compile(r"(path_\d+|state_\w+|topology)\.[\w.]+|view\.(pml|vmd\.tcl|cxc)")
 
@@ -32,17 +34,20 @@ _OUR_FILES = re.compile(r"(path_\d+|state_\w+|topology)\.[\w.]+|view\.(pml|vmd\.
 def export_paths(
     run: Path,
     out: Path,
+    system: MolecularSystem,
     *,
     format: str = "dcd",
     atoms: str | None = None,
     reactive_only: bool = False,
     which: Sequence[int] | None = None,
     align: bool = True,
-    end_states: Mapping[str, NDArray[np.floating]] | None = None,
     source: str = "paths",
     force: bool = False,
 ) -> ExportRecord:
-    """Write paths of a run into folder `out`: path_NNNN.<format>, topology.pdb and export.json.
+    """Write paths of a run into folder `out`: path_NNNN.<format>, topology.pdb, the end states and export.json.
+
+    In a periodic system molecules are whole, those of the solute in the middle, and every frame has the unit cell.
+    Superposed frames are turned against it: leave `align` out where images of molecules matter.
 
     Formats that keep a time (XTC, TRR, NetCDF, HDF5, GRO) get frame index times frame interval, counted
     from the start of the whole path also for reactive segments. It is the time of the protocol, not physical
@@ -55,18 +60,18 @@ def export_paths(
         Run folder.
     out : Path
         Folder to write, made when missing.
+    system : MolecularSystem
+        The run's; its end structures are written as state_<name>.pdb.
     format : str
         A name in `tps.export.FORMATS`.
     atoms : str, optional
-        MDTraj atom selection.
+        MDTraj atom selection, such as "all"; the solute by default.
     reactive_only : bool
         Write only the frames from the last one in A to the first following one in B.
     which : sequence of int, optional
         Indices of the paths to write.
     align : bool
-        Superpose every frame on the heavy atoms of the run's topology.pdb.
-    end_states : mapping of str to ndarray, optional
-        Positions (n_atoms, 3) [nm] of the end structures, written as state_<name>.pdb.
+        Superpose every frame on the solute's heavy atoms in end structure A.
     source : str
         Where in the run folder the paths are.
     force : bool
@@ -75,7 +80,7 @@ def export_paths(
     Raises
     ------
     ParameterError
-        If a format, selection, index or end structure cannot be used.
+        If a format, selection, index or name of a state cannot be used.
     RunFolderError
         If the stage has not been run, nothing is left to write, or `out` is not empty.
     TrajectoryError
@@ -83,10 +88,12 @@ def export_paths(
     """
     run, out = Path(run), Path(out)
     written_as = find_format(format)
-    paths = open_paths(run, source)
-    chosen = select_atoms(paths.reference.topology, atoms)
+    check_cell(written_as, system.box)
+    paths = open_paths(run, source, system)
+    chosen = select_atoms(system, atoms)
     indices = check_indices(which, paths.n_paths)
-    states = _end_structures(paths.reference, end_states or {}, align)
+    reference = structure(system, system.positions_a)
+    states = _end_structures(reference, system, align)
     spans = {index: paths.frames(index, reactive_only=reactive_only) for index in indices}
     left_out = {index: span for index, span in spans.items() if isinstance(span, str)}
     if len(left_out) == len(spans):
@@ -94,11 +101,11 @@ def export_paths(
     check_folder(out, force)
 
     with scratch_beside(out) as scratch:
-        _write(paths.reference.atom_slice(chosen), scratch / TOPOLOGY_FILE, find_format("pdb"))
-        for label, structure in states.items():
-            _write(structure.atom_slice(chosen), scratch / f"state_{label}.pdb", find_format("pdb"))
+        _write(reference.atom_slice(chosen), scratch / TOPOLOGY_FILE, find_format("pdb"))
+        for label, end in states.items():
+            _write(end.atom_slice(chosen), scratch / f"state_{label}.pdb", find_format("pdb"))
         written = tuple(
-            _export_one(paths, index, span, chosen, align, scratch, written_as)
+            _export_one(paths, index, span, chosen, reference if align else None, scratch, written_as)
             for index, span in spans.items()
             if not isinstance(span, str)
         )
@@ -109,6 +116,7 @@ def export_paths(
             aligned=align,
             reactive_only=reactive_only,
             dynamical=paths.dynamical,
+            periodic=system.box is not None,
             frame_interval_ps=paths.frame_interval_ps,
             paths=written,
             end_states={label: f"state_{label}.pdb" for label in states},
@@ -124,15 +132,16 @@ def _export_one(
     index: int,
     span: tuple[int, int],
     chosen: NDArray[np.int64],
-    align: bool,
+    reference: mdtraj.Trajectory | None,
     folder: Path,
     written_as: TrajectoryFormat,
 ) -> ExportedPath:
-    """Write frames `span` (inclusive) of one path."""
+    """Write frames `span` (inclusive) of one path, superposed on the reference where one is given."""
     first, last = span
-    segment = paths.load(index)[first : last + 1]
-    if align:
-        segment.superpose(paths.reference, atom_indices=heavy_atoms(segment.topology))
+    segment, solute = paths.load(index)[first : last + 1], np.asarray(paths.system.solute)
+    image_molecules(segment, solute)
+    if reference is not None:
+        segment.superpose(reference, atom_indices=heavy_atoms(segment.topology, solute))
     file = f"path_{index:04d}{written_as.suffix}"
     _write(segment.atom_slice(chosen), folder / file, written_as)
     highest = paths.potential_energy[index, first : last + 1].max()
@@ -146,23 +155,19 @@ def _export_one(
 
 
 def _end_structures(
-    reference: mdtraj.Trajectory, end_states: Mapping[str, NDArray[np.floating]], align: bool
+    reference: mdtraj.Trajectory, system: MolecularSystem, align: bool
 ) -> dict[str, mdtraj.Trajectory]:
     """Return one frame for each end state, aligned like the paths."""
-    structures = {}
-    for label, positions in end_states.items():
+    found = {}
+    ends = {system.state_a.name: system.positions_a, system.state_b.name: system.positions_b}
+    for label, positions in ends.items():
         if not re.fullmatch(r"\w+", label):
             raise ParameterError(f"the name of a state goes into a file name, but {label!r} is not a word")
-        if np.shape(positions) != (reference.n_atoms, 3) or not np.isfinite(positions).all():
-            raise ParameterError(
-                f"state {label} needs finite positions ({reference.n_atoms}, 3) in nm, but has shape "
-                f"{np.shape(positions)}: give the molecule of the run's topology.pdb"
-            )
-        structure = mdtraj.Trajectory(np.array(positions, dtype=np.float32)[None], reference.topology)
+        found[label] = structure(system, positions)
         if align:
-            structure.superpose(reference, atom_indices=heavy_atoms(reference.topology))
-        structures[label] = structure
-    return structures
+            solute = np.asarray(system.solute)
+            found[label].superpose(reference, atom_indices=heavy_atoms(reference.topology, solute))
+    return found
 
 
 def _write(frames: mdtraj.Trajectory, file: Path, written_as: TrajectoryFormat) -> None:

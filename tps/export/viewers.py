@@ -1,8 +1,8 @@
 """Scripts that show exported paths in PyMOL, VMD and ChimeraX without edits.
 
-All three load the files of an export folder, draw heavy atoms as sticks, give each path a colour by its
-largest potential energy (dark: low, light: high), and draw the end states thick and see-through: A blue, B
-orange. They find the files beside themselves; each script's first lines say what that needs.
+All three load the files of an export folder, draw heavy atoms but those of water as sticks, give each path a
+colour by its largest potential energy (dark: low, light: high), and draw the end states thick and see-through: A
+blue, B orange. They find the files beside themselves; each script's first lines say what that needs.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _states(record: ExportRecord) -> list[_Shown]:
 
 def _comment(usage: str, record: ExportRecord) -> str:
     """Return the first lines of a script (# starts a comment in all three languages)."""
-    return f"# {usage}\n# {record.time_note}\n"
+    return f"# {usage}\n# {record.note}\n"
 
 
 def _pymol(record: ExportRecord, paths: list[_Shown], states: list[_Shown]) -> str:
@@ -119,7 +119,7 @@ states = [
 for name, file, color, visible in paths:
     {load}
     cmd.hide("everything", name)
-    cmd.show("sticks", name + " and not elem H")
+    cmd.show("sticks", name + " and not elem H and not solvent")
     cmd.set("stick_radius", 0.08, name)
     cmd.color(color, name + " and elem C")
     # Five frames of smoothing, for the eye: measure in the files, or delete these two lines first.
@@ -130,7 +130,7 @@ for name, file, color, visible in paths:
 for name, file, color in states:
     cmd.load(os.path.join(folder, file), name)
     cmd.hide("everything", name)
-    cmd.show("sticks", name + " and not elem H")
+    cmd.show("sticks", name + " and not elem H and not solvent")
     cmd.set("stick_radius", 0.18, name)
     cmd.set("stick_transparency", 0.5, name)
     cmd.color(color, name)
@@ -177,7 +177,7 @@ proc tps_draw {{mol radius color material}} {{
     mol delrep 0 $mol
     mol representation Licorice $radius 12 12
     mol color ColorID $color
-    mol selection noh
+    mol selection {{noh and not water}}
     mol material $material
     mol addrep $mol
 }}
@@ -252,6 +252,7 @@ def _chimerax_open(path: _Shown, written_as: str) -> str:
 def _chimerax_sticks(shown: _Shown, radius: float) -> str:
     model = f"##name={shown.name}"
     return (
-        f"hide {model} cartoons\nshow {model} atoms\nhide {model} & H atoms\nstyle {model} stick\n"
+        f"hide {model} cartoons\nshow {model} atoms\nhide {model} & H atoms\n"
+        f"hide {model} & solvent atoms\nstyle {model} stick\n"
         f"size {model} stickRadius {radius}\ncolor {model} & C #{shown.color}\n"
     )

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from tps.arrays import load_arrays, save_arrays
 from tps.conformations.frames import write_dcd
 from tps.errors import RunFolderError
 
 _ARRAYS = (
-    "torsions",
+    "values",
     "potential_energy",
     "cumulative_work",
     "s",
@@ -25,7 +26,8 @@ _ARRAYS = (
     "feature_names",
 )
 COMPLETED = "completed"
-_MOLECULE_NDIM = 3
+#: Axes of a molecule's positions (n_frames, n_atoms, 3); points on a surface have one less.
+MOLECULE_NDIM = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class PathRecord:
     seed: int
     n_evaluations: int
     positions: NDArray[np.float32] | None = None
-    torsions: NDArray[np.float64] | None = None
+    values: NDArray[np.float64] | None = None
     potential_energy: NDArray[np.float64] | None = None
     cumulative_work: NDArray[np.float64] | None = None
     failure: str = ""
@@ -52,10 +54,10 @@ class PathEnsemble:
 
     Attributes
     ----------
-    torsions : (n_paths, n_frames, n_torsions) array
-        [rad]; NaN for a failed path, as every per-frame number.
+    values : (n_paths, n_frames, d) array
+        The features, in internal units; NaN for a failed path, as every per-frame number.
     potential_energy : (n_paths, n_frames) array
-        Of the molecule alone: no tilt, no wall [kJ/mol].
+        Of the molecule alone: no tilt, no wall [kJ/mol, or the surface's unit].
     cumulative_work : (n_paths, n_frames) array
         Work done by moving the tilt until that frame [kT].
     s : (n_frames,) array
@@ -65,14 +67,16 @@ class PathEnsemble:
     status : (n_paths,) str array
         "completed", or "failed: why".
     seeds : (n_paths,) int array
-    feature_names : (n_torsions,) str array
-    frame_interval_ps : float
-        MD time between frames under the moving tilt [ps]; protocol time, not physical time.
+    feature_names : (d,) str array
+    frame_interval : float
+        Time between frames; under a moving tilt protocol time, not physical time.
+    time_unit : str
+        Of `frame_interval`: "ps", or "unit²" on a surface.
     n_evaluations : int
         Force evaluations of all paths together.
     """
 
-    torsions: NDArray[np.float64]
+    values: NDArray[np.float64]
     potential_energy: NDArray[np.float64]
     cumulative_work: NDArray[np.float64]
     s: NDArray[np.float64]
@@ -81,7 +85,8 @@ class PathEnsemble:
     status: NDArray[np.str_]
     seeds: NDArray[np.int64]
     feature_names: NDArray[np.str_]
-    frame_interval_ps: float
+    frame_interval: float
+    time_unit: str
     n_evaluations: int
 
     @classmethod
@@ -91,18 +96,19 @@ class PathEnsemble:
         segments: Sequence[tuple[int, int] | None],
         feature_names: Sequence[str],
         n_frames: int,
-        frame_interval_ps: float,
+        frame_interval: float,
+        time_unit: str = "ps",
     ) -> Self:
         """Stack the records of single paths; failed ones become NaN."""
-        torsions = np.full((len(records), n_frames, len(feature_names)), np.nan)
+        values = np.full((len(records), n_frames, len(feature_names)), np.nan)
         energy, work = np.full((2, len(records), n_frames), np.nan)
         for i, record in enumerate(records):
-            if record.failure or record.torsions is None:
+            if record.failure or record.values is None:
                 continue
-            torsions[i], energy[i], work[i] = record.torsions, record.potential_energy, record.cumulative_work
+            values[i], energy[i], work[i] = record.values, record.potential_energy, record.cumulative_work
         ends = np.array([segment or (-1, -1) for segment in segments], dtype=np.int64).reshape(-1, 2)
         return cls(
-            torsions=torsions,
+            values=values,
             potential_energy=energy,
             cumulative_work=work,
             s=np.arange(1, n_frames + 1) / n_frames,
@@ -111,19 +117,21 @@ class PathEnsemble:
             status=np.array([f"failed: {r.failure}" if r.failure else COMPLETED for r in records]),
             seeds=np.array([r.seed for r in records], dtype=np.int64),
             feature_names=np.array(feature_names),
-            frame_interval_ps=frame_interval_ps,
+            frame_interval=frame_interval,
+            time_unit=time_unit,
             n_evaluations=sum(r.n_evaluations for r in records),
         )
 
     @classmethod
     def load(cls, file: Path) -> Self:
         """Read a paths.npz."""
-        with np.load(file) as data:
-            return cls(
-                **{name: data[name] for name in _ARRAYS},
-                frame_interval_ps=float(data["frame_interval_ps"]),
-                n_evaluations=int(data["n_evaluations"]),
-            )
+        data = load_arrays(file)
+        return cls(
+            **{name: data[name] for name in _ARRAYS},
+            frame_interval=float(data["frame_interval"]),
+            time_unit=str(data["time_unit"]),
+            n_evaluations=int(data["n_evaluations"]),
+        )
 
     @property
     def n_paths(self) -> int:
@@ -159,26 +167,28 @@ class PathEnsemble:
         return found
 
 
-def write_trajectory(file: Path, positions: NDArray[np.floating]) -> None:
+def write_trajectory(file: Path, positions: NDArray[np.floating], box: ArrayLike | None = None) -> None:
     """Write positions (n_frames, n_atoms, 3) [nm] as a DCD; points on a surface (n_frames, d) stand in paths.npz."""
-    if positions.ndim == _MOLECULE_NDIM:
-        write_dcd(file, np.asarray(positions, dtype=np.float32))
+    if positions.ndim == MOLECULE_NDIM:
+        write_dcd(file, np.asarray(positions, dtype=np.float32), box)
 
 
 def save_paths(
     folder: Path,
     ensemble: PathEnsemble,
     positions: Sequence[NDArray[np.floating] | None],
+    box: ArrayLike | None = None,
 ) -> None:
-    """Write NNNN.dcd for every finished path of a molecule, and paths.npz."""
+    """Write NNNN.dcd for every finished path of a molecule, in its box (3, 3) [nm] or none, and paths.npz."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, frames in enumerate(positions):
         if frames is not None:
-            write_trajectory(folder / f"{index:04d}.dcd", frames)
+            write_trajectory(folder / f"{index:04d}.dcd", frames, box)
     arrays = {name: getattr(ensemble, name) for name in _ARRAYS}
-    np.savez(
+    save_arrays(
         folder / "paths.npz",
-        frame_interval_ps=ensemble.frame_interval_ps,
+        frame_interval=ensemble.frame_interval,
+        time_unit=ensemble.time_unit,
         n_evaluations=ensemble.n_evaluations,
         **arrays,
     )
@@ -190,7 +200,7 @@ def load_paths(folder: Path) -> PathEnsemble:
     Raises
     ------
     RunFolderError
-        If there are no paths.
+        If there are no paths, or they are of another version of tps.
     """
     file = folder / "paths.npz"
     if not file.is_file():

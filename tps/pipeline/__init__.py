@@ -8,18 +8,16 @@ from tps.pipeline.committor import (
     save_committors,
 )
 from tps.pipeline.folder import RunFolder
-from tps.pipeline.free_energy_roads import DIFFERENCES
 from tps.pipeline.geodesic import MAIN
 from tps.pipeline.progress import Progress, Silent
 from tps.pipeline.report import COMPARED, spoken, summary_rows
 from tps.pipeline.runner import run_all, run_stage
-from tps.pipeline.shooting import load_chains, time_unit
+from tps.pipeline.shooting import load_chains
 from tps.pipeline.stages import STAGES, find_stage, stage_state
 from tps.pipeline.unbiased import Unbiased
 
 __all__ = [
     "COMPARED",
-    "DIFFERENCES",
     "MAIN",
     "STAGES",
     "TRANSITION_STATES",
@@ -38,5 +36,4 @@ __all__ = [
     "spoken",
     "stage_state",
     "summary_rows",
-    "time_unit",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +26,10 @@ from tps.conformations import Conformations
 from tps.paths import PathEnsemble
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.committor import TRANSITION_STATES
-from tps.pipeline.folder import RunFolder
-from tps.pipeline.geodesic import MAIN
+from tps.pipeline.constraints import avoided_regions
+from tps.pipeline.folder import RunFolder, read_json, write_json
+from tps.pipeline.geodesic import MAIN, load_solved
 from tps.pipeline.unbiased import Unbiased, stored_metrics
-from tps.systems import MolecularSystem, SurfaceSystem, parse_region
 
 #: Where stages that are no paths write their metrics.
 STAGE_METRICS = {
@@ -51,7 +50,7 @@ class Analysis:
     def save(self, folder: Path) -> None:
         """Write metrics.json."""
         folder.mkdir(parents=True)
-        (folder / "metrics.json").write_text(json.dumps(self.content, indent=1) + "\n")
+        write_json(folder / "metrics.json", self.content)
 
 
 def analyse_run(
@@ -63,9 +62,9 @@ def analyse_run(
 ) -> Analysis:
     """Return every reported number of the paths, of the straight lines, and of the further stages that are done."""
     system = run.system
-    solved = json.loads((run.path / "geodesic" / "result.json").read_text())
+    solved = load_solved(run.path)
     ends = end_energies(run, frames)
-    bound = surface_lower_bound(system) if isinstance(system, SurfaceSystem) else None
+    bound = None if run.surface is None else surface_lower_bound(run.surface)
     references = {
         label: (*energy, f"the Boltzmann mean of U in state {label.upper()}")
         for label, energy in ends.items()
@@ -76,7 +75,7 @@ def analyse_run(
             bound.error,
             "the flood-fill lower bound of every path's maximum",
         )
-    regions = [parse_region(text, system.collective_variables) for text in run.config.geodesic.avoid]
+    regions = avoided_regions(system, run.config.geodesic)
     unbiased = Unbiased.load(run) if "shoot" in done else None
     methods: dict[str, Metrics] = {}
     found_channels: dict[str, dict[str, float]] = {}
@@ -89,8 +88,8 @@ def analyse_run(
             **work_metrics(ensemble, -solved["curves"][method]["delta_psi_model"]),
             **shape_metrics(system, ensemble),
         }
-        if isinstance(system, MolecularSystem):
-            found |= closest_frame_metrics(system, ensemble, positions)
+        if run.surface is None:
+            found |= closest_frame_metrics(run.molecule, ensemble, positions)
         if regions:
             found["paths_out_of_regions"] = avoidance_metric(system, positions, regions)
         if unbiased is not None:
@@ -130,7 +129,7 @@ def analyse_run(
             **unbiased.convergence(),
         }
     if "free-energy" in done:
-        result = json.loads((run.path / STAGE_METRICS["free-energy"]).read_text())
+        result = read_json(run.path / STAGE_METRICS["free-energy"])
         content["free_energy"] = {key: result[key] for key in ("roads", "agreement")}
     return Analysis(content, 0 if bound is None else bound.n_evaluations, tuple(content["warnings"]))
 
@@ -179,7 +178,7 @@ def _curve_metrics(run: RunFolder, solved: Mapping[str, Any]) -> Metrics:
             solved["constant_speed"], None, "", "2 E / length²; 1 for a curve of constant speed."
         ),
         "free_energy_difference": Metric(
-            kt * (model + curve.get("delta_spring", 0.0)),
+            kt * (model + curve["delta_spring"]),
             None,
             unit,
             "Free energy of B minus that of A, each held by its anchor's tilt, from ψ of the model.",

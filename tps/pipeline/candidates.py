@@ -5,11 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from tps.paths import save_paths
-from tps.pipeline.dynamics import load_curve, run_dynamics
-from tps.pipeline.folder import RunFolder
-from tps.pipeline.geodesic import BASELINES, MAIN, curve_file
+from tps.pipeline.dynamics import run_dynamics
+from tps.pipeline.folder import Chance, RunFolder
+from tps.pipeline.geodesic import MAIN, STRAIGHT, WITH_PROFILE, load_curve
 from tps.pipeline.progress import Progress
 from tps.pipeline.stage import StageResult
+
+#: Curves that paths run along, the main one first, and where each set's chance comes from.
+CHANCE = {
+    MAIN: Chance.PATHS,
+    STRAIGHT: Chance.STRAIGHT_LINE,
+    WITH_PROFILE: Chance.STRAIGHT_LINE_WITH_PROFILE,
+}
 
 
 def make_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
@@ -18,19 +25,19 @@ def make_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     notes: list[str] = []
     evaluations, details = 0, {}
     with run_dynamics(run, progress) as dynamics:
-        for number, method in enumerate((MAIN, *BASELINES)):
+        for method, chance in CHANCE.items():
             n_paths = section.n_paths if method == MAIN else section.n_baseline_paths
             if n_paths == 0:
                 continue
             spoken = method.replace("_", " ")
             with progress.task(spoken, n_paths) as advance:
                 ensemble, positions = dynamics.annealed(
-                    load_curve(run, curve_file(method)),
-                    run.seeds(3 + number, n_paths),
+                    load_curve(run.path, method),
+                    run.seeds(chance, n_paths),
                     advance,
                     walled=section.enforce and method == MAIN,
                 )
-            save_paths(out / path_folder(method), ensemble, positions)
+            save_paths(out / path_folder(method), ensemble, positions, run.box)
             evaluations += ensemble.n_evaluations
             n_failed = int((~ensemble.completed).sum())
             details[method] = {

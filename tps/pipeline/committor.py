@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from tps.analysis import Metric, Metrics
 from tps.analysis.metrics import mean_and_deviation
+from tps.arrays import save_arrays
 from tps.conformations import write_dcd
 from tps.errors import ParameterError, RunFolderError
 from tps.paths import (
@@ -23,13 +23,11 @@ from tps.paths import (
     load_transition_paths,
 )
 from tps.pipeline.dynamics import Positions, run_dynamics
-from tps.pipeline.folder import RunFolder
+from tps.pipeline.folder import Chance, RunFolder, write_json
 from tps.pipeline.progress import Progress
 from tps.pipeline.stage import StageResult
 from tps.quiet import silent_stdout
-from tps.systems import MolecularSystem
 
-_SEED = 11
 #: Where the transition states lie in a run folder.
 TRANSITION_STATES = "committor/ts"
 
@@ -64,7 +62,7 @@ def transition_states(run: RunFolder, out: Path, progress: Progress) -> StageRes
             [paths.positions[i] for i in chosen],
             n_shots=section.n_shots,
             n_search_shots=-(-section.n_shots // 2),
-            seed=run.seeds(_SEED, 1)[0],
+            seed=run.seeds(Chance.COMMITTOR, 1)[0],
             max_frames=max_frames,
             executor=dynamics.executor,
         )
@@ -73,17 +71,15 @@ def transition_states(run: RunFolder, out: Path, progress: Progress) -> StageRes
     folder.mkdir(parents=True)
     _save(run, folder, "states", found.positions)
     _save(run, folder, "transition_states", found.ensemble)
-    np.savez(
+    save_arrays(
         folder / "committor.npz",
-        path=chosen,
+        path_index=chosen,
         frame=found.frames,
         values=run.system.feature_values(found.positions),
         **_arrays(estimate),
     )
     metrics = committor_metrics(estimate)
-    (folder / "result.json").write_text(
-        json.dumps({k: m.as_dict() for k, m in metrics.items()}, indent=1) + "\n"
-    )
+    write_json(folder / "result.json", {name: metric.as_dict() for name, metric in metrics.items()})
     lost = int(estimate.n_unfinished.sum() + estimate.n_failed.sum())
     notes = () if lost == 0 else (f"{lost} committor shots reached neither state within {max_frames} frames",)
     details = {
@@ -150,12 +146,11 @@ def read_positions(run: RunFolder, file: Path) -> Positions:
     if not file.is_file():
         raise RunFolderError(f"there is no file {file}: give ts, path, or a trajectory")
     try:
-        if isinstance(system, MolecularSystem):
-            with silent_stdout():
-                loaded = mdtraj.load(str(file), top=system.mdtraj_topology)
-            positions: Positions = loaded.xyz
+        if run.surface is not None:
+            positions: Positions = np.atleast_2d(np.load(file) if file.suffix == ".npy" else np.loadtxt(file))
         else:
-            positions = np.atleast_2d(np.load(file) if file.suffix == ".npy" else np.loadtxt(file))
+            with silent_stdout():
+                positions = mdtraj.load(str(file), top=run.molecule.mdtraj_topology).xyz
     except (OSError, ValueError, TypeError) as error:
         raise ParameterError(f"{file} cannot be read as frames of {system.name}: {error}") from error
     if positions.shape[1:] != system.ends.shape[1:] or not np.isfinite(positions).all():
@@ -170,14 +165,9 @@ def save_committors(run: RunFolder, name: str, found: FrameCommittors) -> Path:
     """Write committor/NAME.npz, replacing it at one stroke, and return it."""
     file = run.path / "committor" / f"{name}.npz"
     file.parent.mkdir(exist_ok=True)
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as stream:
-        np.savez(
-            stream,
-            frame=found.frames,
-            values=run.system.feature_values(found.positions),
-            **_arrays(found.estimate),
-        )
+    partial = file.with_suffix(".partial.npz")
+    values = run.system.feature_values(found.positions)
+    save_arrays(partial, frame=found.frames, values=values, **_arrays(found.estimate))
     return partial.replace(file)
 
 
@@ -195,7 +185,7 @@ def _committors(
             dynamics.transition(section.frame_interval_steps),
             positions[frames],
             n_shots,
-            seed=run.seeds(_SEED, 2)[1],
+            seed=run.seeds(Chance.COMMITTOR, 2)[1],
             max_frames=section.max_frames,
             executor=dynamics.executor,
             key=(key + 1,),
@@ -213,7 +203,7 @@ def _arrays(estimate: CommittorEstimate) -> dict[str, Any]:
 def _save(run: RunFolder, folder: Path, name: str, positions: Positions) -> None:
     if not len(positions):
         return
-    if isinstance(run.system, MolecularSystem):
-        write_dcd(folder / f"{name}.dcd", np.asarray(positions, dtype=np.float32))
+    if run.surface is None:
+        write_dcd(folder / f"{name}.dcd", np.asarray(positions, dtype=np.float32), run.box)
     else:
         np.save(folder / f"{name}.npy", positions)

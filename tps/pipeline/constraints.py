@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from tps.config import AvoidPoint, GeodesicSection
+from tps.config import GeodesicSection
 from tps.errors import ConfigError
-from tps.pipeline.families import named_point
 from tps.spacetime import (
     Constraint,
     EmpiricalFamily,
     KLDistance,
     LogSnrFloor,
     RegionProbability,
-    Spacetime,
-    SpacetimePoint,
     StdCeiling,
-    chart_line,
-    eta_of,
+    named_point,
 )
-from tps.systems import System, parse_region
+from tps.systems import Region, System, parse_region
+
+
+def avoided_regions(system: System, section: GeodesicSection) -> list[Region]:
+    """Return the regions that the section wants avoided."""
+    return [parse_region(text, system.collective_variables) for text in section.avoid]
 
 
 def build_constraints(
@@ -53,52 +51,13 @@ def build_constraints(
         constraints.append(LogSnrFloor(section.min_log_snr))
     if section.max_std is not None:
         constraints.append(StdCeiling(section.max_std))
-    for text in section.avoid:
-        region = parse_region(text, system.collective_variables)
+    for region in avoided_regions(system, section):
         system.check_avoided_region(region)
         if positions is None:
             raise ConfigError("avoiding a region needs the frames' positions")
         inside = torch.as_tensor(region.contains(system.values(positions)))
         constraints.append(RegionProbability(frames, inside, section.avoid_p_max))
-    constraints += [
-        KLDistance(_avoided_point(system, point), point.min_kl_nats) for point in section.avoid_points
-    ]
+    for point in section.avoid_points:
+        place = named_point(system.space, point.center, point.log_snr, "geodesic.avoid_points center")
+        constraints.append(KLDistance(place, point.min_kl_nats))
     return constraints
-
-
-def via_curves(
-    system: System, section: GeodesicSection, spacetime: Spacetime, a: SpacetimePoint, b: SpacetimePoint
-) -> dict[str, Tensor]:
-    """Return starting curves (n, K) from a to b through the points of `geodesic.via`, at the anchors' log-SNR, by name.
-
-    Raises
-    ------
-    ConfigError
-        If a point cannot be read or lacks a feature.
-    """
-    curves = {}
-    for text in section.via:
-        points = [a, *(_via_point(system, part, section.anchor_log_snr) for part in text.split(";")), b]
-        legs = [chart_line(spacetime, p, q, section.n_points)[:-1] for p, q in pairwise(points)]
-        curves[f"via {text}"] = torch.cat([*legs, eta_of(spacetime, b)[None]])
-    return curves
-
-
-def _via_point(system: System, text: str, log_snr: float) -> SpacetimePoint:
-    try:
-        values = {name.strip(): float(value) for name, value in (part.split("=") for part in text.split(","))}
-    except ValueError:
-        raise ConfigError(
-            'geodesic.via takes points such as "x=0,y=1" (angles in degrees), several of one curve with ";" between, '
-            f"but got {text!r}"
-        ) from None
-    return named_point(system, values, log_snr, "geodesic.via")
-
-
-def _avoided_point(system: System, point: AvoidPoint) -> SpacetimePoint:
-    torus = system.spacetime_kind == "torus"
-    key = "center_degree" if torus else "center"
-    if point.center if torus else point.center_degree:
-        raise ConfigError(f"geodesic.avoid_points: {system.name} takes {key}, in its own unit")
-    values = point.center_degree if torus else point.center
-    return named_point(system, values, point.log_snr, f"geodesic.avoid_points {key}")

@@ -39,10 +39,17 @@ from tps.paths import (
     sample_surface_windows,
     sample_windows,
 )
-from tps.pipeline.folder import RunFolder
+from tps.pipeline.constraints import avoided_regions
+from tps.pipeline.folder import Chance, RunFolder
+from tps.pipeline.geodesic import StoredCurve
 from tps.pipeline.progress import Progress, counted
-from tps.pipeline.sample import biased_atoms
-from tps.systems import MolecularSystem, SurfaceSystem, parse_region
+from tps.pipeline.sample import (
+    SampledConformations,
+    biased_variables,
+    sample_conformations,
+    sample_surface_frames,
+)
+from tps.systems import SurfaceSystem
 
 Positions = NDArray[np.floating]
 #: Maps positions to ln S (n,).
@@ -54,26 +61,25 @@ Advance = Callable[[int], None]
 _PULL_STEPS = 30_000
 
 
-@dataclass(frozen=True, eq=False)
-class Curve:
-    """A curve to anneal along: s (n_points,) and eta (n_points, n_statistics)."""
-
-    s: NDArray[np.float64]
-    eta: NDArray[np.float64]
-
-
 class RunDynamics(Protocol):
     """The dynamics of a run's system, with the run's settings and its workers."""
 
     executor: Executor
 
     @property
-    def platform_name(self) -> str | None:
+    def platform(self) -> PlatformChoice | None:
         """OpenMM platform, where one is used."""
+
+    @property
+    def platform_name(self) -> str | None:
+        """Its name."""
+
+    def conformations(self) -> SampledConformations:
+        """Return weighted frames by the method the configuration names."""
 
     def annealed(
         self,
-        curve: Curve,
+        curve: StoredCurve,
         seeds: list[int],
         advance: Advance,
         *,
@@ -96,9 +102,8 @@ class RunDynamics(Protocol):
         starts: NDArray[np.floating],
         settings: WindowSettings,
         seeds: Sequence[int],
-        advance: Advance,
     ) -> WindowSamples:
-        """Sample windows."""
+        """Sample windows; one seed for each ladder."""
 
     def energies(self, positions: Positions) -> NDArray[np.float64]:
         """Return potential energies (n,) of positions (n, ...) in the system's unit."""
@@ -114,15 +119,29 @@ class MoleculeRun:
     run: RunFolder
     platform: PlatformChoice
     executor: Executor
+    progress: Progress
 
     @property
     def platform_name(self) -> str | None:
         """See `RunDynamics`."""
         return self.platform.name
 
+    def conformations(self) -> SampledConformations:
+        """See `RunDynamics`."""
+        section = self.run.config.conformations
+        return sample_conformations(
+            self.run.molecule,
+            section,
+            langevin(self.run),
+            self.platform,
+            self.run.seeds(Chance.CONFORMATIONS, 2 * section.n_walkers),
+            n_workers(self.run),
+            self.progress,
+        )
+
     def annealed(
         self,
-        curve: Curve,
+        curve: StoredCurve,
         seeds: list[int],
         advance: Advance,
         *,
@@ -131,7 +150,7 @@ class MoleculeRun:
     ) -> tuple[PathEnsemble, list[Positions | None]]:
         """See `RunDynamics`; `walled` keeps the dynamics out of the regions to avoid."""
         molecule, section = self.run.molecule, self.run.config.paths
-        regions = self.run.config.geodesic.avoid if walled else ()
+        regions = avoided_regions(molecule, self.run.config.geodesic) if walled else []
         settings = AnnealingSettings(
             n_paths=len(seeds),
             n_steps=section.n_steps,
@@ -149,7 +168,7 @@ class MoleculeRun:
             self.platform,
             seeds,
             self.executor,
-            walls=tuple(parse_region(text, molecule.collective_variables) for text in regions),
+            walls=tuple(regions),
             backward=backward,
             done=counted(advance),
         )
@@ -162,7 +181,7 @@ class MoleculeRun:
     def fine(
         self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance
     ) -> tuple[list[Positions], int]:
-        """Pull the molecule along the coarse paths' torsions, slowly."""
+        """Pull the molecule along the coarse paths' features, slowly."""
         interval, n_steps = PullSettings.frame_interval, 0
         tasks = []
         for positions, seed in zip(coarse, seeds, strict=True):
@@ -180,20 +199,20 @@ class MoleculeRun:
         starts: NDArray[np.floating],
         settings: WindowSettings,
         seeds: Sequence[int],
-        advance: Advance,
     ) -> WindowSamples:
         """See `RunDynamics`."""
-        return sample_windows(
-            self.run.molecule,
-            windows,
-            starts,
-            settings,
-            langevin(self.run),
-            self.platform,
-            seeds,
-            self.executor,
-            done=counted(advance),
-        )
+        with self.progress.task("windows", len(seeds)) as advance:
+            return sample_windows(
+                self.run.molecule,
+                windows,
+                starts,
+                settings,
+                langevin(self.run),
+                self.platform,
+                seeds,
+                self.executor,
+                done=counted(advance),
+            )
 
     def energies(self, positions: Positions) -> NDArray[np.float64]:
         """See `RunDynamics`; [kJ/mol]."""
@@ -207,9 +226,9 @@ class MoleculeRun:
         file = self.run.path / "conformations" / "bias.npy"
         if not file.is_file():
             return None
-        bias, atoms, kt = np.load(file), biased_atoms(molecule, section), molecule.kt
-        platform = self.platform
-        return lambda x: -bias_energies(molecule.n_atoms, atoms, bias, x, platform) / kt
+        bias, variables, kt = np.load(file), biased_variables(molecule, section), molecule.kt
+        n_atoms, platform, box = molecule.n_atoms, self.platform, molecule.box
+        return lambda x: -bias_energies(n_atoms, variables, bias, x, platform, box) / kt
 
 
 @dataclass(eq=False)
@@ -219,11 +238,18 @@ class SurfaceRun:
     run: RunFolder
     system: SurfaceSystem
     executor: Executor
+    progress: Progress
+    platform: PlatformChoice | None = None
     platform_name: str | None = None
+
+    def conformations(self) -> SampledConformations:
+        """See `RunDynamics`."""
+        seed = self.run.seeds(Chance.CONFORMATIONS, 1)[0]
+        return sample_surface_frames(self.system, self.run.config.conformations, seed)
 
     def annealed(
         self,
-        curve: Curve,
+        curve: StoredCurve,
         seeds: list[int],
         advance: Advance,
         *,
@@ -246,9 +272,8 @@ class SurfaceRun:
         ensemble, _ = overdamped_annealed_paths(
             self.system, curve.s, curve.eta, settings, seeds, advance, backward=backward
         )
-        return ensemble, [
-            x if done else None for x, done in zip(ensemble.torsions, ensemble.completed, strict=True)
-        ]
+        done = zip(ensemble.values, ensemble.completed, strict=True)
+        return ensemble, [x if ready else None for x, ready in done]
 
     def transition(self, steps_per_frame: int) -> TransitionDynamics:
         """See `RunDynamics`."""
@@ -266,10 +291,12 @@ class SurfaceRun:
         starts: NDArray[np.floating],
         settings: WindowSettings,
         seeds: Sequence[int],
-        advance: Advance,
     ) -> WindowSamples:
         """See `RunDynamics`."""
-        return sample_surface_windows(self.system, windows, starts, settings, seeds, done=counted(advance))
+        with self.progress.task("windows", settings.n_frames + settings.n_equilibration_frames) as advance:
+            return sample_surface_windows(
+                self.system, windows, starts, settings, seeds, done=counted(advance)
+            )
 
     def energies(self, positions: Positions) -> NDArray[np.float64]:
         """See `RunDynamics`."""
@@ -288,14 +315,13 @@ def unselected(positions: Positions) -> NDArray[np.float64]:
 @contextmanager
 def run_dynamics(run: RunFolder, progress: Progress) -> Iterator[RunDynamics]:
     """Yield the dynamics of a run's system; its workers live as long as the context."""
-    system = run.system
-    if isinstance(system, MolecularSystem):
+    if run.surface is not None:
+        with shared_executor("threads", 1) as executor:  # numpy's loops over walkers hold the GIL
+            yield SurfaceRun(run, run.surface, executor, progress)
+    else:
         platform = run_platform(run, progress)
         with shared_executor(executor_kind(platform), n_workers(run)) as executor:
-            yield MoleculeRun(run, platform, executor)
-    else:
-        with shared_executor("threads", 1) as executor:  # numpy's loops over walkers hold the GIL
-            yield SurfaceRun(run, system, executor)
+            yield MoleculeRun(run, platform, executor, progress)
 
 
 def langevin(run: RunFolder) -> LangevinSettings:
@@ -315,9 +341,3 @@ def run_platform(run: RunFolder, progress: Progress) -> PlatformChoice:
     choice = choose_platform(molecule.system_xml, molecule.positions_a, forced=run.config.run.platform)
     progress.say(f"platform: {choice.describe()}")
     return choice
-
-
-def load_curve(run: RunFolder, file: str) -> Curve:
-    """Return a curve of the geodesic stage by its file's name."""
-    with np.load(run.path / "geodesic" / file) as data:
-        return Curve(data["s"], data["eta"])

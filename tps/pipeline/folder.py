@@ -11,6 +11,7 @@ import platform as host
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -22,14 +23,32 @@ from numpy.typing import NDArray
 from openmm import app
 
 import tps
+from tps.arrays import FORMAT_VERSION
 from tps.config import RunConfig, load_config
 from tps.conformations import Conformations, read_dcd
 from tps.errors import ConfigError, RunFolderError, SystemDefinitionError
 from tps.paths import PathEnsemble
-from tps.systems import MolecularSystem, System, load_system
+from tps.systems import MolecularSystem, SurfaceSystem, System, load_system
 
 CONFIG_FILE, MANIFEST_FILE, TOPOLOGY_FILE = "run.toml", "manifest.json", "topology.pdb"
 _MARK = "tps run folder"
+
+
+class Chance(IntEnum):
+    """What draws random numbers in a run; each has a stream of seeds of its own."""
+
+    CONFORMATIONS = 0
+    TRAINING = 1
+    GEODESIC = 2
+    PATHS = 3
+    STRAIGHT_LINE = 4
+    STRAIGHT_LINE_WITH_PROFILE = 5
+    SHOOTING = 10
+    COMMITTOR = 11
+    WINDOWS = 12
+    RATE = 13
+    WINDOW_STARTS = 14
+    BACKWARD_PATHS = 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,10 +65,13 @@ class RunFolder:
         Raises
         ------
         RunFolderError
-            If the folder holds something else, or a run with another configuration and not `force`.
+            If the folder holds something else, a run of another version of tps, or one with another configuration and
+            not `force`.
         """
         run = cls(path, config)
         if (path / CONFIG_FILE).is_file():
+            if (path / MANIFEST_FILE).is_file():
+                read_manifest(path)
             if load_config(path / CONFIG_FILE) != config and not force:
                 raise RunFolderError(
                     f"run folder {path} holds a run with another configuration: choose another folder with -o, or "
@@ -57,16 +79,16 @@ class RunFolder:
                 )
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunFolderError(f"{path} exists and is not a run folder: choose another folder with -o")
-        system = run.system  # what is wrong with it must show before anything is written
+        assert run.system  # what is wrong with it must show before anything is written
         path.mkdir(parents=True, exist_ok=True)
         write_text(path / CONFIG_FILE, config.to_toml())
-        if isinstance(system, MolecularSystem):
+        if run.surface is None:
             text = io.StringIO()
-            positions = system.positions_a * openmm.unit.nanometer
-            app.PDBFile.writeFile(system.topology, positions, text, keepIds=True)
+            positions = run.molecule.positions_a * openmm.unit.nanometer
+            app.PDBFile.writeFile(run.molecule.topology, positions, text, keepIds=True)
             write_text(path / TOPOLOGY_FILE, text.getvalue())
         if not (path / MANIFEST_FILE).is_file():
-            run.write_manifest({"kind": _MARK, "stages": {}})
+            run.write_manifest({"kind": _MARK, "format_version": FORMAT_VERSION, "stages": {}})
         return run
 
     @classmethod
@@ -76,12 +98,13 @@ class RunFolder:
         Raises
         ------
         RunFolderError
-            If it is none.
+            If it is none, or one of another version of tps.
         """
         if not (path / CONFIG_FILE).is_file():
             raise RunFolderError(
                 f"{path} is not a run folder (it has no {CONFIG_FILE}): make one with `tps run CONFIG -o {path}`"
             )
+        read_manifest(path)
         return cls(path, load_config(path / CONFIG_FILE))
 
     def with_config(self, config: RunConfig) -> RunFolder:
@@ -119,6 +142,11 @@ class RunFolder:
             )
         return self.system
 
+    @property
+    def surface(self) -> SurfaceSystem | None:
+        """The surface of this run; None where it is of a molecule."""
+        return self.system if isinstance(self.system, SurfaceSystem) else None
+
     @cached_property
     def system_digest(self) -> str:
         """Digest of everything the system's files say."""
@@ -126,50 +154,50 @@ class RunFolder:
         states = repr(
             (system.state_a, system.state_b, system.feature_names, dict(system.collective_variables))
         )
-        parts = [states.encode(), np.ascontiguousarray(system.ends).tobytes(), repr(system.kt).encode()]
-        parts.append(system.system_xml.encode() if isinstance(system, MolecularSystem) else system.definition)
-        return digest(*parts)
+        ends = np.ascontiguousarray(system.ends).tobytes()
+        return digest(states.encode(), ends, repr(system.kt).encode(), system.definition)
 
     @property
     def on_grid(self) -> bool:
         """Whether the weighted frames are the points of a grid."""
-        grid = self.config.conformations.method in ("auto", "grid")
-        return grid and not isinstance(self.system, MolecularSystem)
+        return self.surface is not None and self.config.conformations.method in ("auto", "grid")
+
+    @property
+    def box(self) -> NDArray[np.float64] | None:
+        """Box vectors (3, 3) [nm] of the molecule; None in vacuum and on surfaces."""
+        return None if self.surface else self.molecule.box
+
+    @property
+    def model_kind(self) -> str:
+        """What the configuration's model means for this system."""
+        model = self.config.train.model
+        if model != "auto":
+            return model
+        return "frames" if self.surface or self.system.space.n_lines else "log-partition"
+
+    def load_frames(self) -> Conformations:
+        """Return the weighted frames, without the positions of a molecule."""
+        return Conformations.load(self.path / "conformations" / "data.npz")
 
     def frame_positions(self, frames: Conformations) -> NDArray[np.floating]:
         """Return the positions of the weighted frames as `system.values` takes them."""
-        if isinstance(self.system, MolecularSystem):
-            return read_dcd(self.path / "conformations" / "frames.dcd")
-        return frames.torsions
+        return frames.values if self.surface else read_dcd(self.path / "conformations" / "frames.dcd")
 
     def path_positions(self, folder: str, ensemble: PathEnsemble) -> list[NDArray[np.floating] | None]:
         """Return the positions of each path as `system.values` takes them, None for a path that failed."""
-        if isinstance(self.system, MolecularSystem):
-            files = [self.path / folder / f"{i:04d}.dcd" for i in range(ensemble.n_paths)]
-            return [read_dcd(f) if done else None for f, done in zip(files, ensemble.completed, strict=True)]
-        return [x if done else None for x, done in zip(ensemble.torsions, ensemble.completed, strict=True)]
+        done = enumerate(ensemble.completed)
+        if self.surface:
+            return [ensemble.values[i] if ready else None for i, ready in done]
+        return [read_dcd(self.path / folder / f"{i:04d}.dcd") if ready else None for i, ready in done]
 
-    def seeds(self, stage: int, n: int) -> list[int]:
-        """Return n seeds of a stage, each fixed by the run's seed, the stage and its place."""
-        sequence = np.random.SeedSequence(self.config.run.seed, spawn_key=(stage,))
+    def seeds(self, what: Chance, n: int) -> list[int]:
+        """Return n seeds, each fixed by the run's seed, what it is for and its place."""
+        sequence = np.random.SeedSequence(self.config.run.seed, spawn_key=(int(what),))
         return [int(seed) for seed in sequence.generate_state(n, np.uint32)]
 
     def manifest(self) -> dict[str, Any]:
-        """Return the manifest.
-
-        Raises
-        ------
-        RunFolderError
-            If it is missing or damaged.
-        """
-        try:
-            content = json.loads((self.path / MANIFEST_FILE).read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise RunFolderError(
-                f"{self.path / MANIFEST_FILE} is missing or damaged ({error}): the stages of this run cannot be "
-                "trusted, start a new run folder"
-            ) from error
-        return dict(content)
+        """Return the manifest: see `read_manifest`."""
+        return read_manifest(self.path)
 
     def write_manifest(self, content: Mapping[str, Any]) -> None:
         """Replace the manifest at one stroke."""
@@ -236,6 +264,30 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
 
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If it is missing or damaged, or the folder has the layout of another version of tps.
+    """
+    file = path / MANIFEST_FILE
+    try:
+        content = dict(json.loads(file.read_text()))
+    except (OSError, ValueError) as error:
+        raise RunFolderError(
+            f"{file} is missing or damaged ({error}): the stages of this run cannot be trusted, start a new run folder"
+        ) from error
+    version = content.get("format_version", 1)
+    if version != FORMAT_VERSION:
+        raise RunFolderError(
+            f"run folder {path} has the layout of another version of tps (version {version}, this one reads "
+            f"{FORMAT_VERSION}): start a new run folder"
+        )
+    return content
+
+
 def versions() -> dict[str, str]:
     """Return the versions that made a result."""
     packages = {name: metadata.version(name) for name in ("openmm", "torch", "mdtraj", "numpy")}
@@ -263,6 +315,16 @@ def file_digest(path: Path) -> str:
         raise ConfigError(f"there is no file {path}: check conformations.trajectories and weights_file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return what `write_json` wrote."""
+    return dict(json.loads(path.read_text()))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a JSON file at one stroke."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,19 +17,25 @@ from tps.analysis import (
     agreement,
     analyse_windows,
     anchored_difference,
+    anchored_frames_road,
     barrier_metrics,
     frames_lower_bound,
     free_energy_surface,
     integrated_difference,
+    model_road,
     region_difference,
+    region_frames_road,
     sampling_metrics,
+    spring_difference,
     surface_barriers,
     surface_lower_bound,
     window_profile,
+    with_springs,
+    work_roads,
 )
+from tps.arrays import save_arrays
 from tps.conformations import Conformations
 from tps.errors import ParameterError
-from tps.features import TorsionFeatures
 from tps.paths import (
     PathEnsemble,
     Windows,
@@ -42,16 +47,12 @@ from tps.paths import (
 )
 from tps.paths.ensemble import COMPLETED
 from tps.pipeline.candidates import path_folder
-from tps.pipeline.dynamics import Positions, RunDynamics, load_curve, run_dynamics
-from tps.pipeline.folder import RunFolder
-from tps.pipeline.free_energy_roads import other_roads, region_roads, value_statistics, with_springs, works
-from tps.pipeline.geodesic import MAIN, STRAIGHT, curve_file
+from tps.pipeline.dynamics import Advance, Positions, RunDynamics, run_dynamics
+from tps.pipeline.folder import Chance, RunFolder, write_json
+from tps.pipeline.geodesic import MAIN, STRAIGHT, StoredCurve, load_curve
 from tps.pipeline.progress import Progress
 from tps.pipeline.stage import StageResult
-from tps.systems import SurfaceSystem, System
 
-#: Seeds of the windows, and of the backward paths they start from.
-_SEED, _STARTS_SEED = 12, 14
 #: The tightest bridge window is as strong as the anchors, the weakest weaker by this factor.
 _BRIDGE_RANGE = 14.0
 #: Features over which a histogram of frames can be filled, to find the saddle.
@@ -62,30 +63,29 @@ _N_CELLS = 36
 def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Sample the windows and the backward paths, and write the table, the profile and the surface."""
     section, system = run.config.free_energy, run.system
-    frames = Conformations.load(run.path / "conformations" / "data.npz")
-    ladder_seeds = run.seeds(_SEED, section.n_ladders)
-    windows, notes = _windows(run, frames)
+    frames, curve = run.load_frames(), load_curve(run.path)
+    windows, notes = _windows(run, curve, frames)
     settings = WindowSettings(section.n_frames, section.frame_interval_steps)
-    rounds = section.n_ladders
-    if isinstance(system, SurfaceSystem):
-        rounds = section.n_frames + settings.n_equilibration_frames
     with run_dynamics(run, progress) as dynamics:
-        with progress.task("windows", rounds) as advance:
-            starts, n_evaluations = _starts(run, dynamics, windows)
-            samples = dynamics.windows(windows, starts, settings, ladder_seeds, advance)
+        starts, n_evaluations = _starts(run, dynamics, curve, windows)
+        samples = dynamics.windows(windows, starts, settings, run.seeds(Chance.WINDOWS, section.n_ladders))
         with progress.task("backward paths", section.n_backward_paths) as advance:
-            pulled, n_backward = works(run, dynamics, advance)
+            pulled, n_backward = _pulls(run, dynamics, advance)
     analysis = analyse_windows(samples, system.kt, unit=system.energy_unit)
-    anchored = with_springs(
-        run,
-        {
-            "windows (MBAR)": anchored_difference(analysis),
-            "windows, integration of μ": integrated_difference(analysis),
-            **pulled,
-            **other_roads(run, frames),
-        },
+    by_windows = {
+        "windows (MBAR)": anchored_difference(analysis),
+        "windows, integration of μ": integrated_difference(analysis),
+    }
+    spring = system.kt * spring_difference(system.space, curve.eta[0], curve.eta[-1])
+    anchored = with_springs({**by_windows, **pulled, **_other_roads(run, frames, curve)}, spring)
+    by_frames = region_frames_road(
+        system,
+        frames,
+        system.values(run.frame_positions(frames)),
+        made_by=_made_by(run),
+        on_grid=run.on_grid,
     )
-    regions = {"windows (MBAR)": region_difference(analysis), **region_roads(run, frames)}
+    regions = {"windows (MBAR)": region_difference(analysis), **by_frames}
     folder = out / "free_energy"
     folder.mkdir()
     samples.save(folder / "samples.npz")
@@ -102,9 +102,9 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     return StageResult(n_evaluations, dynamics.platform_name, tuple(notes), details, failure)
 
 
-def _windows(run: RunFolder, frames: Conformations) -> tuple[Windows, list[str]]:
+def _windows(run: RunFolder, curve: StoredCurve, frames: Conformations) -> tuple[Windows, list[str]]:
     """Return the windows on the curve, η = 0, and the bridge about the barrier."""
-    section, curve = run.config.free_energy, load_curve(run, curve_file(MAIN))
+    section = run.config.free_energy
     windows = Windows.along(curve.s, curve.eta, section.n_windows)
     if not section.n_bridge_windows:
         return windows, []
@@ -113,36 +113,29 @@ def _windows(run: RunFolder, frames: Conformations) -> tuple[Windows, list[str]]
     except ParameterError as error:
         return windows, [f"windows have no bridge over the barrier, whose place is not known: {error}"]
     strongest = float(np.exp(run.config.geodesic.anchor_log_snr))
-    unit_eta = _unit_eta(run.system, place)
-    return windows.with_bridge(
-        tightening(unit_eta, strongest / _BRIDGE_RANGE, strongest, section.n_bridge_windows)
-    ), []
-
-
-def _unit_eta(system: System, place: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return η of unit strength about feature values (d,): T of an angle, (x, -1/2) in a plane."""
-    if isinstance(system, SurfaceSystem):
-        return (
-            system.statistics(place[None])[0] if system.spacetime_kind == "torus" else np.append(place, -0.5)
-        )
-    return TorsionFeatures.from_system(system).values(place)
+    bridge = tightening(
+        run.system.space.eta(place, 0.0), strongest / _BRIDGE_RANGE, strongest, section.n_bridge_windows
+    )
+    return windows.with_bridge(bridge), []
 
 
 def _barrier(run: RunFolder, frames: Conformations) -> NDArray[np.float64]:
     """Return the feature values of the barrier between A and B."""
     system = run.system
-    if isinstance(system, SurfaceSystem):
-        return np.array(surface_lower_bound(system).point)
-    if frames.torsions.shape[1] <= _MAX_MAP:
+    if run.surface is not None:
+        return np.array(surface_lower_bound(run.surface).point)
+    if system.space.n_features <= _MAX_MAP:
         a, b = system.feature_values(system.ends)
-        return np.array(frames_lower_bound(frames.torsions, frames.log_weights, a, b).point)
+        return np.array(frames_lower_bound(system.space, frames.values, frames.log_weights, a, b).point)
     folder = run.path / path_folder(STRAIGHT)
     if not folder.is_dir():
         raise ParameterError("there are no straight-line paths to find it with (paths.n_baseline_paths = 0)")
-    return barrier_place(load_paths(folder))
+    return barrier_place(load_paths(folder), system.space)
 
 
-def _starts(run: RunFolder, dynamics: RunDynamics, windows: Windows) -> tuple[NDArray[np.float64], int]:
+def _starts(
+    run: RunFolder, dynamics: RunDynamics, curve: StoredCurve, windows: Windows
+) -> tuple[NDArray[np.float64], int]:
     """Return starts (n_ladders, n_windows, ...) and what they cost: every other ladder starts from a path from B."""
     n_ladders, system = run.config.free_energy.n_ladders, run.system
     ahead = load_paths(run.path / path_folder(MAIN))
@@ -150,23 +143,42 @@ def _starts(run: RunFolder, dynamics: RunDynamics, windows: Windows) -> tuple[ND
     forward, n_evaluations = run.path_positions(path_folder(MAIN), ahead), 0
     directions: list[tuple[PathEnsemble, list[Positions | None]]] = [(ahead, forward)]
     if n_ladders > 1:
-        seeds = run.seeds(_STARTS_SEED, n_ladders // 2)
-        directions.append(
-            dynamics.annealed(load_curve(run, curve_file(MAIN)), seeds, lambda n: None, backward=True)
-        )
+        seeds = run.seeds(Chance.WINDOW_STARTS, n_ladders // 2)
+        directions.append(dynamics.annealed(curve, seeds, lambda n: None, backward=True))
         n_evaluations = directions[1][0].n_evaluations
     for starts, (paths, positions) in zip(found, directions, strict=False):
         for frames in positions:
             if frames is not None and len(starts) < -(-n_ladders // 2):
-                starts.append(
-                    starts_along(
-                        windows, paths.s, frames, value_statistics(system, system.feature_values(frames))
-                    )
-                )
+                statistics = system.space.statistic(system.feature_values(frames))
+                starts.append(starts_along(windows, paths.s, frames, statistics))
     mixed = [one for pair in itertools.zip_longest(*found) for one in pair if one is not None]
     if not mixed:
         raise ParameterError("the windows start from finished paths, and there are none")
     return np.stack([mixed[i % len(mixed)] for i in range(n_ladders)]), n_evaluations
+
+
+def _pulls(run: RunFolder, dynamics: RunDynamics, advance: Advance) -> tuple[dict[str, Metric], int]:
+    """Return the roads from the work along the straight line, both ways, and what they cost."""
+    n_backward, folder = run.config.free_energy.n_backward_paths, run.path / path_folder(STRAIGHT)
+    if not n_backward or not folder.is_dir():
+        return {}, 0
+    seeds = run.seeds(Chance.BACKWARD_PATHS, n_backward)
+    backward, _ = dynamics.annealed(load_curve(run.path, STRAIGHT), seeds, advance, backward=True)
+    return work_roads(run.system, load_paths(folder), backward), backward.n_evaluations
+
+
+def _other_roads(run: RunFolder, frames: Conformations, curve: StoredCurve) -> dict[str, Metric]:
+    """Return what the model and the weighted frames say of the anchored states."""
+    by_model = {} if run.model_kind == "frames" else model_road(run.system, curve.psi_from_a)
+    return by_model | anchored_frames_road(
+        run.system, frames, curve.eta[0], curve.eta[-1], made_by=_made_by(run), on_grid=run.on_grid
+    )
+
+
+def _made_by(run: RunFolder) -> str:
+    method = run.config.conformations.method
+    spoken = {"auto": "metadynamics", "import": "imported frames", "md": "plain dynamics"}
+    return spoken.get(method, method)
 
 
 def _save(
@@ -174,7 +186,7 @@ def _save(
 ) -> dict[str, Any]:
     """Write profile.npz, surface.npz and result.json; return the metrics."""
     profile = window_profile(analysis)
-    np.savez(
+    save_arrays(
         folder / "profile.npz",
         s=profile.s,
         free_energy=profile.free_energy,
@@ -184,13 +196,9 @@ def _save(
         overlap=analysis.overlap,
         statistical_inefficiency=analysis.statistical_inefficiency,
     )
-    system = run.system
-    bounds = None if system.spacetime_kind == "torus" else system.bounds[:_MAX_MAP]
-    surface = free_energy_surface(
-        analysis, _N_CELLS, columns=range(min(_MAX_MAP, analysis.values.shape[1])), bounds=bounds
-    )
+    surface = free_energy_surface(analysis, run.system.space, _N_CELLS)
     axes: dict[str, Any] = {f"axis_{i}": axis for i, axis in enumerate(surface.axes)}
-    np.savez(folder / "surface.npz", free_energy=surface.free_energy, error=surface.error, **axes)
+    save_arrays(folder / "surface.npz", free_energy=surface.free_energy, error=surface.error, **axes)
     metrics = {
         "free_energy_anchored": anchored,
         "free_energy_regions": region_difference(analysis),
@@ -207,5 +215,5 @@ def _save(
         },
         "agreement": {name: found.sentence() for name, found in stated.items()},
     }
-    (folder / "result.json").write_text(json.dumps(content, indent=1) + "\n")
+    write_json(folder / "result.json", content)
     return dict(content["metrics"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,40 +10,71 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tps.arrays import load_arrays, save_arrays
 from tps.config import GeodesicSection
 from tps.conformations import Conformations
 from tps.errors import ConfigError
-from tps.pipeline.constraints import build_constraints, via_curves
-from tps.pipeline.families import anchors, empirical_family
-from tps.pipeline.methods import MethodProblem, follow, geodesic_windings
+from tps.pipeline.constraints import build_constraints
+from tps.pipeline.folder import read_json, write_json
 from tps.spacetime import (
     Channel,
     Constraint,
     ConstraintReport,
     EmpiricalFamily,
     Family,
+    MethodProblem,
     SpacetimeCurve,
     SpacetimePoint,
-    TorusSpacetime,
     anchor_sensitivity,
+    anchors,
+    constraint_reports,
     curve_energy,
     curve_health,
+    curve_support,
+    empirical_family,
     find_channels,
     fisher_rao_length,
+    follow,
+    geodesic_windings,
+    integrated_psi,
+    support_warning,
+    via_curves,
     winding_line,
+    winding_name,
 )
-from tps.spacetime.constraints import constraint_reports
-from tps.spacetime.health import SUPPORTED_FRAMES
-from tps.spacetime.solver_settings import SolverSettings
 from tps.systems import System
 
 #: The curve that the paths follow, whatever its method, and what is always run beside it.
 MAIN = "paths"
-STRAIGHT = "straight_line"
-BASELINES = (STRAIGHT, "straight_line_with_profile")
+STRAIGHT, WITH_PROFILE = "straight_line", "straight_line_with_profile"
+BASELINES = (STRAIGHT, WITH_PROFILE)
 
-#: Grid points that carry a Gaussian as wide as the spacing, per axis: with fewer the grid is too coarse.
-_GRID_POINTS_PER_AXIS = float(np.sqrt(4 * np.pi))
+
+@dataclass(frozen=True, eq=False)
+class StoredCurve:
+    """A curve on disk.
+
+    Attributes
+    ----------
+    s, log_snr, psi : (n_points,) arrays
+        psi is NaN where the model knows mu alone.
+    eta, mu : (n_points, n_statistics) arrays
+    center : (n_points, n_center) array
+    """
+
+    s: NDArray[np.float64]
+    eta: NDArray[np.float64]
+    center: NDArray[np.float64]
+    log_snr: NDArray[np.float64]
+    mu: NDArray[np.float64]
+    psi: NDArray[np.float64]
+
+    @property
+    def psi_from_a(self) -> NDArray[np.float64]:
+        """What psi rises by from the first point on (n_points,): the model's own, or by integrating its mu."""
+        if np.isfinite(self.psi).all():
+            return self.psi - self.psi[0]
+        return integrated_psi(torch.as_tensor(self.eta), torch.as_tensor(self.mu)).numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +92,23 @@ class SolvedGeodesic:
         for method, curve in self.curves.items():
             _save_curve(folder / curve_file(method), curve)
         for number, channel in enumerate(self.channels):
-            _save_curve(folder / "channels" / f"{number}.npz", channel.geodesic.curve)
-        (folder / "result.json").write_text(json.dumps(self.result, indent=1) + "\n")
+            _save_curve(folder / curve_file(f"channels/{number}"), channel.geodesic.curve)
+        write_json(folder / "result.json", self.result)
 
 
 def curve_file(method: str) -> str:
     """Return the name of a method's curve in geodesic/."""
     return "curve.npz" if method == MAIN else f"{method}.npz"
+
+
+def load_solved(run: Path) -> dict[str, Any]:
+    """Return what result.json of a run folder says of its curves."""
+    return read_json(run / "geodesic" / "result.json")
+
+
+def load_curve(run: Path, method: str = MAIN) -> StoredCurve:
+    """Return the curve of a method, or "channels/0" and so on, of a run folder."""
+    return StoredCurve(**load_arrays(run / "geodesic" / curve_file(method)))
 
 
 def solve_geodesic(
@@ -105,9 +145,9 @@ def solve_geodesic(
         If a region to avoid contains an end.
     """
     torch.manual_seed(seed)
-    empirical = empirical_family(system, frames)
+    empirical = empirical_family(system.space, frames.values, frames.log_weights)
     family = empirical if family is None else family
-    a, b = anchors(system, section.anchor_log_snr)
+    a, b = anchors(system.space, system.feature_values(system.ends), section.anchor_log_snr)
     constraints = build_constraints(system, section, empirical, positions)
     channels = _channels(system, section, family, a, b, constraints, empirical)
     if section.channel >= len(channels):
@@ -129,12 +169,12 @@ def solve_geodesic(
     curves = {
         MAIN: main.curve,
         STRAIGHT: problem.line(),
-        "straight_line_with_profile": problem.line_with_profile(),
+        WITH_PROFILE: problem.line_with_profile(),
     }
     if section.method == "geodesic":
         reports = found.constraints
     else:
-        reports = constraint_reports(family, main.curve, constraints, SolverSettings.constraint_tolerance)
+        reports = constraint_reports(family, main.curve, constraints)
     health = curve_health(family, main.curve)
     result: dict[str, Any] = {
         "method": section.method,
@@ -148,7 +188,7 @@ def solve_geodesic(
         "windings": problem.windings,
         "constraints": [_report(report) for report in reports],
         "channels": [_channel(channel) for channel in channels],
-        "curves": {name: _support(c, empirical) for name, c in curves.items()},
+        "curves": {name: curve_support(c, empirical, system.space) for name, c in curves.items()},
         "health": {
             "negative_chords": health.negative_chords,
             "jacobian_asymmetry": health.jacobian_asymmetry,
@@ -161,7 +201,7 @@ def solve_geodesic(
         warnings += [
             f"the {section.method} does not know constraints: {r}" for r in reports if not r.satisfied
         ]
-    warnings += _support_warning(result["curves"][MAIN], len(system.feature_names), grid)
+    warnings += support_warning(result["curves"][MAIN], system.space.n_features, grid)
     return SolvedGeodesic(curves, channels, result, tuple(warnings))
 
 
@@ -175,11 +215,17 @@ def _channels(
     empirical: EmpiricalFamily,
 ) -> tuple[Channel, ...]:
     """Return the distinct geodesics, the converged ones first, then by length."""
-    starts = via_curves(system, section, family.spacetime, a, b)
+    starts = via_curves(
+        system.space,
+        family.spacetime,
+        a,
+        b,
+        section.via,
+        log_snr=section.anchor_log_snr,
+        n_points=section.n_points,
+    )
     if section.windings is not None:
-        if not isinstance(family.spacetime, TorusSpacetime):
-            raise ConfigError(f"geodesic.windings needs angles, but the axes of {system.name} are none")
-        name = "winding " + ",".join(f"{w:+d}" if w else "0" for w in section.windings)
+        name = winding_name(section.windings)
         starts[name] = winding_line(family.spacetime, a, b, section.n_points, section.windings)
     return find_channels(
         family,
@@ -192,46 +238,6 @@ def _channels(
         constraints=constraints,
         max_iterations=section.max_iterations,
     )
-
-
-def _support(curve: SpacetimeCurve, empirical: EmpiricalFamily) -> dict[str, Any]:
-    """Compare a curve with the weighted frames: how many carry it, and how far the model's ψ and μ are from theirs."""
-    size = empirical.effective_sample_size(curve.eta)
-    worst = int(size.argmin())
-    out: dict[str, Any] = {
-        "min_effective_sample_size": float(size[worst]),
-        "min_effective_sample_size_at_s": float(curve.s[worst]),
-        "effective_sample_size": [round(float(value), 1) for value in size],
-        "mean_mu_error": float((curve.mu - empirical.mu(curve.eta)).norm(dim=1).mean()),
-    }
-    if not isinstance(curve.spacetime, TorusSpacetime):
-        # eta . T is the spring -e^l |x - center|**2 / 2 less e^l |center|**2 / 2, which its free energy has to have
-        spring = 0.5 * curve.log_snr.exp() * curve.center.square().sum(1)
-        out["delta_spring"] = float(spring[-1] - spring[0])
-    reference = empirical.psi(curve.eta)
-    out["delta_psi_frames"] = float(reference[-1] - reference[0])
-    if curve.psi is not None:
-        gap = (curve.psi - curve.psi[0]) - (reference - reference[0])
-        out["delta_psi_model"] = float(curve.psi[-1] - curve.psi[0])
-        out["max_psi_error"] = float(gap.abs().max())
-    else:
-        out["delta_psi_model"] = float((0.5 * (curve.mu[1:] + curve.mu[:-1]) * curve.eta.diff(dim=0)).sum())
-    return out
-
-
-def _support_warning(support: dict[str, Any], n_features: int, grid: bool) -> list[str]:
-    size, s = support["min_effective_sample_size"], support["min_effective_sample_size_at_s"]
-    if grid and size < _GRID_POINTS_PER_AXIS**n_features:
-        return [
-            f"only {size:.0f} points of the grid carry the curve at s = {s:.2f}: the grid is too coarse for so strong "
-            "a tilt; raise conformations.n_grid_points or lower anchor_log_snr"
-        ]
-    if not grid and size < SUPPORTED_FRAMES:
-        return [
-            f"the curve passes where only {size:.0f} effective frames carry the data (at s = {s:.2f}): the model is a "
-            "guess there; sample more"
-        ]
-    return []
 
 
 def _sensitivity(
@@ -278,7 +284,7 @@ def _report(report: ConstraintReport) -> dict[str, Any]:
 
 def _save_curve(file: Path, curve: SpacetimeCurve) -> None:
     psi = np.full(curve.n_points, np.nan) if curve.psi is None else curve.psi.numpy()
-    np.savez(
+    save_arrays(
         file,
         eta=curve.eta.numpy(),
         center=curve.center.numpy(),

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from tps.analysis import Metric, Rate, flux_from_a, rate_from_flux
-from tps.conformations import Conformations
 from tps.errors import RunFolderError
 from tps.pipeline.dynamics import run_dynamics
-from tps.pipeline.folder import RunFolder
+from tps.pipeline.folder import Chance, RunFolder, write_json
 from tps.pipeline.progress import Progress
-from tps.pipeline.shooting import time_unit
 from tps.pipeline.stage import StageResult
 
-_SEED = 13
 #: Fewest shots in B that a rate is taken from.
 _FEWEST = 10
 
@@ -24,8 +20,8 @@ _FEWEST = 10
 def rate_from_a(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Estimate the rate from A to B, from walkers that start in equilibrium in A."""
     section, system = run.config.rate, run.system
-    seeds = run.seeds(_SEED, 3)
-    frames = Conformations.load(run.path / "conformations" / "data.npz")
+    seeds = run.seeds(Chance.RATE, 3)
+    frames = run.load_frames()
     positions = run.frame_positions(frames)
     inside = np.flatnonzero(system.state_a.region.contains(system.values(positions)))
     if not len(inside):
@@ -50,11 +46,9 @@ def rate_from_a(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         advance(2)
     n_shots = len(flux.points) * section.n_shots
     n_in_b = round(rate.p_b * (n_shots - rate.n_unfinished)) if np.isfinite(rate.p_b) else 0
-    metrics = _metrics(rate, n_in_b, n_shots, time_unit(system))
+    metrics = _metrics(rate, n_in_b, n_shots, system.time_unit)
     (out / "rate").mkdir()
-    (out / "rate" / "result.json").write_text(
-        json.dumps({name: metric.as_dict() for name, metric in metrics.items()}, indent=1) + "\n"
-    )
+    write_json(out / "rate" / "result.json", {name: metric.as_dict() for name, metric in metrics.items()})
     notes = []
     if rate.n_unfinished:
         notes.append(

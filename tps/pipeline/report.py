@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tps.analysis import surface_lower_bound
 from tps.conformations import Conformations
 from tps.paths import PathEnsemble, load_paths
 from tps.pipeline.candidates import path_folder
-from tps.pipeline.folder import RunFolder
-from tps.pipeline.geodesic import MAIN, curve_file
+from tps.pipeline.constraints import avoided_regions
+from tps.pipeline.folder import RunFolder, read_json
+from tps.pipeline.geodesic import MAIN, load_curve, load_solved
 from tps.pipeline.report_unbiased import (
+    Picture,
     committor_pictures,
     ensemble_pictures,
     free_energy_pictures,
@@ -36,7 +36,6 @@ from tps.report import (
     work_along_paths,
     write_report,
 )
-from tps.systems import MolecularSystem, SurfaceSystem, parse_region
 
 #: Points per axis of a surface's picture, and the most paths drawn on it.
 _GRID, _SHOWN_PATHS = 181, 60
@@ -61,7 +60,7 @@ COMPARED = (
 
 def report_run(run: RunFolder, frames: Conformations, out: Path) -> None:
     """Write figures/*.png and report.html into `out`."""
-    content = json.loads((run.path / "analysis" / "metrics.json").read_text())
+    content = read_json(run.path / "analysis" / "metrics.json")
     methods = {MAIN: content["metrics"], **content["baselines"]}
     ensembles = {name: load_paths(run.path / path_folder(name)) for name in methods}
     pictures = _figures(run, frames, ensembles, content)
@@ -91,8 +90,8 @@ def report_run(run: RunFolder, frames: Conformations, out: Path) -> None:
 
 def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
     """Return the lines a reader looks at first, as (label, text)."""
-    content = json.loads((run.path / "analysis" / "metrics.json").read_text())
-    metrics, solved = content["metrics"], json.loads((run.path / "geodesic" / "result.json").read_text())
+    content, solved = read_json(run.path / "analysis" / "metrics.json"), load_solved(run.path)
+    metrics = content["metrics"]
     rows = [
         (
             "paths",
@@ -120,20 +119,13 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
 
 def _figures(
     run: RunFolder, frames: Conformations, ensembles: Mapping[str, PathEnsemble], content: Mapping[str, Any]
-) -> dict[str, tuple[Figure, str, str]]:
+) -> dict[str, Picture]:
     system, metrics, method = run.system, content["metrics"], content["method"]
-    with np.load(run.path / "geodesic" / "curve.npz") as data:
-        curve = {name: data[name] for name in data.files}
-    main = ensembles[MAIN]
+    curve, main = load_curve(run.path), ensembles[MAIN]
     energies = {spoken(name, method): e.potential_energy for name, e in ensembles.items()}
     works = {spoken(name, method): e.cumulative_work for name, e in ensembles.items()}
     free = {spoken(name, method): _model_free_energy(run, name, e.s) for name, e in ensembles.items()}
-    torus = system.spacetime_kind == "torus"
-    pictures = {
-        "surface": _surface_picture(run, system, curve, main) if isinstance(system, SurfaceSystem) else None,
-        "free_energy_map": _molecule_picture(run, system, frames, curve, main)
-        if isinstance(system, MolecularSystem)
-        else None,
+    pictures = _landscape(run, frames, main) | {
         "potential_energy": (
             potential_energy_along_paths(
                 main.s,
@@ -146,22 +138,16 @@ def _figures(
             "Energy of the system alone, without tilt and wall.",
         ),
         "log_snr": (
-            log_snr_along_curve(
-                curve["s"],
-                _log_kappa(curve["eta"])[0] if torus else curve["log_snr"][:, None],
-                feature_names=system.feature_names if torus else ("log-SNR",),
-                floor=run.config.geodesic.min_log_snr,
-                **({} if torus else {"weak": None}),
-            ),
+            log_snr_along_curve(curve.s, curve.eta, system.space, floor=run.config.geodesic.min_log_snr),
             "Strength of the tilt along the curve",
-            "ln κ of each torsion, or the log-SNR, and the floor where one was asked for.",
+            "ln κ of each angle, the log-SNR of the other features, and the floor where one was asked for.",
         ),
         "work": (
             work_along_paths(main.s, works, free_energy=free),
             "Work along the protocol",
             "Work done by moving the tilt, and the free energy -ψ of the model along the same curve.",
         ),
-        "learning_curve": _learning_picture(run),
+        **_learning_picture(run),
     }
     if "ensemble" in content:
         pictures |= ensemble_pictures(run, main, content)
@@ -170,92 +156,69 @@ def _figures(
     if "free_energy" in content:
         profile = system.kt * _model_free_energy(run, MAIN, main.s)
         pictures |= free_energy_pictures(run, content, (main.s, profile))
-    return {name: picture for name, picture in pictures.items() if picture is not None}
+    return pictures
 
 
-def _molecule_picture(
-    run: RunFolder,
-    system: MolecularSystem,
-    frames: Conformations,
-    curve: Mapping[str, NDArray[np.float64]],
-    main: PathEnsemble,
-) -> tuple[Figure, str, str]:
-    log_kappa, center = _log_kappa(curve["eta"])
-    return (
-        free_energy_map(
-            frames.torsions,
+def _landscape(run: RunFolder, frames: Conformations, main: PathEnsemble) -> dict[str, Picture]:
+    """Return the picture of curve and paths, on the surface or on the free energy of the frames."""
+    system, curve = run.system, load_curve(run.path)
+    regions: dict[str, Any] = {
+        "states": {s.name: s.region.ranges for s in (system.state_a, system.state_b)},
+        "avoided": [region.ranges for region in avoided_regions(system, run.config.geodesic)],
+    }
+    paths = list(main.values[main.completed])
+    if run.surface is None:
+        figure = free_energy_map(
+            system.space,
+            frames.values,
             frames.log_weights,
-            system.temperature,
-            feature_names=system.feature_names,
-            center=center,
-            log_snr=log_kappa,
-            paths=[main.torsions[i] for i in np.flatnonzero(main.completed)],
-            states={s.name: s.region.ranges for s in (system.state_a, system.state_b)},
-            avoided=_avoided(run),
-        ),
-        "Free energy, curve and paths",
-        "Free energy of the weighted frames; the curve's centres, larger where the tilt is stronger and hollow "
-        "where it is too weak for the centre to mean a place; the paths run along it.",
-    )
-
-
-def _surface_picture(
-    run: RunFolder, system: SurfaceSystem, curve: Mapping[str, NDArray[np.float64]], main: PathEnsemble
-) -> tuple[Figure, str, str]:
-    grid, energy = system.energy_grid(_GRID)
-    mu, d = curve["mu"], system.n_axes
-    mean = np.arctan2(mu[:, 1::2], mu[:, 0::2]) if system.spacetime_kind == "torus" else mu[:, :d]
+            system.kt,
+            unit=system.energy_unit,
+            eta=curve.eta,
+            paths=paths,
+            **regions,
+        )
+        caption = (
+            "Free energy of the weighted frames; the curve's centres, larger where the tilt is stronger and hollow "
+            "where it is too weak for the centre to mean a place; the paths run along it."
+        )
+        return {"free_energy_map": (figure, "Free energy, curve and paths", caption)}
+    grid, energy = run.surface.energy_grid(_GRID)
     scene = SurfaceScene(
-        names=system.axis_names,
+        space=system.space,
         grid=grid,
         energy=energy,
         unit=system.energy_unit,
-        periodic=system.spacetime_kind == "torus",
-        curve=mean,
-        paths=[main.torsions[i] for i in np.flatnonzero(main.completed)[:_SHOWN_PATHS]],
-        states={s.name: s.region.ranges for s in (system.state_a, system.state_b)},
-        avoided=_avoided(run),
-        highest=np.array(surface_lower_bound(system).point),
+        curve=system.space.center(curve.mu),
+        paths=paths[:_SHOWN_PATHS],
+        highest=np.array(surface_lower_bound(run.surface).point),
+        **regions,
     )
     caption = (
         "Energy of the surface; the mean of the tilted distribution along the curve; paths run along it."
     )
-    return surface_map(scene), "Surface, curve and paths", caption
+    return {"surface": (surface_map(scene), "Surface, curve and paths", caption)}
 
 
-def _learning_picture(run: RunFolder) -> tuple[Figure, str, str] | None:
+def _learning_picture(run: RunFolder) -> dict[str, Picture]:
     file = run.path / "model" / "training.json"
     if not file.is_file():
-        return None
-    training = json.loads(file.read_text())
-    return (
-        learning_curve(
-            np.array(training["steps"]),
-            np.array(training["training_loss"]),
-            np.array(training["held_out_loss"]),
-            best_step=training["best_step"],
-        ),
-        "Learning curve",
-        "Loss on the frames trained on and on blocks of frames held out.",
+        return {}
+    training = read_json(file)
+    figure = learning_curve(
+        np.array(training["steps"]),
+        np.array(training["training_loss"]),
+        np.array(training["held_out_loss"]),
+        best_step=training["best_step"],
     )
+    caption = "Loss on the frames trained on and on blocks of frames held out."
+    return {"learning_curve": (figure, "Learning curve", caption)}
 
 
-def _log_kappa(eta: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return ln κ and the centre [rad] of each torsion (n_points, d) from natural parameters (n_points, 2 d)."""
-    pairs = eta.reshape(len(eta), -1, 2)
-    return 0.5 * np.log(np.sum(pairs**2, axis=-1)), np.arctan2(pairs[..., 1], pairs[..., 0])
-
-
-def _avoided(run: RunFolder) -> list[Mapping[str, tuple[float, float]]]:
-    variables = run.system.collective_variables
-    return [parse_region(text, variables).ranges for text in run.config.geodesic.avoid]
-
-
-def _model_free_energy(run: RunFolder, method: str, s: np.ndarray) -> np.ndarray:
-    with np.load(run.path / "geodesic" / curve_file(method)) as data:
-        steps = 0.5 * (data["mu"][1:] + data["mu"][:-1]) * np.diff(data["eta"], axis=0)
-        profile = -np.concatenate([[0.0], np.cumsum(steps.sum(axis=1))])
-        return np.interp(s, data["s"], profile)
+def _model_free_energy(run: RunFolder, method: str, s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return -psi of the model [kT], from A on, at some places s along a method's curve."""
+    curve = load_curve(run.path, method)
+    return -np.interp(s, curve.s, curve.psi_from_a)
 
 
 def _provenance(run: RunFolder, stages: Mapping[str, Any]) -> dict[str, object]:

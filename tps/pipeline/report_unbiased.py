@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tps.analysis import N_BINS, frame_histogram, path_channels
+from tps.analysis import DIFFERENCES, N_BINS, frame_histogram, frame_ranges, path_channels
+from tps.arrays import load_arrays
 from tps.paths import PathEnsemble
 from tps.pipeline.committor import TRANSITION_STATES
 from tps.pipeline.folder import RunFolder
-from tps.pipeline.free_energy_roads import DIFFERENCES
 from tps.pipeline.unbiased import Unbiased
 from tps.report import (
     committor_histogram_figure,
@@ -24,7 +24,6 @@ from tps.report import (
     reweighted_map_figure,
     roads_figure,
 )
-from tps.systems import MolecularSystem, System
 
 Picture = tuple[Figure, str, str]
 #: Paths and candidates drawn on the map of the ensemble.
@@ -37,15 +36,14 @@ def ensemble_pictures(
     """Return the map of the unbiased ensemble, and how the chains came to it."""
     unbiased, system, metrics = Unbiased.load(run), run.system, content["metrics"]
     paths, made = unbiased.paths, content["ensemble"]
-    names = system.feature_names[:2]
+    ranges = frame_ranges(system, paths)
     shown = paths.select(np.unique(np.linspace(0, len(paths) - 1, _SHOWN).astype(int)))
     picture = ensemble_figure(
-        frame_histogram(system, paths),
-        names=names,
-        periodic=system.spacetime_kind == "torus",
-        ranges=_ranges(system, len(names)),
+        frame_histogram(system, paths, ranges=ranges),
+        space=system.space,
+        ranges=ranges,
         candidates=[
-            candidates.torsions[i, candidates.segment(i), :2] for i in candidates.reactive_paths[:_SHOWN]
+            candidates.values[i, candidates.segment(i), :2] for i in candidates.reactive_paths[:_SHOWN]
         ],
         paths=[system.feature_values(p)[:, :2] for p in shown.positions],
         channels=path_channels(system, shown),
@@ -90,16 +88,10 @@ def _convergence(unbiased: Unbiased, content: Mapping[str, Any]) -> Figure:
     )
 
 
-def _ranges(system: System, n: int) -> NDArray[np.float64]:
-    if isinstance(system, MolecularSystem) or system.spacetime_kind == "torus":
-        return np.array([[-np.pi, np.pi]] * n)
-    return system.bounds[:n]
-
-
 def committor_pictures(run: RunFolder) -> dict[str, Picture]:
     """Return the histogram of the transition states' committors."""
-    with np.load(run.path / TRANSITION_STATES / "committor.npz") as data:
-        p_b, n_shots = data["p_b"], data["n_a"] + data["n_b"]
+    data = load_arrays(run.path / TRANSITION_STATES / "committor.npz")
+    p_b, n_shots = data["p_b"], data["n_a"] + data["n_b"]
     caption = (
         "p_B of the states found by bisection, by shots of their own with fresh velocities, beside what the number of "
         "shots alone would scatter if every one had p_B = 1/2."
@@ -121,10 +113,7 @@ def free_energy_pictures(
         DIFFERENCES[name]: {road: metric for road, metric in found.items() if metric is not None}
         for name, found in content["free_energy"]["roads"].items()
     }
-    with np.load(folder / "profile.npz") as data:
-        profile = {name: data[name] for name in data.files}
-    with np.load(folder / "surface.npz") as data:
-        surface = {name: data[name] for name in data.files}
+    profile, surface = load_arrays(folder / "profile.npz"), load_arrays(folder / "surface.npz")
     axes = [surface[name] for name in sorted(surface) if name.startswith("axis_")]
     unit = system.energy_unit
     return {
@@ -154,9 +143,8 @@ def free_energy_pictures(
                 axes,
                 surface["free_energy"],
                 surface["error"],
-                names=system.feature_names[: len(axes)],
+                space=system.space,
                 unit=unit,
-                periodic=system.spacetime_kind == "torus",
                 states={s.name: s.region.ranges for s in (system.state_a, system.state_b)},
             ),
             "Free energy from the windows",

@@ -12,7 +12,6 @@ from tps.config import ConformationsSection
 from tps.conformations import (
     Conformations,
     MetadynamicsSettings,
-    SampledFrames,
     SamplingTask,
     import_trajectories,
     run_metadynamics,
@@ -22,27 +21,27 @@ from tps.conformations import (
 from tps.dynamics import sample_surface
 from tps.engine import LangevinSettings, PlatformChoice, map_tasks, potential_energies, shared_executor
 from tps.errors import ConfigError
-from tps.features import TorsionFeatures
-from tps.pipeline.folder import RunFolder
+from tps.features import CollectiveVariable
 from tps.pipeline.progress import Progress, counted
 from tps.systems import MolecularSystem, SurfaceSystem
 
 
 @dataclass(frozen=True, eq=False)
 class SampledConformations:
-    """Weighted frames with their positions (n_frames, n_atoms, 3) [nm], none on a surface, and how they were made."""
+    """Weighted frames, of a molecule with positions (n_frames, n_atoms, 3) and box [nm], and how they were made."""
 
     frames: Conformations
     positions: NDArray[np.float32] | None
     n_evaluations: int
     notes: tuple[str, ...] = ()
     bias: NDArray[np.float64] | None = None
+    box: NDArray[np.float64] | None = None
 
     def save(self, folder: Path) -> None:
         """Write frames.dcd, data.npz and, after metadynamics, bias.npy [kJ/mol]."""
         folder.mkdir(parents=True)
         if self.positions is not None:
-            write_dcd(folder / "frames.dcd", self.positions)
+            write_dcd(folder / "frames.dcd", self.positions, self.box)
         self.frames.save(folder / "data.npz")
         if self.bias is not None:
             np.save(folder / "bias.npy", self.bias)
@@ -93,32 +92,34 @@ def sample_surface_frames(
 
 
 def sample_conformations(
-    run: RunFolder,
     system: MolecularSystem,
-    platform: PlatformChoice,
+    section: ConformationsSection,
     langevin: LangevinSettings,
+    platform: PlatformChoice,
+    seeds: list[int],
     n_workers: int,
     progress: Progress,
 ) -> SampledConformations:
-    """Return weighted frames by the method the configuration names."""
-    section = run.config.conformations
+    """Return weighted frames of a molecule by the method the section names; two seeds for each walker.
+
+    Raises
+    ------
+    ConfigError
+        If the method is one of surfaces, or a variable to bias is no feature.
+    """
     if section.method == "grid":
         raise ConfigError(
             f'conformations.method = "grid" is for surfaces, and {system.name} is a molecule: take "metadynamics"'
         )
     if section.method == "import":
         return _imported(system, section, platform)
-    n = section.n_walkers
+    n, plain, bias = section.n_walkers, section.method == "md", None
     starts = [system.positions_a if walker % 2 == 0 else system.positions_b for walker in range(n)]
-    seeds = run.seeds(0, 2 * n)
-    bias = None
-    total = n if section.method == "md" else 2 * n
     with (
         shared_executor("processes", min(n_workers, n)) as executor,
-        progress.task("md" if section.method == "md" else "metadynamics", total) as advance,
+        progress.task("md" if plain else "metadynamics", n if plain else 2 * n) as advance,
     ):
-        done = counted(advance)
-        if section.method == "md":
+        if plain:
             tasks = [
                 SamplingTask(
                     system.system_xml,
@@ -131,26 +132,29 @@ def sample_conformations(
                 )
                 for start, seed in zip(starts, seeds[n:], strict=True)
             ]
-            walkers = map_tasks(executor, sample_frames, tasks, done)
-            built = 0
+            walkers, n_built = map_tasks(executor, sample_frames, tasks, counted(advance)), 0
         else:
             walkers, bias = run_metadynamics(
                 system.system_xml,
-                biased_atoms(system, section),
+                biased_variables(system, section),
                 starts,
                 metadynamics_settings(section),
                 langevin,
                 platform,
                 seeds,
                 executor,
-                done,
+                counted(advance),
             )
-            built = n * section.n_build_steps
-    frames = _dataset(system, walkers)
+            n_built = n * section.n_build_steps
     positions = np.concatenate([walker.positions for walker in walkers])
-    return SampledConformations(
-        frames, positions, built + sum(walker.n_evaluations for walker in walkers), bias=bias
+    frames = Conformations(
+        values=system.feature_values(positions),
+        log_weights=np.concatenate([walker.log_weights for walker in walkers]),
+        potential_energy=np.concatenate([walker.potential_energy for walker in walkers]),
+        walker=np.repeat(np.arange(n), [len(walker.log_weights) for walker in walkers]),
     )
+    n_evaluations = n_built + sum(walker.n_evaluations for walker in walkers)
+    return SampledConformations(frames, positions, n_evaluations, bias=bias, box=system.box)
 
 
 def metadynamics_settings(section: ConformationsSection) -> MetadynamicsSettings:
@@ -166,10 +170,10 @@ def metadynamics_settings(section: ConformationsSection) -> MetadynamicsSettings
     )
 
 
-def biased_atoms(
+def biased_variables(
     system: MolecularSystem, section: ConformationsSection
-) -> tuple[tuple[int, int, int, int], ...]:
-    """Return the atoms of the torsions that metadynamics biases."""
+) -> tuple[CollectiveVariable, ...]:
+    """Return the features that metadynamics biases."""
     names = section.bias_features or system.feature_names
     unknown = [name for name in names if name not in system.feature_names]
     if unknown:
@@ -177,18 +181,7 @@ def biased_atoms(
             f"conformations.bias_features: {unknown[0]!r} is not a feature of {system.name}: choose among "
             f"{', '.join(system.feature_names)}"
         )
-    rows = [system.feature_atoms[system.feature_names.index(name)] for name in names]
-    return tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in rows)
-
-
-def _dataset(system: MolecularSystem, walkers: list[SampledFrames]) -> Conformations:
-    features = TorsionFeatures.from_system(system)
-    return Conformations(
-        torsions=np.concatenate([features.angles(walker.positions) for walker in walkers]),
-        log_weights=np.concatenate([walker.log_weights for walker in walkers]),
-        potential_energy=np.concatenate([walker.potential_energy for walker in walkers]),
-        walker=np.repeat(np.arange(len(walkers)), [len(walker.log_weights) for walker in walkers]),
-    )
+    return tuple(system.collective_variables[name] for name in names)
 
 
 def _imported(
@@ -204,9 +197,9 @@ def _imported(
         skip_bad_frames=section.skip_bad_frames,
     )
     frames = Conformations(
-        torsions=TorsionFeatures.from_system(system).angles(imported.positions),
+        values=system.feature_values(imported.positions),
         log_weights=imported.log_weights,
         potential_energy=potential_energies(system.create_openmm_system(), imported.positions, platform),
         walker=imported.trajectory,
     )
-    return SampledConformations(frames, imported.positions, frames.n_frames, imported.notes)
+    return SampledConformations(frames, imported.positions, frames.n_frames, imported.notes, box=system.box)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tps.analysis import channel_name, reweighted_channel_weights, reweighted_transition_time
-from tps.conformations import Conformations
+from tps.arrays import load_arrays, save_arrays
 from tps.dynamics import TransitionDynamics
 from tps.errors import RunFolderError
 from tps.paths import (
@@ -31,12 +31,11 @@ from tps.paths import (
     shoot_from_frames,
 )
 from tps.pipeline.candidates import path_folder
-from tps.pipeline.dynamics import Positions, RunDynamics, load_curve, run_dynamics
-from tps.pipeline.folder import RunFolder, write_text
-from tps.pipeline.geodesic import BASELINES, MAIN
+from tps.pipeline.dynamics import Positions, RunDynamics, run_dynamics
+from tps.pipeline.folder import Chance, RunFolder, write_json
+from tps.pipeline.geodesic import BASELINES, MAIN, load_curve, load_solved
 from tps.pipeline.progress import Progress, summed
 from tps.pipeline.stage import StageResult
-from tps.systems import MolecularSystem, System
 
 #: Where chains lie in the folder of shooting, and those a committor is learned from.
 CHAINS, LEARNING = "chains", "learning"
@@ -47,14 +46,13 @@ _PER_CHANNEL, _MAX_CHANNELS = 2, 4
 #: Moves of each learning chain.
 _LEARNING_MOVES = 25
 _BLOCK_MOVES = 25
-_SEED = 10
 
 
 def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Run the chains up to the number of moves asked for, and write the ensemble they have made."""
     section, folder = run.config.shooting, out / "shooting"
     folder.mkdir(exist_ok=True)
-    chain_seed, learning_seed, candidate_seed, frame_seed = run.seeds(_SEED, 4)
+    chain_seed, learning_seed, candidate_seed, frame_seed = run.seeds(Chance.SHOOTING, 4)
     settings = ShootingSettings(section.kind, section.max_frames, section.redraw_velocities)
     with run_dynamics(run, progress) as dynamics:
         flights = dynamics.transition(section.frame_interval_steps)
@@ -79,11 +77,6 @@ def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     n_evaluations += made.statistics.n_steps + int(made.paths.lengths.sum())
     by_frames = (folder / FROM_FRAMES).is_file()
     return _result(made, candidates, by_frames, n_evaluations, dynamics.platform_name)
-
-
-def time_unit(system: System) -> str:
-    """Return the unit of times: the ps of a molecule, the squared unit of a surface at mobility 1."""
-    return "ps" if isinstance(system, MolecularSystem) else "unit²"
 
 
 def load_chains(run: RunFolder) -> ShootingRun:
@@ -176,12 +169,12 @@ def _kept(run: RunFolder, folder: Path) -> _Candidates | None:
     file = folder / _CANDIDATES
     if not file.is_file():
         return None
-    with np.load(file) as data:
-        if str(data["key"]) != _key(run):
-            return None
-        channels = json.loads(str(data["channels"]))
-        kept = [data[f"path_{i}"] for i in range(sum(channels.values()))]
-        return _Candidates(kept, channels, int(data["n_evaluations"]))
+    data = load_arrays(file)
+    if str(data["key"]) != _key(run):
+        return None
+    channels = json.loads(str(data["channels"]))
+    kept = [data[f"path_{i}"] for i in range(sum(channels.values()))]
+    return _Candidates(kept, channels, int(data["n_evaluations"]))
 
 
 def _keep(run: RunFolder, folder: Path, candidates: _Candidates) -> None:
@@ -192,9 +185,8 @@ def _keep(run: RunFolder, folder: Path, candidates: _Candidates) -> None:
         "channels": json.dumps(candidates.channels),
         "n_evaluations": candidates.n_evaluations,
     }
-    partial = (folder / _CANDIDATES).with_suffix(".partial")
-    with partial.open("wb") as stream:
-        np.savez(stream, **arrays)
+    partial = (folder / _CANDIDATES).with_suffix(".partial.npz")
+    save_arrays(partial, **arrays)
     partial.replace(folder / _CANDIDATES)
 
 
@@ -211,7 +203,7 @@ def _from_frames(
     (folder / FROM_FRAMES).unlink(missing_ok=True)
     if not section.n_frame_shots or selection is None:
         return None
-    frames = Conformations.load(run.path / "conformations" / "data.npz")
+    frames = run.load_frames()
     with progress.task("shots from frames", 1) as advance:
         found = shoot_from_frames(
             flights,
@@ -229,12 +221,12 @@ def _from_frames(
             "channels": reweighted_channel_weights(run.system, found),
             "metrics": {
                 "transition_time_from_frames": reweighted_transition_time(
-                    found, flights.frame_time, time_unit(run.system)
+                    found, flights.frame_time, run.system.time_unit
                 )
             },
         }
         content = {key: {name: m.as_dict() for name, m in metrics.items()} for key, metrics in said.items()}
-        write_text(folder / FROM_FRAMES, json.dumps(content, indent=1))
+        write_json(folder / FROM_FRAMES, content)
     return found
 
 
@@ -278,10 +270,7 @@ def _candidates(
 
 
 def _channel(run: RunFolder, segment: Positions) -> str:
-    values = run.system.feature_values(segment)
-    return channel_name(
-        run.system, np.unwrap(values, axis=0) if run.system.spacetime_kind == "torus" else values
-    )
+    return channel_name(run.system, run.system.space.unwrap(run.system.feature_values(segment)))
 
 
 def _segments(run: RunFolder) -> Iterator[Positions]:
@@ -297,17 +286,17 @@ def _along_other_geodesics(
 ) -> tuple[list[Positions], int]:
     """Return reactive segments of a few paths along the geodesics that the main paths do not follow."""
     found: list[Positions] = []
-    solved = json.loads((run.path / "geodesic" / "result.json").read_text())
     numbers = [
         number
-        for number, channel in enumerate(solved["channels"])
+        for number, channel in enumerate(load_solved(run.path)["channels"])
         if channel["status"] == "converged" and number != run.config.geodesic.channel
     ]
     n_evaluations = 0
     for number in numbers[:_MAX_CHANNELS]:
         seeds = np.random.SeedSequence([seed, number]).generate_state(_PER_CHANNEL).tolist()
         with progress.task(f"geodesic {number}", _PER_CHANNEL) as advance:
-            ensemble, positions = dynamics.annealed(load_curve(run, f"channels/{number}.npz"), seeds, advance)
+            curve = load_curve(run.path, f"channels/{number}")
+            ensemble, positions = dynamics.annealed(curve, seeds, advance)
         n_evaluations += ensemble.n_evaluations
         found += ensemble.segments(positions)
     return found, n_evaluations
@@ -322,10 +311,19 @@ def _save(run: RunFolder, dynamics: RunDynamics, paths: TransitionPaths, folder:
         return
     cuts = np.cumsum(paths.lengths)[:-1]
     energies = np.split(dynamics.energies(np.concatenate(paths.positions)), cuts)
-    values = [run.system.feature_values(p) for p in paths.positions]
+    system = run.system
+    values = [system.feature_values(p) for p in paths.positions]
     partial = folder / ".ensemble.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    save_transition_paths(partial, paths, values, energies, run.system.feature_names)
+    save_transition_paths(
+        partial,
+        paths,
+        values,
+        energies,
+        system.feature_names,
+        time_unit=system.time_unit,
+        box=run.box,
+    )
     for file in sorted(partial.glob("*.dcd")):
         file.rename(folder / file.name)
     (partial / "paths.npz").rename(folder / "paths.npz")

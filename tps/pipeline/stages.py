@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import torch
 
-from tps.conformations import Conformations
 from tps.diffusion import (
     LogPartitionNetwork,
     ModelSettings,
@@ -18,63 +17,50 @@ from tps.diffusion import (
     train_denoiser,
     train_log_partition,
 )
-from tps.errors import ConfigError, RunFolderError
+from tps.errors import RunFolderError
 from tps.paths import load_paths
 from tps.pipeline.analyse import analyse_run
 from tps.pipeline.candidates import make_paths, path_folder
 from tps.pipeline.committor import transition_states
-from tps.pipeline.dynamics import langevin, n_workers, run_platform
-from tps.pipeline.families import model_family
-from tps.pipeline.folder import RunFolder, digest, file_digest
+from tps.pipeline.dynamics import run_dynamics
+from tps.pipeline.folder import Chance, RunFolder, digest, file_digest, write_json
 from tps.pipeline.free_energy import free_energies
 from tps.pipeline.geodesic import BASELINES, MAIN, solve_geodesic
 from tps.pipeline.progress import Progress
 from tps.pipeline.rate import rate_from_a
 from tps.pipeline.report import report_run
-from tps.pipeline.sample import sample_conformations, sample_surface_frames
 from tps.pipeline.shooting import shoot_paths
 from tps.pipeline.stage import Stage, StageResult
-from tps.systems import MolecularSystem
+from tps.spacetime import model_family
 
 StageState = Literal["missing", "up to date", "out of date"]
 
 
 def conformations(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Sample or import weighted frames."""
-    system, platform = run.system, None
-    if isinstance(system, MolecularSystem):
-        platform = run_platform(run, progress)
-        sampled = sample_conformations(run, system, platform, langevin(run), n_workers(run), progress)
-    else:
-        sampled = sample_surface_frames(system, run.config.conformations, run.seeds(0, 1)[0])
+    with run_dynamics(run, progress) as dynamics:
+        sampled = dynamics.conformations()
     sampled.save(out / "conformations")
     frames = sampled.frames
     details: dict[str, Any] = {
         "n_frames": frames.n_frames,
         "effective_sample_size": round(frames.effective_sample_size, 1),
     }
-    if platform is not None:
-        details["platform"] = platform.describe()
-    return StageResult(
-        sampled.n_evaluations, None if platform is None else platform.name, sampled.notes, details
-    )
+    if dynamics.platform is not None:
+        details["platform"] = dynamics.platform.describe()
+    return StageResult(sampled.n_evaluations, dynamics.platform_name, sampled.notes, details)
 
 
 def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Train the diffusion model; where the frames themselves take its place, say so in its folder."""
     torch.set_num_threads(1)
-    frames, section = load_frames(run), run.config.train
+    frames, section = run.load_frames(), run.config.train
     folder = out / "model"
     folder.mkdir()
-    kind = _model_kind(run)
+    kind, space = run.model_kind, run.system.space
     if kind == "frames":
-        (folder / "frames.json").write_text(json.dumps({"model": "frames", "frames": frames.n_frames}) + "\n")
+        write_json(folder / "frames.json", {"model": "frames", "frames": frames.n_frames})
         return StageResult(details={"model": "frames"})
-    if run.system.spacetime_kind != "torus":
-        raise ConfigError(
-            f"train.model = {section.model!r} learns angles, and the axes of {run.system.name} are none: take "
-            '"frames"'
-        )
     settings = TrainingSettings(
         n_steps=section.n_steps,
         batch_size=section.batch_size,
@@ -89,17 +75,18 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     trainer = train_log_partition if kind == "log-partition" else train_denoiser
     with progress.task("training", settings.n_steps) as advance:
         network, record = trainer(
-            torch.as_tensor(frames.torsions),
-            torch.as_tensor(frames.log_weights),
+            space,
+            frames.values,
+            frames.log_weights,
             settings,
-            torch.Generator().manual_seed(run.seeds(1, 1)[0]),
+            torch.Generator().manual_seed(run.seeds(Chance.TRAINING, 1)[0]),
             device=section.device,
             progress=advance,
         )
     size = {"width": section.width, "depth": section.depth}
     if isinstance(network, LogPartitionNetwork):
         size = {"n_components": network.n_components}
-    save_model(folder / "model.safetensors", network, ModelSettings(kind, run.system.feature_names, size))
+    save_model(folder / "model.safetensors", network, ModelSettings(kind, space, size))
     training = {
         "steps": record.steps,
         "training_loss": record.training_loss,
@@ -108,7 +95,7 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         "stopped_early": record.stopped_early,
         "target": record.target,
     }
-    (folder / "training.json").write_text(json.dumps(training, indent=1))
+    write_json(folder / "training.json", training)
     details = {key: training[key] for key in ("best_step", "stopped_early", "target")} | {
         "held_out_loss": record.best_held_out_loss
     }
@@ -118,9 +105,9 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
 def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Solve for the geodesics, lay out the curve that the paths follow, and the straight lines beside it."""
     torch.set_num_threads(1)
-    frames, family = load_frames(run), None
-    if _model_kind(run) != "frames":
-        family = model_family(run.system, *load_model(run.path / "model" / "model.safetensors"))
+    frames, family = run.load_frames(), None
+    if run.model_kind != "frames":
+        family = model_family(run.system.space, *load_model(run.path / "model" / "model.safetensors"))
     with progress.task("geodesic", 1) as advance:
         solved = solve_geodesic(
             run.system,
@@ -128,7 +115,7 @@ def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
             frames,
             run.frame_positions(frames) if run.config.geodesic.avoid else None,
             family,
-            run.seeds(2, 1)[0],
+            run.seeds(Chance.GEODESIC, 1)[0],
             grid=run.on_grid,
         )
         advance(1)
@@ -154,7 +141,7 @@ def analyse(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         if stage_state(run, find_stage(name)) == "up to date" and not entries[name]["failure"]
     ]
     with progress.task("analysis", len(ensembles)) as advance:
-        analysed = analyse_run(run, load_frames(run), ensembles, done, advance)
+        analysed = analyse_run(run, run.load_frames(), ensembles, done, advance)
     analysed.save(out / "analysis")
     return StageResult(analysed.n_evaluations, notes=analysed.notes)
 
@@ -162,7 +149,7 @@ def analyse(run: RunFolder, out: Path, progress: Progress) -> StageResult:
 def report(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Draw the figures and write the page."""
     with progress.task("report", 1) as advance:
-        report_run(run, load_frames(run), out)
+        report_run(run, run.load_frames(), out)
         advance(1)
     return StageResult()
 
@@ -223,19 +210,6 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage("report", ("report.html", "figures"), "analyse", (), report, derived=True),
 )
-
-
-def load_frames(run: RunFolder) -> Conformations:
-    """Return the weighted frames, without their positions."""
-    return Conformations.load(run.path / "conformations" / "data.npz")
-
-
-def _model_kind(run: RunFolder) -> str:
-    """Return what the configuration's model means for this system."""
-    model = run.config.train.model
-    if model != "auto":
-        return model
-    return "log-partition" if isinstance(run.system, MolecularSystem) else "frames"
 
 
 def stage_state(run: RunFolder, stage: Stage) -> StageState:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +21,8 @@ from tps.analysis import (
 from tps.analysis.metrics import mean_and_deviation
 from tps.paths import PathEnsemble, ShootingRun, TransitionPaths, load_transition_paths
 from tps.pipeline.candidates import path_folder
-from tps.pipeline.folder import RunFolder
-from tps.pipeline.shooting import FROM_FRAMES, load_chains, time_unit
+from tps.pipeline.folder import RunFolder, read_json
+from tps.pipeline.shooting import FROM_FRAMES, load_chains
 
 _DIVERGENCE = (
     "Jensen-Shannon divergence of the histograms over the first two features (24 bins each) of {what} and of the "
@@ -70,7 +69,7 @@ class Unbiased:
             metrics |= stored_metrics(self.run, f"shooting/{FROM_FRAMES}")
         within = ensemble_divergence(system, *halves(self.paths)) if self._two_chains else None
         return metrics | {
-            "mean_transition_time": mean_transition_time(self.paths, time_unit(system)),
+            "mean_transition_time": mean_transition_time(self.paths, system.time_unit),
             "shooting_moves": Metric(
                 found.n_moves + found.n_candidate_moves, None, "count", "Shooting moves of all chains."
             ),
@@ -104,7 +103,7 @@ class Unbiased:
     def channels(self) -> dict[str, dict[str, Any]]:
         """Return each channel's share of the ensemble with its error: by shots from frames, or else by the chains."""
         file = self.run.path / "shooting" / FROM_FRAMES
-        return dict(json.loads(file.read_text())["channels"]) if file.is_file() else self.channels_of_chains()
+        return dict(read_json(file)["channels"]) if file.is_file() else self.channels_of_chains()
 
     def channels_of_chains(self) -> dict[str, dict[str, Any]]:
         """Return each channel's share of the moves of all chains, with its error."""
@@ -118,7 +117,7 @@ class Unbiased:
         """Return how far a method's candidates are from the ensemble."""
         positions = self.run.path_positions(path_folder(method), ensemble)
         segments = ensemble.segments(positions)
-        candidates = TransitionPaths.of_segments(segments, ensemble.frame_interval_ps)
+        candidates = TransitionPaths.of_segments(segments, ensemble.frame_interval)
         value = ensemble_divergence(self.run.system, candidates, self.paths) if segments else None
         return Metric(value, None, "nats", _DIVERGENCE.format(what="the reactive segments of the paths"))
 
@@ -141,5 +140,5 @@ class Unbiased:
 
 def stored_metrics(run: RunFolder, file: str) -> dict[str, Metric]:
     """Return the metrics that a stage has written to a JSON file."""
-    content = json.loads((run.path / file).read_text())
+    content = read_json(run.path / file)
     return {name: Metric(**metric) for name, metric in content.get("metrics", content).items()}

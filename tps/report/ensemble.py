@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike, NDArray
 
 from tps.errors import ParameterError
-from tps.report.feature_axes import FeatureAxes
+from tps.features import FeatureSpace
+from tps.report.feature_axes import FeatureAxes, Ranges
 from tps.report.free_energy import MAP_COLORS
 from tps.report.quantities import format_value
 from tps.report.style import (
@@ -27,7 +28,6 @@ from tps.report.style import (
     new_figure,
     styled,
 )
-from tps.report.torus import Ranges
 
 #: Apart from one another and from the blue of the density.
 _CHANNEL_COLORS = (VERMILLION, GREEN, ORANGE, PURPLE, INK)
@@ -41,8 +41,7 @@ Paths = Sequence[NDArray[np.floating]]
 def ensemble_figure(
     histogram: NDArray[np.floating],
     *,
-    names: Sequence[str],
-    periodic: bool,
+    space: FeatureSpace,
     ranges: ArrayLike,
     candidates: Paths = (),
     paths: Paths = (),
@@ -56,11 +55,9 @@ def ensemble_figure(
     ----------
     histogram : ndarray (n,) or (n, n)
         Share of the frames in each cell of the first one or two features.
-    names : sequence of str
-        Of these features.
-    periodic : bool
-        Whether they are angles [rad]: shown in degrees.
-    ranges : (d, 2) array
+    space : FeatureSpace
+        Of the histogram's features, and of more behind them or not.
+    ranges : (1 or 2, 2) array
         Low and high of the histogram's axes.
     candidates : sequence of ndarray (n_frames_i, >= d)
         Features along the paths that chains started from.
@@ -77,33 +74,34 @@ def ensemble_figure(
     ParameterError
         If a shape does not fit, or the histogram is empty.
     """
-    density, space = np.asarray(histogram, dtype=np.float64), FeatureAxes(names, ranges, periodic)
-    if density.ndim != len(names) or not density.sum() > 0:
+    density = np.asarray(histogram, dtype=np.float64)
+    if density.ndim != np.shape(ranges)[0] or not density.sum() > 0:
         raise ParameterError(
-            f"an ensemble over {len(names)} features needs a histogram of as many axes that is not empty, but got "
-            f"shape {density.shape} with the sum {density.sum():g}"
+            f"an ensemble over {np.shape(ranges)[0]} features needs a histogram of as many axes that is not empty, but "
+            f"got shape {density.shape} with the sum {density.sum():g}"
         )
+    axes = FeatureAxes(space.select(space.names[: density.ndim]), ranges)
     if channels is not None and len(channels) != len(paths):
         raise ParameterError(f"{len(paths)} paths need as many channels, but got {len(channels)}")
     drawn = _drawn(paths, ["transition paths"] * len(paths) if channels is None else list(channels))
     figure = new_figure(6.4, 5.8)
     if density.ndim == 2:
         ax = figure.add_subplot()
-        edges = [np.linspace(*space.ends(axis), n + 1) for axis, n in enumerate(density.shape)]
+        edges = [np.linspace(*axes.ends(axis), n + 1) for axis, n in enumerate(density.shape)]
         shown = np.where(density > 0, density, np.nan)
         mesh = ax.pcolormesh(*edges, shown.T, cmap=MAP_COLORS.reversed(), norm=LogNorm(), rasterized=True)
         bar = figure.colorbar(mesh, ax=ax, shrink=0.85, pad=0.02)
         bar.set_label("Share of the frames of transition paths [-]")
     else:
         top, ax = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.2])
-        top.stairs(density, np.linspace(*space.ends(0), len(density) + 1), color=BLUE, fill=True, alpha=0.6)
+        top.stairs(density, np.linspace(*axes.ends(0), len(density) + 1), color=BLUE, fill=True, alpha=0.6)
         top.set_ylabel("Share of the frames [-]")
-        space.draw_states(top, states or {})
-    _draw_paths(ax, space, _spread(candidates, _CANDIDATES_DRAWN), **_CANDIDATE)
+        axes.draw_states(top, states or {})
+    _draw_paths(ax, axes, _spread(candidates, _CANDIDATES_DRAWN), **_CANDIDATE)
     for (_, some), color in zip(drawn.items(), _CHANNEL_COLORS * len(drawn), strict=False):
-        _draw_paths(ax, space, some, colors=color, linewidths=0.8, alpha=0.8, zorder=4)
-    space.dress(ax)
-    space.draw_states(ax, states or {}, named=density.ndim == 2)
+        _draw_paths(ax, axes, some, colors=color, linewidths=0.8, alpha=0.8, zorder=4)
+    axes.dress(ax)
+    axes.draw_states(ax, states or {}, named=density.ndim == 2)
     if density.ndim == 1:
         ax.set(ylim=(-0.02, 1.02), ylabel="Fraction of the path [-]")
     handles = [
@@ -133,10 +131,10 @@ def _drawn(paths: Paths, channels: Sequence[str]) -> dict[str, Paths]:
     }
 
 
-def _draw_paths(ax: Axes, space: FeatureAxes, paths: Paths, **look: Any) -> None:
+def _draw_paths(ax: Axes, axes: FeatureAxes, paths: Paths, **look: Any) -> None:
     """Draw paths over two features, or over one against how far along they are."""
-    pieces = [piece for path in paths for piece in space.lines(path)]
-    if len(space.names) == 1:
+    pieces = [piece for path in paths for piece in axes.lines(path)]
+    if axes.n == 1:
         pieces = [np.column_stack([piece, np.linspace(0, 1, len(piece))]) for piece in pieces]
     ax.add_collection(LineCollection(pieces, **look), autolim=False)
 

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError
+from tps.features import FeatureSpace
 from tps.report.style import BLUE, FAINT, HALO, INK, METHOD_COLORS, VERMILLION, new_figure, styled
-from tps.report.torus import WEAK_SPREAD_DEGREE, WEAK_TILT
+from tps.report.tilt import WEAK_SPREAD_DEGREE, WEAK_TILT, tilt_strength
 
 _S_LABEL = "s along the path [-]"
 
@@ -106,56 +107,48 @@ def work_along_paths(
 
 @styled
 def log_snr_along_curve(
-    s: NDArray[np.floating],
-    log_kappa: NDArray[np.floating],
-    *,
-    feature_names: Sequence[str] = (),
-    log_snr: NDArray[np.floating] | None = None,
-    floor: float | None = None,
-    weak: float | None = WEAK_TILT,
+    s: NDArray[np.floating], eta: NDArray[np.floating], space: FeatureSpace, *, floor: float | None = None
 ) -> Figure:
-    """Draw the log-SNR of each torsion, or of the curve, along it.
+    """Draw how strong the tilt is along the curve: ln kappa of each angle, and the log-SNR of the features on lines.
 
     Parameters
     ----------
     s : ndarray (n_points,)
-    log_kappa : ndarray (n_points, d)
-        ln kappa_i of each torsion.
-    feature_names : sequence of str
-        Names of the d torsions.
-    log_snr : ndarray (n_points,), optional
-        The curve's log-SNR, ln sqrt(mean_i kappa_i^2).
+    eta : ndarray (n_points, K)
+        Natural parameters.
+    space : FeatureSpace
     floor : float, optional
         Lowest log-SNR allowed.
-    weak : float or None
-        Below this a torsion is spread by more than 30 degrees; None where the features are no angles.
 
     Raises
     ------
     ParameterError
         If a shape does not fit.
     """
-    log_kappa = np.asarray(log_kappa)
-    if log_kappa.ndim != 2 or len(log_kappa) != len(s):
-        raise ParameterError(f"log_kappa needs shape ({len(s)}, d) like s, but has {log_kappa.shape}")
+    if np.shape(eta) != (len(s), space.n_statistics):
+        raise ParameterError(
+            f"eta needs shape ({len(s)}, {space.n_statistics}) like s, but has {np.shape(eta)}"
+        )
+    strength = tilt_strength(space, eta)
+    curves = {space.names[i]: strength[:, i] for i in space.circles}
+    if space.n_lines:
+        curves[", ".join(space.names[i] for i in space.lines)] = strength[:, space.lines[0]]
     figure = new_figure(6.4, 3.8)
     ax = figure.add_subplot()
     styles = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 2, 1, 2)))
-    for i, values in enumerate(log_kappa.T):
-        name = feature_names[i] if i < len(feature_names) else f"torsion {i + 1}"
+    for i, (name, values) in enumerate(curves.items()):
         color = METHOD_COLORS[(i + 1) % len(METHOD_COLORS)]
         ax.plot(s, values, color=color, ls=styles[(i // len(METHOD_COLORS)) % len(styles)], label=name)
-    if log_snr is not None and log_kappa.shape[1] > 1:
-        ax.plot(s, log_snr, color=INK, lw=1.0, ls=(0, (1, 1.2)), label="root mean square")
     if floor is not None:
         ax.axhline(floor, color=INK, lw=1.0, ls=(0, (4, 3)), label=f"floor {floor:g}")
-    lowest = min(float(log_kappa.min()), np.inf if floor is None else floor)
-    if weak is not None and lowest < weak:
+    lowest = min(float(strength.min()), np.inf if floor is None else floor)
+    if space.n_circles and lowest < WEAK_TILT:
         label = f"weak tilt\n(spread > {WEAK_SPREAD_DEGREE:g}°)"
-        ax.axhspan(lowest - 1, weak, color=FAINT, alpha=0.18, lw=0, label=label)
+        ax.axhspan(lowest - 1, WEAK_TILT, color=FAINT, alpha=0.18, lw=0, label=label)
         ax.set_ylim(bottom=lowest - 0.3)
-    ax.set(xlim=(0, 1), xlabel="s along the curve [-]", ylabel="Log-SNR, ln $\\kappa$ [-]")
-    figure.legend(loc="outside right upper", ncols=1 + log_kappa.shape[1] // 12)
+    what = "Log-SNR, ln $\\kappa$ [-]" if space.n_circles else "Log-SNR [-]"
+    ax.set(xlim=(0, 1), xlabel="s along the curve [-]", ylabel=what)
+    figure.legend(loc="outside right upper", ncols=1 + len(curves) // 12)
     return figure
 
 

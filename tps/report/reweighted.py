@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
 from tps.errors import ParameterError
-from tps.report.feature_axes import FeatureAxes
+from tps.features import FeatureSpace
+from tps.report.feature_axes import FeatureAxes, Ranges
 from tps.report.free_energy import MAP_COLORS
 from tps.report.style import BLUE, NO_DATA, new_figure, styled
-from tps.report.torus import Ranges
 
 
 @styled
@@ -21,9 +21,8 @@ def reweighted_map_figure(
     free_energy: NDArray[np.floating],
     error: NDArray[np.floating],
     *,
-    names: Sequence[str],
+    space: FeatureSpace,
     unit: str,
-    periodic: bool,
     states: Mapping[str, Ranges] | None = None,
 ) -> Figure:
     """Draw the free energy over two features and its error side by side; over one, a line with a band.
@@ -31,15 +30,13 @@ def reweighted_map_figure(
     Parameters
     ----------
     axes : sequence of ndarray (n_i,)
-        Middles of evenly spaced cells, of one or two features [rad if periodic].
+        Middles of evenly spaced cells, of one or two features.
     free_energy, error : ndarray (n_1,) or (n_1, n_2)
         NaN where there is no frame.
-    names : sequence of str
-        Of the features.
+    space : FeatureSpace
+        Of these features, and of more behind them or not.
     unit : str
         Of the free energy.
-    periodic : bool
-        Whether the features are angles: shown in degrees.
     states : mapping of str to ranges, optional
 
     Raises
@@ -54,8 +51,8 @@ def reweighted_map_figure(
             f"a map needs a free energy and an error of shape {shape} like the axes, with a value in some cell, "
             f"but got {f.shape} and {f_error.shape} with {np.isfinite(f).sum()} values"
         )
-    space = FeatureAxes(names, [_ends(axis) for axis in axes], periodic)
-    middles = [np.asarray(axis) * space.scale for axis in axes]
+    shown = FeatureAxes(space.select(space.names[: len(shape)]), [_ends(axis) for axis in axes])
+    middles = [np.asarray(axis) / scale for axis, scale in zip(axes, shown.space.user_scale, strict=True)]
     if len(shape) == 1:
         figure = new_figure(6.4, 3.8)
         ax = figure.add_subplot()
@@ -81,8 +78,8 @@ def reweighted_map_figure(
             bar = figure.colorbar(mesh, ax=ax, extend="max", pad=0.02)
             bar.set_label(f"{label} [{unit}]")
     for ax in panels:
-        space.dress(ax)
-        space.draw_states(ax, states or {})
+        shown.dress(ax)
+        shown.draw_states(ax, states or {})
     for ax in panels[1:]:
         ax.set_ylabel("")
     return figure

@@ -27,6 +27,8 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = (
 )
 METHOD_COLORS = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY)
 INK, FAINT, NO_DATA = "#222222", "#9a9a9a", "#dedede"
+#: What lies in a region to avoid.
+VEIL = "#cc79a733"
 #: A white rim that keeps text legible on top of lines.
 HALO = (withStroke(linewidth=2.5, foreground="white"),)
 

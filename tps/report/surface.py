@@ -13,10 +13,10 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError
-from tps.report.feature_axes import FeatureAxes, rectangle
+from tps.features import FeatureSpace
+from tps.report.feature_axes import FeatureAxes, Ranges
 from tps.report.free_energy import MAP_COLORS
-from tps.report.style import NO_DATA, ORANGE, PURPLE, VERMILLION, new_figure, styled
-from tps.report.torus import Ranges
+from tps.report.style import NO_DATA, ORANGE, VERMILLION, new_figure, styled
 
 #: Highest energy drawn: this fraction of the surface lies below it.
 _SHOWN = 0.75
@@ -28,15 +28,14 @@ class SurfaceScene:
 
     Attributes
     ----------
-    names : tuple of str
+    space : FeatureSpace
+        Of the axes.
     grid : tuple of (n_i,) arrays
         One or two axes.
     energy : (n_1,) or (n_1, n_2) array
         NaN where there is none.
     unit : str
         Of the energy.
-    periodic : bool
-        Whether the axes are angles.
     curve : (n_points, d) array
         Mean of the tilted distribution along the curve.
     paths : sequence of (n_frames, d) arrays
@@ -46,11 +45,10 @@ class SurfaceScene:
         Where the lower bound of the maximum energy lies.
     """
 
-    names: tuple[str, ...]
+    space: FeatureSpace
     grid: tuple[NDArray[np.floating], ...]
     energy: NDArray[np.floating]
     unit: str
-    periodic: bool
     curve: NDArray[np.floating]
     paths: Sequence[NDArray[np.floating]] = ()
     states: Mapping[str, Ranges] | None = None
@@ -65,11 +63,18 @@ class SurfaceScene:
             )
 
     @property
-    def space(self) -> FeatureAxes:
+    def axes(self) -> FeatureAxes:
         """What the picture is drawn over."""
-        turn = (-np.pi, np.pi)
-        limits = [turn if self.periodic else (axis[0], axis[-1]) for axis in self.grid]
-        return FeatureAxes(self.names, limits, self.periodic)
+        limits = [
+            (-np.pi, np.pi) if turns else (axis[0], axis[-1])
+            for axis, turns in zip(self.grid, self.space.periodic, strict=True)
+        ]
+        return FeatureAxes(self.space, limits)
+
+    @property
+    def shown_grid(self) -> list[NDArray[np.float64]]:
+        """The grid in user units."""
+        return [np.asarray(x / scale) for x, scale in zip(self.grid, self.space.user_scale, strict=True)]
 
 
 @styled
@@ -79,10 +84,10 @@ def surface_map(scene: SurfaceScene) -> Figure:
 
 
 def _draw_map(scene: SurfaceScene) -> Figure:
-    figure, space = new_figure(6.4, 5.4), scene.space
+    figure, axes = new_figure(6.4, 5.4), scene.axes
     ax = figure.add_subplot()
     ax.set_facecolor(NO_DATA)
-    x, y = (axis * space.scale for axis in scene.grid)
+    x, y = scene.shown_grid
     energy = scene.energy - np.nanmin(scene.energy)
     top = float(np.nanquantile(energy, _SHOWN))
     mesh = ax.pcolormesh(
@@ -91,41 +96,35 @@ def _draw_map(scene: SurfaceScene) -> Figure:
     ax.contour(x, y, energy.T, levels=np.linspace(0, top, 9)[1:-1], colors="white", linewidths=0.5, alpha=0.7)
     bar = figure.colorbar(mesh, ax=ax, shrink=0.85, extend="max", pad=0.02)
     bar.set_label(f"Energy [{scene.unit}]")
-    for ranges in scene.avoided:
-        for box in space.boxes(ranges):
-            ax.add_patch(rectangle(box, edgecolor=PURPLE, facecolor="#cc79a733", hatch="xx"))
-    space.draw_states(ax, scene.states or {})
+    axes.draw_avoided(ax, scene.avoided)
+    axes.draw_states(ax, scene.states or {})
     opacity = float(np.clip(6 / max(len(scene.paths), 1), 0.04, 0.7))
-    pieces = [piece for path in scene.paths for piece in space.lines(path)]
+    pieces = [piece for path in scene.paths for piece in axes.lines(path)]
     ax.add_collection(LineCollection(pieces, colors="black", linewidths=0.4, alpha=opacity, zorder=3))
-    lines = space.lines(scene.curve)
+    lines = axes.lines(scene.curve)
     ax.add_collection(LineCollection(lines, colors="white", linewidths=3.0, zorder=4))
     ax.add_collection(LineCollection(lines, colors=ORANGE, linewidths=1.8, zorder=5))
     if scene.highest is not None:
-        ax.plot(*(scene.highest * space.scale), "x", color=VERMILLION, ms=9, mew=2.2, zorder=6)
-    space.dress(ax)
+        ax.plot(*axes.shown(scene.highest), "x", color=VERMILLION, ms=9, mew=2.2, zorder=6)
+    axes.dress(ax)
     ax.set_aspect("equal")
     _legend(figure, scene)
     return figure
 
 
 def _draw_profile(scene: SurfaceScene) -> Figure:
-    figure, space = new_figure(6.4, 6.0), scene.space
+    figure, axes = new_figure(6.4, 6.0), scene.axes
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.3])
     energy = scene.energy - np.nanmin(scene.energy)
-    top.plot(scene.grid[0] * space.scale, energy, color="#1f4e79")
+    top.plot(scene.shown_grid[0], energy, color="#1f4e79")
     ceiling = float(np.nanquantile(energy, _SHOWN)) * 1.3
     top.set(ylabel=f"Energy [{scene.unit}]", ylim=(0, ceiling))
     for ax in (top, bottom):
-        space.draw_states(ax, scene.states or {}, named=ax is top)
-    for ranges in scene.avoided:
-        for ((low, high),) in space.boxes(ranges):
-            for ax in (top, bottom):
-                ax.axvspan(low, high, color=PURPLE, alpha=0.1, lw=0)
-            top.text((low + high) / 2, ceiling * 0.97, "avoid", ha="center", va="top", weight="bold")
+        axes.draw_states(ax, scene.states or {}, named=ax is top)
+        axes.draw_avoided(ax, scene.avoided, named=ax is top)
     if scene.highest is not None:
         top.plot(
-            scene.highest * space.scale,
+            axes.shown(scene.highest),
             np.interp(scene.highest, scene.grid[0], energy),
             "x",
             color=VERMILLION,
@@ -134,11 +133,11 @@ def _draw_profile(scene: SurfaceScene) -> Figure:
         )
     opacity = float(np.clip(6 / max(len(scene.paths), 1), 0.04, 0.7))
     for path in scene.paths:
-        for piece in space.lines(path):
+        for piece in axes.lines(path):
             bottom.plot(piece[:, 0], np.linspace(0, 1, len(path)), color="black", lw=0.5, alpha=opacity)
-    for piece in space.lines(scene.curve):
+    for piece in axes.lines(scene.curve):
         bottom.plot(piece[:, 0], np.linspace(0, 1, len(piece)), color=ORANGE, lw=1.8)
-    space.dress(bottom)
+    axes.dress(bottom)
     bottom.set(ylim=(-0.02, 1.02), ylabel="s along the path [-]")
     _legend(figure, scene)
     return figure

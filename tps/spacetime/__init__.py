@@ -1,7 +1,7 @@
 """The geometry of tilted distributions: families, curves, constraints, geodesics and their neighbours."""
 
 from tps.spacetime.baselines import straight_line
-from tps.spacetime.channels import Channel, cluster_points, find_channels, winding_starts
+from tps.spacetime.channels import Channel, cluster_points, find_channels, winding_name, winding_starts
 from tps.spacetime.constraints import (
     Constraint,
     ConstraintReport,
@@ -11,14 +11,7 @@ from tps.spacetime.constraints import (
     StdCeiling,
     UserConstraint,
     UserPenalty,
-)
-from tps.spacetime.coordinates import (
-    EuclideanSpacetime,
-    Spacetime,
-    SpacetimePoint,
-    TorusSpacetime,
-    eta_of,
-    point_of,
+    constraint_reports,
 )
 from tps.spacetime.curve import (
     SpacetimeCurve,
@@ -36,6 +29,7 @@ from tps.spacetime.distance import (
     distance_matrix,
 )
 from tps.spacetime.empirical import EmpiricalFamily
+from tps.spacetime.euclidean import EuclideanSpacetime
 from tps.spacetime.family import Family, LogPartitionFamily, fisher_metric
 from tps.spacetime.feature_curves import (
     FeatureCurve,
@@ -44,31 +38,50 @@ from tps.spacetime.feature_curves import (
     score_metric_geodesic,
 )
 from tps.spacetime.flat_geodesics import e_geodesic, m_geodesic
+from tps.spacetime.frames import anchors, empirical_family, named_point, point_at
 from tps.spacetime.geodesic import find_geodesic, find_geodesics
 from tps.spacetime.grid import GridFamily
 from tps.spacetime.half_plane import half_plane_distance, half_plane_geodesic
-from tps.spacetime.health import CurveHealth, anchor_sensitivity, curve_health
+from tps.spacetime.health import SUPPORTED_FRAMES, CurveHealth, anchor_sensitivity, curve_health
 from tps.spacetime.information import (
     bregman_divergence,
+    integrated_psi,
     kl_along_curve,
     kl_divergence,
     kl_from_point,
     natural_from_expectation,
     symmetrised_kl,
 )
+from tps.spacetime.methods import (
+    CURVE_METHODS,
+    CurveMethod,
+    MethodCurve,
+    MethodProblem,
+    follow,
+    geodesic_windings,
+)
 from tps.spacetime.mixture import Box, GaussianFamily, GaussianMixtureFamily
+from tps.spacetime.models import model_family
+from tps.spacetime.points import Spacetime, SpacetimePoint, eta_of, point_of
 from tps.spacetime.probability_flow import probability_flow, pullback_geodesic
+from tps.spacetime.product import ProductSpacetime, spacetime_of
 from tps.spacetime.score import posterior_mean, score
 from tps.spacetime.solution import Geodesic
 from tps.spacetime.starts import chart_line, winding_line, winding_numbers
 from tps.spacetime.string_method import MinimumFreeEnergyPath, minimum_free_energy_path
+from tps.spacetime.support import curve_support, support_warning
+from tps.spacetime.torus import TorusSpacetime
+from tps.spacetime.via import via_curves
 
 __all__ = [
+    "CURVE_METHODS",
+    "SUPPORTED_FRAMES",
     "Box",
     "Channel",
     "Constraint",
     "ConstraintReport",
     "CurveHealth",
+    "CurveMethod",
     "Denoiser",
     "DenoiserFamily",
     "DiffusionEditDistance",
@@ -84,7 +97,10 @@ __all__ = [
     "KLDistance",
     "LogPartitionFamily",
     "LogSnrFloor",
+    "MethodCurve",
+    "MethodProblem",
     "MinimumFreeEnergyPath",
+    "ProductSpacetime",
     "RegionProbability",
     "Spacetime",
     "SpacetimeCurve",
@@ -95,30 +111,40 @@ __all__ = [
     "UserConstraint",
     "UserPenalty",
     "anchor_sensitivity",
+    "anchors",
     "bregman_divergence",
     "chart_line",
     "cluster_points",
+    "constraint_reports",
     "curve_energy",
     "curve_health",
+    "curve_support",
     "diffusion_edit_distance",
     "distance_matrix",
     "e_geodesic",
+    "empirical_family",
     "eta_of",
     "find_channels",
     "find_geodesic",
     "find_geodesics",
     "fisher_metric",
     "fisher_rao_length",
+    "follow",
+    "geodesic_windings",
     "half_plane_distance",
     "half_plane_geodesic",
+    "integrated_psi",
     "kl_along_curve",
     "kl_divergence",
     "kl_from_point",
     "m_geodesic",
     "minimum_free_energy_path",
+    "model_family",
+    "named_point",
     "natural_from_expectation",
     "negative_chord_fraction",
     "onsager_machlup_path",
+    "point_at",
     "point_of",
     "posterior_mean",
     "probability_flow",
@@ -127,10 +153,14 @@ __all__ = [
     "score",
     "score_jacobian_geodesic",
     "score_metric_geodesic",
+    "spacetime_of",
     "squared_chords",
     "straight_line",
+    "support_warning",
     "symmetrised_kl",
+    "via_curves",
     "winding_line",
+    "winding_name",
     "winding_numbers",
     "winding_starts",
 ]

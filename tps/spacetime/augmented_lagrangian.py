@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from tps.spacetime.curve_problem import CurveProblem
+from tps.spacetime.descent import descend
 
 _MAX_ROUNDS = 30
 #: Stiffness grows by this factor while a condition is broken; multipliers change by at most this one a round.
@@ -41,12 +42,12 @@ def solve(problem: CurveProblem, max_iterations: int, rtol: float, tolerance: fl
     Ben-Tal and Zibulevsky, SIAM J. Optim. 7, 347 (1997): penalty/barrier multiplier methods.
     """
     if not problem.constraints:
-        return problem.descend(problem.everything, max_iterations, rtol)
+        return descend(problem, problem.everything, max_iterations, rtol)
     spent, loose = 0, max(rtol, _LOOSEST)
     finished = torch.zeros(problem.n_curves, dtype=torch.bool)
     for _ in range(_MAX_ROUNDS):
         going = problem.everything[~finished]
-        converged, used = problem.descend(going, max_iterations - spent, loose)
+        converged, used = descend(problem, going, max_iterations - spent, loose)
         spent += used
         violation, gap = problem.violations().amax(1), problem.gaps()
         held = (violation <= tolerance / 2) & (gap <= _GAP)

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from tps.errors import CurveError
-from tps.spacetime.coordinates import SpacetimePoint, TorusSpacetime, eta_of
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
-from tps.spacetime.starts import winding_line
+from tps.spacetime.points import SpacetimePoint
 
 
 def straight_line(
@@ -34,21 +33,20 @@ def straight_line(
     log_snr : Tensor (n_points,), optional
         Profile, for instance a geodesic's. Linear between the ends unless given, so constant where they
         agree.
-    windings : sequence of int (n_torsions,), optional
-        On a torus, full turns added to the short way, per torsion; none unless given. Those of a curve to compare
-        with: `winding_numbers`.
+    windings : sequence of int (n_circles,), optional
+        Full turns added to the short way, per angle; none unless given. Those of a curve to compare with:
+        `winding_numbers`.
 
     Returns
     -------
     SpacetimeCurve
-        The center moves linearly in s; on a torus the angles do, and torsions keep their
-        stiffness relative to log_snr (interpolated geometrically where the ends differ).
+        The center moves linearly in s; of angles, the angles do, and they keep their stiffness relative to log_snr
+        (interpolated geometrically where the ends differ).
 
     Raises
     ------
     CurveError
-        If the profile is not a vector of finite numbers, windings are given off a torus, or there is not one whole
-        number per torsion.
+        If the profile is not a vector of finite numbers, or there is not one whole number per angle.
     """
     spacetime = family.spacetime
     if log_snr is None:
@@ -61,16 +59,5 @@ def straight_line(
                 f"a log-SNR profile needs at least two finite numbers, but got {tuple(profile.shape)}"
             )
         s = torch.linspace(0, 1, len(profile), dtype=torch.float64)
-    if isinstance(spacetime, TorusSpacetime):
-        line = winding_line(
-            spacetime, a, b, len(s), [0] * spacetime.n_torsions if windings is None else windings
-        )
-        center = spacetime.split(line)[0]
-    elif windings is not None:
-        raise CurveError(
-            "windings need torsions, but the family's features are Euclidean; leave windings out"
-        )
-    else:
-        eta_of(spacetime, a), eta_of(spacetime, b)
-        center = (1 - s)[:, None] * a.center + s[:, None] * b.center
+    center = spacetime.line_center(a, b, len(s), (0,) * spacetime.n_circles if windings is None else windings)
     return SpacetimeCurve.from_eta(family, spacetime.eta(center, profile), s)

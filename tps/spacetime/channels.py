@@ -10,16 +10,16 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from tps.spacetime.coordinates import SpacetimePoint, TorusSpacetime, eta_of
 from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family
 from tps.spacetime.geodesic import find_geodesics
+from tps.spacetime.points import Spacetime, SpacetimePoint, eta_of
 from tps.spacetime.solution import Geodesic
 from tps.spacetime.solver_settings import SolverOptions
-from tps.spacetime.starts import Start, chart_line, winding_line, wrap_angle
+from tps.spacetime.starts import Start, chart_line, winding_line
 
-#: Up to this many torsions every combination of long and short ways is tried; above, one long way at a time.
-_MAX_COMBINED_TORSIONS = 3
+#: Up to this many angles every combination of long and short ways is tried; above, one long way at a time.
+_MAX_COMBINED_ANGLES = 3
 #: Curves nearer than this fraction of their length, everywhere, are one channel.
 _MERGE = 0.05
 
@@ -63,8 +63,8 @@ def find_channels(
     family : Family
     a, b : SpacetimePoint
     starts : mapping of str to start, optional
-        By name; what a start may be, see `find_geodesic`. Unless given: the straight line and, on a torus, windings
-        (see `winding_starts`).
+        By name; what a start may be, see `find_geodesic`. Unless given: the straight line and, where features are
+        angles, windings (see `winding_starts`).
     via : sequence of SpacetimePoint
         Each adds a start that passes through it (see `cluster_points`).
     frames : EmpiricalFamily, optional
@@ -86,8 +86,7 @@ def find_channels(
     named: dict[str, Start] = dict(starts or {})
     if starts is None:
         named["straight"] = chart_line(spacetime, a, b, n_points)
-        if isinstance(spacetime, TorusSpacetime):
-            named |= winding_starts(spacetime, a, b, n_points)
+        named |= winding_starts(spacetime, a, b, n_points)
     for number, point in enumerate(via):
         named[f"via {number}"] = torch.cat(
             [chart_line(spacetime, a, point, n_points), chart_line(spacetime, point, b, n_points)[1:]]
@@ -109,43 +108,56 @@ def find_channels(
 
 
 def winding_starts(
-    spacetime: TorusSpacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int
+    spacetime: Spacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int
 ) -> dict[str, Tensor]:
-    """Return starting curves on which torsions go the short or the long way round.
+    """Return starting curves on which angles go the short or the long way round.
 
     Parameters
     ----------
-    spacetime : TorusSpacetime
+    spacetime : Spacetime
     a, b : SpacetimePoint
     n_points : int
 
     Returns
     -------
     dict of str to Tensor (n_points, K)
-        Natural parameters by name. All combinations up to three torsions; above, one long way at a time.
+        Natural parameters by name. All combinations up to three angles; above, one long way at a time; none where
+        no feature is an angle.
 
     Raises
     ------
     CurveError
         If an end has no stiffness.
     """
+    d = spacetime.n_circles
+    if not d:
+        return {}
     ends = torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)])
-    short = wrap_angle(spacetime.angles(ends).diff(dim=0)[0])
+    short = spacetime.nearest(spacetime.positions(ends).diff(dim=0))[0, :d]
     long = [-1 if step > 0 else 1 for step in short.tolist()]
-    d = spacetime.n_torsions
-    if d <= _MAX_COMBINED_TORSIONS:
+    if d <= _MAX_COMBINED_ANGLES:
         choices = list(product((False, True), repeat=d))
     else:
         choices = [tuple(i == j for j in range(d)) for i in range(-1, d)]
     windings = [
         tuple(w if turned else 0 for w, turned in zip(long, choice, strict=True)) for choice in choices
     ]
-    return {
-        "winding " + ",".join(f"{w:+d}" if w else "0" for w in winding): winding_line(
-            spacetime, a, b, n_points, winding
-        )
-        for winding in windings
-    }
+    return {winding_name(winding): winding_line(spacetime, a, b, n_points, winding) for winding in windings}
+
+
+def winding_name(windings: Sequence[int]) -> str:
+    """Return what the start that winds so is called.
+
+    Parameters
+    ----------
+    windings : sequence of int (n_circles,)
+
+    Returns
+    -------
+    str
+        Such as "winding 0,-1".
+    """
+    return "winding " + ",".join(f"{w:+d}" if w else "0" for w in windings)
 
 
 def cluster_points(

@@ -15,10 +15,13 @@ import torch
 from torch import Tensor
 
 from tps.errors import ParameterError
-from tps.spacetime.coordinates import Spacetime, SpacetimePoint, eta_of
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
 from tps.spacetime.information import kl_along_curve
+from tps.spacetime.points import Spacetime, SpacetimePoint, eta_of
+
+#: What counts as zero unless told otherwise, in each constraint's own unit.
+CONSTRAINT_TOLERANCE = 1e-3
 
 
 class Constraint(Protocol):
@@ -65,7 +68,7 @@ class ConstraintReport:
 
 @dataclass(frozen=True)
 class LogSnrFloor:
-    """log_snr >= floor (Karczewski et al., Eq. 21); on a torus ln kappa_i >= floor for every torsion.
+    """log_snr >= floor (Karczewski et al., Eq. 21); of angles ln kappa_i >= floor for each.
 
     Unit: log-SNR.
 
@@ -82,13 +85,13 @@ class LogSnrFloor:
         return f"log-SNR floor {self.floor:g}"
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
-        """Floor - log_snr, to first order (n, n_torsions or 1)."""
+        """Floor - log_snr, to first order: of each angle, and of the features on lines (n, n_conditions)."""
         return family.spacetime.floor_violation(eta, self.floor)
 
 
 @dataclass(frozen=True)
 class StdCeiling:
-    """Standard deviation of the posterior at most `ceiling`. Unit: that of the features; rad for torsions.
+    """Standard deviation of the posterior at most `ceiling`. Unit: that of the features' scale; rad for angles.
 
     Parameters
     ----------
@@ -107,7 +110,7 @@ class StdCeiling:
         return f"standard-deviation ceiling {self.ceiling:g}"
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
-        """Std - ceiling (n, n_torsions or 1)."""
+        """Std - ceiling, of each angle, and of a feature on a line (n, n_conditions)."""
         return family.spacetime.posterior_std(mu) - self.ceiling
 
 
@@ -231,9 +234,26 @@ class KLDistance:
 
 
 def constraint_reports(
-    family: Family, curve: SpacetimeCurve, constraints: Sequence[Constraint], tolerance: float
+    family: Family,
+    curve: SpacetimeCurve,
+    constraints: Sequence[Constraint],
+    tolerance: float = CONSTRAINT_TOLERANCE,
 ) -> tuple[ConstraintReport, ...]:
-    """Return how well a curve obeys each constraint, at its worst point."""
+    """Return how well a curve obeys each constraint, at its worst point.
+
+    Parameters
+    ----------
+    family : Family
+    curve : SpacetimeCurve
+    constraints : sequence of Constraint
+    tolerance : float
+        What counts as zero, in each constraint's own unit.
+
+    Returns
+    -------
+    tuple of ConstraintReport
+        One for each constraint.
+    """
     reports = []
     for constraint in constraints:
         with torch.no_grad():

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from tps.spacetime.curve_problem import CurveProblem
 from tps.spacetime.family import fisher_metric
 from tps.spacetime.penalty_barrier import barrier_curvature
 from tps.spacetime.preconditioner import (
@@ -17,9 +16,6 @@ from tps.spacetime.preconditioner import (
     chord_blocks,
     clip_metric,
 )
-
-if TYPE_CHECKING:
-    from tps.spacetime.curve_problem import CurveProblem
 
 _PROBES = 2
 _DIFFERENCE = 1e-5

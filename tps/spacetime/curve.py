@@ -10,8 +10,8 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from tps.errors import CurveError
-from tps.spacetime.coordinates import Spacetime
 from tps.spacetime.family import Family
+from tps.spacetime.points import Spacetime
 
 
 @dataclass(frozen=True, eq=False)

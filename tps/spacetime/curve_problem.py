@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
 
 from tps.spacetime.constraints import Constraint, UserPenalty
-from tps.spacetime.curvature import curvature
 from tps.spacetime.family import Family
-from tps.spacetime.lbfgs import minimise
 from tps.spacetime.penalty_barrier import barrier, barrier_slope
-from tps.spacetime.preconditioner import CurvePreconditioner, GroupedPreconditioner, least_squares
+from tps.spacetime.preconditioner import least_squares
 
-#: Iterations between two looks at the metric; constraints change what it has to know more often.
-_REFRESH, _REFRESH_FREE = 12, 30
 #: Negative squared chords cost this times their square over the mean; from this many times the mean, chords are leaps.
 _NEGATIVE_CHORD = 25.0
 _LONG_CHORD = 3.0
 #: The barrier's stiffness to begin with, and the multipliers in units of the energy.
 _INITIAL_STIFFNESS = 100.0
 _STRONG_PRESSURE, _WEAK_PRESSURE = 1.0, 0.01
-_CEILING = 0.9
-#: Under constraints no point moves farther than this Fisher-Rao distance in one step, lest it leap over a hole.
-_LONGEST_MOVE = 1.0
 #: Largest violation at the start, in units of 1 / stiffness.
 _FARTHEST = 2.0
 
@@ -63,8 +55,7 @@ class CurveProblem:
         self.fixed = design[:, :1] * start[:, None, 0] + design[:, -1:] * start[:, None, -1]
         self.coefficients = least_squares(self.moving, start - self.fixed).flatten(1)
         self.n_evaluations = torch.zeros(self.n_curves, dtype=torch.int64)
-        self.metric = torch.empty(0)
-        self.typical_chord = self._mean_chord()
+        self.typical_chord = self.mean_chord()
         self.margin = torch.full((self.n_curves, len(constraints)), margin, dtype=torch.float64)
         self.ceiling = torch.full_like(self.margin, torch.inf)
         self.stiffness = torch.ones(self.n_curves, dtype=torch.float64)
@@ -122,7 +113,7 @@ class CurveProblem:
 
     def gaps(self) -> Tensor:
         """Return |mean of pressure * value| over the energy (B,): what the multipliers may still hide."""
-        energy = 0.5 * (self.n_points - 1) ** 2 * self._mean_chord()
+        energy = 0.5 * (self.n_points - 1) ** 2 * self.mean_chord()
         rows = zip(self.constraint_values(), self.pressures(), self.margin, strict=True)
         gaps = [
             sum(float((p * (v + m)).abs().sum()) for v, p, m in zip(row, pressure, margin, strict=True))
@@ -187,59 +178,9 @@ class CurveProblem:
         self.n_evaluations[index] += 1
         return value, (self.moving.T @ gradient).flatten(1)
 
-    def descend(self, index: Tensor, max_iterations: int, rtol: float) -> tuple[Tensor, int]:
-        """Minimise the curves `index` (b,) from where they are; return converged (b,) and the iterations spent."""
-        spent, done = 0, torch.zeros(len(index), dtype=torch.bool)
-        stalled = torch.zeros(len(index), dtype=torch.bool)
-        refresh = _REFRESH if self.constraints else _REFRESH_FREE
-        if self.constraints:
-            # no step may lead across what is forbidden
-            self.ceiling = (1.5 * self.violations() * self.stiffness[:, None]).clamp_min(_CEILING)
-        while spent < max_iterations and not bool((done | stalled).all()):
-            going = torch.nonzero(~(done | stalled))[:, 0]
-            curves = index[going]
-            self.typical_chord[curves] = self._mean_chord(curves)
-            # the metric alone is enough for most free curves, and the true Hessian costs 3 K gradients
-            precondition, self.metric = curvature(self, curves, newton=bool(self.constraints) or spent > 0)
-            before, _ = self.value_and_gradient(self.chart(self.coefficients[curves], curves), curves)
-            found = minimise(
-                partial(_objective_of, self, curves),
-                self.coefficients[curves],
-                partial(_step_of, precondition, self.width),
-                tolerance=rtol * before.abs().clamp_min(1e-12),
-                largest_decrease=0.5 * (self.n_points - 1) ** 2 * self.typical_chord[curves],
-                longest_step=self._longest_step if self.constraints else None,
-                max_iterations=min(refresh, max_iterations - spent),
-            )
-            self.coefficients[curves] = found.position
-            stalled[going] = (found.value >= before - rtol * before.abs()) & (spent > 0)
-            done[going] = found.converged
-            spent += found.n_iterations
-        return done, spent
-
-    def _longest_step(self, step: Tensor, index: Tensor) -> Tensor:
-        """Return the fraction (b,) of a step after which some point has moved as far as it may in one go."""
-        moved = self.moving @ step.unflatten(1, (-1, self.width))
-        far = torch.einsum("bni,bnij,bnj->bn", moved, self.metric[index], moved).amax(1).sqrt()
-        return _LONGEST_MOVE / far.clamp_min(1e-300)
-
-    def _mean_chord(self, index: Tensor | None = None) -> Tensor:
+    def mean_chord(self, index: Tensor | None = None) -> Tensor:
         """Mean absolute squared chord (b,) of the curves `index`, all unless given."""
         index = self.everything if index is None else index
         with torch.no_grad():
             eta, mu = self.evaluate(self.chart(self.coefficients[index], index))
         return (eta.diff(dim=1) * mu.diff(dim=1)).sum(-1).abs().mean(1).clamp_min(1e-14)
-
-
-def _objective_of(
-    problem: CurveProblem, curves: Tensor, coefficients: Tensor, index: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The objective of some curves, numbered among themselves."""
-    return problem.objective(coefficients, curves[index])
-
-
-def _step_of(
-    inverse: CurvePreconditioner | GroupedPreconditioner, width: int, gradient: Tensor, index: Tensor
-) -> Tensor:
-    """The preconditioner on flat coefficients."""
-    return inverse(gradient.unflatten(1, (-1, width)), index).flatten(1)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from tps.diffusion.schedule import alpha_sigma
 from tps.errors import ParameterError
-from tps.spacetime.coordinates import EuclideanSpacetime, Spacetime, TorusSpacetime
+from tps.spacetime.euclidean import EuclideanSpacetime
+from tps.spacetime.points import Spacetime
 
 #: Up to this many features the divergence is exact unless told otherwise.
 MAX_EXACT_DIVERGENCE = 32
@@ -107,30 +108,43 @@ class DenoiserFamily:
 
 
 class TorusDenoiserFamily:
-    """Torsions from a denoiser of their features (cos t, sin t), under the variance-preserving convention.
+    """Angles from a denoiser of their features (cos t, sin t), under the variance-preserving convention.
 
     Only eta = e^l x / alpha matters to the posterior; the denoiser is asked at the noise level for which features of
-    that eta are typical, |x/alpha|**2 = 1 + 2 e^-l per torsion, so that e^l = sqrt(1 + mean kappa**2) - 1.
+    that eta are typical, |x/alpha|**2 = 1 + 2 e^-l per angle, so that e^l = sqrt(1 + mean kappa**2) - 1.
 
     Parameters
     ----------
     denoise : Denoiser
-        Of 2 n_torsions features, interleaved per torsion.
-    n_torsions : int
+        Of 2 n_circles features, interleaved per angle.
+    spacetime : Spacetime
+        Of angles alone.
     dtype : torch.dtype
         What the denoiser computes in; results come back in float64.
+
+    Raises
+    ------
+    ParameterError
+        If some features are no angles.
     """
 
     has_psi = False
     #: No noisier than this is asked of the denoiser.
     _SMALLEST_SNR = 1e-4
 
-    def __init__(self, denoise: Denoiser, n_torsions: int, *, dtype: torch.dtype = torch.float64) -> None:
-        self.spacetime: Spacetime = TorusSpacetime(n_torsions)
+    def __init__(
+        self, denoise: Denoiser, spacetime: Spacetime, *, dtype: torch.dtype = torch.float64
+    ) -> None:
+        n_lines = spacetime.n_features - 2 * spacetime.n_circles
+        if n_lines:
+            raise ParameterError(
+                f"a torus denoiser takes angles alone, but {n_lines} of the features are none; use DenoiserFamily"
+            )
+        self.spacetime = spacetime
         self.denoise, self.dtype = denoise, dtype
 
     def mu(self, eta: Tensor) -> Tensor:
-        """Map eta (n, 2 n_torsions) to E[(cos t, sin t)], shaped like eta.
+        """Map eta (n, 2 n_circles) to E[(cos t, sin t)], shaped like eta.
 
         Raises
         ------

@@ -10,9 +10,9 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from tps.spacetime.coordinates import SpacetimePoint
 from tps.spacetime.family import Family
 from tps.spacetime.geodesic import find_geodesic, find_geodesics
+from tps.spacetime.points import SpacetimePoint
 from tps.spacetime.solution import Geodesic
 from tps.spacetime.solver_settings import SolverOptions
 

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from tps.diffusion.posterior import posterior_moments, tilted_weights
 from tps.errors import ParameterError
-from tps.spacetime.coordinates import Spacetime
+from tps.spacetime.points import Spacetime
 
 
 class _LogPartition(torch.autograd.Function):

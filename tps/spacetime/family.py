@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tps.errors import ParameterError
-from tps.spacetime.coordinates import Spacetime
+from tps.spacetime.points import Spacetime
 
 
 class Family(Protocol):

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from tps.errors import ParameterError
-from tps.spacetime.coordinates import SpacetimePoint
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
 from tps.spacetime.lbfgs import minimise
 from tps.spacetime.noise_level import NoiseLevel
+from tps.spacetime.points import SpacetimePoint
 from tps.spacetime.preconditioner import GroupedPreconditioner
 from tps.spacetime.score import divergence
 
@@ -63,13 +63,13 @@ def score_metric_geodesic(
     ----------
     family : Family
     a, b : SpacetimePoint
-        Whose centers (on a torus, angles) are the ends.
+        Whose centers (of angles, where they point) are the ends.
     log_snr : float
         Noise level of the score s, and of the curve.
     weight : float, optional
         In the features' unit squared; e^-log_snr, the variance of the noise, unless given.
     start : SpacetimeCurve, optional
-        Its centers are taken; on a torus its windings stay. The straight line, on a torus the short way, unless given.
+        Its centers are taken, and its windings stay. The straight line, angles the short way, unless given.
     n_points, rtol, max_iterations
         As for `find_geodesic`.
 
@@ -124,13 +124,13 @@ def score_jacobian_geodesic(
     ----------
     family : Family
     a, b : SpacetimePoint
-        Whose centers (on a torus, angles) are the ends.
+        Whose centers (of angles, where they point) are the ends.
     log_snr : float
         Noise level of the score, and of the curve.
     ridge : float
         Multiple of the identity added, relative to e^(2 log_snr), which keeps steps equal where J vanishes.
     start : SpacetimeCurve, optional
-        Its centers are taken; on a torus its windings stay. The straight line, on a torus the short way, unless given.
+        Its centers are taken, and its windings stay. The straight line, angles the short way, unless given.
     n_points, rtol, max_iterations
         As for `find_geodesic`.
 
@@ -182,14 +182,14 @@ def onsager_machlup_path(
     ----------
     family : Family
     a, b : SpacetimePoint
-        Whose centers (on a torus, angles) are the ends.
+        Whose centers (of angles, where they point) are the ends.
     log_snr : float
         Noise level of the score s, and of the curve.
     duration : float, optional
         Time of the path, in the features' unit squared (the diffusion coefficient is 1); half the squared distance of
-        the ends (on a torus, the way round that the start takes), in which free diffusion covers it, unless given.
+        the ends (angles the way round that the start takes), in which free diffusion covers it, unless given.
     start : SpacetimeCurve, optional
-        Its centers are taken; on a torus its windings stay. The straight line, on a torus the short way, unless given.
+        Its centers are taken, and its windings stay. The straight line, angles the short way, unless given.
     n_points, rtol, max_iterations
         As for `find_geodesic`.
 

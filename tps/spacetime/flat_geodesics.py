@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from tps.errors import CurveError
-from tps.spacetime.coordinates import EuclideanSpacetime, SpacetimePoint, eta_of
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
 from tps.spacetime.information import natural_from_expectation
+from tps.spacetime.points import SpacetimePoint, eta_of
 
 
 def e_geodesic(family: Family, a: SpacetimePoint, b: SpacetimePoint, *, n_points: int = 64) -> SpacetimeCurve:
@@ -63,8 +63,9 @@ def m_geodesic(family: Family, a: SpacetimePoint, b: SpacetimePoint, *, n_points
     s = torch.linspace(0, 1, n_points, dtype=torch.float64)[:, None]
     eta = torch.lerp(ends[0], ends[1], s)
     eta[1:-1] = natural_from_expectation(family, torch.lerp(mu[0], mu[1], s)[1:-1], eta[1:-1])
-    if isinstance(family.spacetime, EuclideanSpacetime) and not bool((eta[:, -1] < 0).all()):
-        first = float(s[int((eta[:, -1] >= 0).nonzero()[0])])
+    inside = family.spacetime.inside(eta)
+    if not bool(inside.all()):
+        first = float(s[int((~inside).nonzero()[0])])
         raise CurveError(
             f"the m-geodesic leaves spacetime at s = {first:.2f}, where the mixture of the two ends is wider than any "
             "posterior: bring the end points closer together or lower their log_snr"

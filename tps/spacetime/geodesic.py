@@ -7,8 +7,8 @@ from typing import Unpack
 
 from tps.errors import ParameterError
 from tps.spacetime.constraints import Constraint, UserPenalty
-from tps.spacetime.coordinates import SpacetimePoint
 from tps.spacetime.family import Family
+from tps.spacetime.points import SpacetimePoint
 from tps.spacetime.solution import Geodesic, check_ends, solve_batch
 from tps.spacetime.solver_settings import Representation, SolverOptions, SolverSettings
 from tps.spacetime.starts import Start, start_eta
@@ -37,9 +37,9 @@ def find_geodesic(
     n_points : int
         Points of the curve, at equal Fisher-Rao steps.
     start : optional
-        A curve, or its natural parameters (n, K), or on a torus one winding number per torsion. A straight
-        line in the solver's chart unless given; on a torus, when constraints forbid that, the short way at
-        constant stiffness.
+        A curve, or its natural parameters (n, K), or one winding number per angle. A straight line in the solver's
+        chart unless given; where features are angles and constraints forbid that, the short way at constant
+        stiffness.
     representation : "spline" or "points"
         Cubic B-spline in the solver's chart, or every point free.
     n_coefficients : int, optional

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from tps.errors import CurveError, ParameterError
-from tps.spacetime.coordinates import SpacetimePoint
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.mixture import GaussianFamily
+from tps.spacetime.points import SpacetimePoint
 
 
 def posterior(family: GaussianFamily, point: SpacetimePoint) -> tuple[Tensor, float]:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from tps.errors import ParameterError
-from tps.spacetime.coordinates import SpacetimePoint
 from tps.spacetime.curve import SpacetimeCurve, curve_energy, fisher_rao_length, negative_chord_fraction
 from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family, fisher_metric
 from tps.spacetime.geodesic import find_geodesics
+from tps.spacetime.points import SpacetimePoint
 from tps.spacetime.solver_settings import SolverOptions
 from tps.spacetime.starts import Start
 
@@ -93,7 +93,7 @@ def anchor_sensitivity(
 ) -> float:
     """Return d length / d log_snr when both anchors move together, by a central difference of two more solves.
 
-    For anchors deep in their wells each end adds sqrt(D / 2) per unit of log-SNR, D the number of features (torsions
+    For anchors deep in their wells each end adds sqrt(D / 2) per unit of log-SNR, D the number of features (angles
     count one each): the distance depends on the anchor, and this says how much.
 
     Parameters

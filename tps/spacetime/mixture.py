@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tps.errors import ParameterError
-from tps.spacetime.coordinates import EuclideanSpacetime
+from tps.spacetime.euclidean import EuclideanSpacetime
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,20 +1,16 @@
-"""Positions at one noise level: centers of Euclidean features, angles of torsions."""
+"""Positions at one noise level: centers of features on lines, angles themselves."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tps.errors import CurveError
-from tps.spacetime.coordinates import SpacetimePoint, TorusSpacetime, eta_of
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
-from tps.spacetime.score import posterior_mean
-from tps.spacetime.starts import wrap_angle
+from tps.spacetime.points import SpacetimePoint, eta_of
 
 #: How far a start may miss the end points, relative to its own length.
 _LARGEST_GAP = 0.05
@@ -24,8 +20,8 @@ _LARGEST_GAP = 0.05
 class NoiseLevel:
     """The density of the data blurred at one log-SNR, in coordinates without constraints.
 
-    On a torus positions are angles, unwrapped, and every torsion has the stiffness e^l, so that no curve leaves the
-    torus and none changes how often it winds.
+    Angles are unwrapped and have the stiffness e^l all of them, so that no curve leaves their circles and none changes
+    how often it winds.
 
     Parameters
     ----------
@@ -38,18 +34,12 @@ class NoiseLevel:
 
     def eta(self, positions: Tensor) -> Tensor:
         """Map positions (n, d) to natural parameters (n, K)."""
-        spacetime = self.family.spacetime
-        if isinstance(spacetime, TorusSpacetime):
-            return spacetime.eta_from_angles(positions, torch.full_like(positions, math.exp(self.log_snr)))
-        return spacetime.eta(positions, self._levels(positions))
+        return self.family.spacetime.tilt(positions, self.log_snr)
 
     def score(self, positions: Tensor) -> Tensor:
         """Map positions (n, d) to the gradient of ln p_l there (n, d), Tweedie's formula; differentiable."""
-        spacetime, stiffness = self.family.spacetime, math.exp(self.log_snr)
-        if isinstance(spacetime, TorusSpacetime):
-            mean = self.family.mu(self.eta(positions)).unflatten(-1, (spacetime.n_torsions, 2))
-            return stiffness * (positions.cos() * mean[..., 1] - positions.sin() * mean[..., 0])
-        return stiffness * (posterior_mean(self.family, positions, self._levels(positions)) - positions)
+        mu = self.family.mu(self.eta(positions))
+        return self.family.spacetime.blurred_score(positions, self.log_snr, mu)
 
     def curve(self, positions: Tensor) -> SpacetimeCurve:
         """Return the spacetime curve through positions (n, d)."""
@@ -63,22 +53,22 @@ class NoiseLevel:
         Parameters
         ----------
         a, b : SpacetimePoint
-            Only their centers count, on a torus only their angles.
+            Only their centers count, and of angles only where they point.
         n_points : int
         start : SpacetimeCurve, optional
-            Whose centers are taken, on a torus with its windings. The straight line, on a torus the short way,
-            unless given.
+            Whose centers are taken, with its windings. The straight line, angles the short way, unless given.
 
         Raises
         ------
         CurveError
             If the start does not lead from a to b, or passes points of no signal, which have no center.
         """
-        ends = torch.stack([eta_of(self.family.spacetime, p) for p in (a, b)])
+        spacetime = self.family.spacetime
+        ends = torch.stack([eta_of(spacetime, p) for p in (a, b)])
         if start is None:
-            given = self._positions(ends)
+            given = spacetime.positions(ends)
         else:
-            given = self._positions(start.eta)
+            given = spacetime.positions(start.eta)
             if not bool(torch.isfinite(given).all()):
                 raise CurveError(
                     "a start needs a positive signal at all points; add a LogSnrFloor to its solver"
@@ -86,7 +76,7 @@ class NoiseLevel:
         place = torch.linspace(0, len(given) - 1, n_points, dtype=torch.float64)
         low = place.floor().long().clamp_max(len(given) - 2)
         line = torch.lerp(given[low], given[low + 1], (place - low)[:, None])
-        gap = self._difference(line[[0, -1]], self._positions(ends))
+        gap = spacetime.nearest(spacetime.positions(ends) - line[[0, -1]])
         reach = float(given.diff(dim=0).norm(dim=1).sum())
         if float(gap.norm(dim=1).max()) > _LARGEST_GAP * reach:
             raise CurveError(
@@ -95,16 +85,3 @@ class NoiseLevel:
             )
         line[[0, -1]] += gap
         return line
-
-    def _levels(self, positions: Tensor) -> Tensor:
-        return torch.full((len(positions),), self.log_snr, dtype=positions.dtype)
-
-    def _positions(self, eta: Tensor) -> Tensor:
-        spacetime = self.family.spacetime
-        if isinstance(spacetime, TorusSpacetime):
-            return torch.from_numpy(np.unwrap(spacetime.angles(eta).numpy(), axis=0))
-        return spacetime.split(eta)[0]
-
-    def _difference(self, start: Tensor, end: Tensor) -> Tensor:
-        change = end - start
-        return wrap_angle(change) if isinstance(self.family.spacetime, TorusSpacetime) else change

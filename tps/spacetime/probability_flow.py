@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from tps.errors import ParameterError
-from tps.spacetime.coordinates import SpacetimePoint
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
+from tps.spacetime.points import SpacetimePoint
 from tps.spacetime.score import posterior_mean
 
 

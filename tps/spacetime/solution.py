@@ -12,7 +12,6 @@ from torch import Tensor
 from tps.errors import CurveError
 from tps.spacetime.augmented_lagrangian import solve
 from tps.spacetime.constraints import ConstraintReport, constraint_reports
-from tps.spacetime.coordinates import SpacetimePoint, eta_of
 from tps.spacetime.curve import (
     SpacetimeCurve,
     curve_energy,
@@ -22,6 +21,7 @@ from tps.spacetime.curve import (
 )
 from tps.spacetime.curve_problem import CurveProblem
 from tps.spacetime.family import Family
+from tps.spacetime.points import SpacetimePoint, eta_of
 from tps.spacetime.solver_settings import SolverSettings
 from tps.spacetime.starts import starting_chart
 

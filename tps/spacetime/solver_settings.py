@@ -11,7 +11,7 @@ from scipy.interpolate import BSpline
 from torch import Tensor
 
 from tps.errors import ParameterError
-from tps.spacetime.constraints import Constraint, UserPenalty
+from tps.spacetime.constraints import CONSTRAINT_TOLERANCE, Constraint, UserPenalty
 
 Representation = Literal["spline", "points"]
 
@@ -26,7 +26,7 @@ class SolverSettings:
     representation: Representation = "spline"
     n_coefficients: int | None = None
     constraints: Sequence[Constraint | UserPenalty] = ()
-    constraint_tolerance: float = 1e-3
+    constraint_tolerance: float = CONSTRAINT_TOLERANCE
     rtol: float = 1e-6
     max_iterations: int = 500
 

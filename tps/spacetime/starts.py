@@ -1,4 +1,4 @@
-"""Curves to start from: each way round the torus or through the data ends in its own local minimum."""
+"""Curves to start from: each way round the circles or through the data ends in its own local minimum."""
 
 from __future__ import annotations
 
@@ -10,20 +10,15 @@ from torch import Tensor
 
 from tps.errors import CurveError
 from tps.spacetime.constraints import Constraint
-from tps.spacetime.coordinates import Spacetime, SpacetimePoint, TorusSpacetime, eta_of
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
+from tps.spacetime.points import Spacetime, SpacetimePoint, eta_of
 
-#: A curve, its natural parameters (n, K), or on a torus one winding number per torsion.
+#: A curve, its natural parameters (n, K), or one winding number per angle.
 Start = SpacetimeCurve | Tensor | Sequence[int]
 
 #: How far a user's start may miss the end points, relative to their chart vectors.
 _LARGEST_GAP = 0.05
-
-
-def wrap_angle(angle: Tensor) -> Tensor:
-    """Map angles [rad] to [-pi, pi)."""
-    return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
 def chart_line(spacetime: Spacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int) -> Tensor:
@@ -46,50 +41,35 @@ def chart_line(spacetime: Spacetime, a: SpacetimePoint, b: SpacetimePoint, n_poi
 
 
 def winding_line(
-    spacetime: TorusSpacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int, windings: Sequence[int]
+    spacetime: Spacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int, windings: Sequence[int]
 ) -> Tensor:
-    """Return natural parameters along a line on the torus that winds as told.
+    """Return natural parameters along a straight line on which angles wind as told.
 
     Parameters
     ----------
-    spacetime : TorusSpacetime
+    spacetime : Spacetime
     a, b : SpacetimePoint
     n_points : int
-    windings : sequence of int (n_torsions,)
-        Full turns added to the short way, per torsion: 0 is the short way, and -1 the long one where the
-        short way goes up.
+    windings : sequence of int (n_circles,)
+        Full turns added to the short way, per angle: 0 is the short way, and -1 the long one where the short way
+        goes up.
 
     Returns
     -------
-    Tensor (n_points, 2 d)
-        Angles linear, ln kappa linear.
+    Tensor (n_points, K)
+        Angles and ln kappa linear; the center of features on lines and log_snr linear.
 
     Raises
     ------
     CurveError
-        If there is not one whole number per torsion, or an end has no stiffness.
+        If there is not one whole number per angle, or an end has no stiffness.
     """
-    if len(windings) != spacetime.n_torsions:
-        raise CurveError(
-            f"windings need a whole number for each of {spacetime.n_torsions} torsions, but got {len(windings)}"
-        )
     ends = torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)])
-    angles, kappa = spacetime.angles(ends), spacetime.kappa(ends)
-    if not bool((kappa > 0).all()):
-        raise CurveError("a winding needs a positive stiffness of every torsion at both ends; raise log_snr")
-    if any(w != int(w) for w in windings):
-        raise CurveError(f"windings count full turns and must be whole, but got {list(windings)}")
-    turns = 2 * math.pi * torch.tensor([float(w) for w in windings], dtype=torch.float64)
-    change = wrap_angle(angles[1] - angles[0]) + turns
-    s = torch.linspace(0, 1, n_points, dtype=torch.float64)[:, None]
-    stiffness = ((1 - s) * kappa[0].log() + s * kappa[1].log()).exp()
-    eta = spacetime.eta_from_angles(angles[0] + s * change, stiffness)
-    eta[0], eta[-1] = ends[0], ends[1]
-    return eta
+    return spacetime.winding_line(ends, n_points, windings)
 
 
 def winding_numbers(curve: SpacetimeCurve) -> tuple[int, ...]:
-    """Return how a curve on the torus winds, as `winding_line` counts it.
+    """Return how a curve winds, as `winding_line` counts it.
 
     Parameters
     ----------
@@ -97,21 +77,16 @@ def winding_numbers(curve: SpacetimeCurve) -> tuple[int, ...]:
 
     Returns
     -------
-    tuple of int (n_torsions,)
-        Full turns beyond the short way between its ends, per torsion. Where the stiffness of a torsion vanishes on the
-        way, so does the meaning of its number: the smaller turn is taken from each point to the next.
-
-    Raises
-    ------
-    CurveError
-        If the features are not torsions.
+    tuple of int (n_circles,)
+        Full turns beyond the short way between its ends, per angle; empty where no feature is an angle. Where the
+        stiffness of an angle vanishes on the way, so does the meaning of its number: the smaller turn is taken from
+        each point to the next.
     """
     spacetime = curve.spacetime
-    if not isinstance(spacetime, TorusSpacetime):
-        raise CurveError("only curves over torsions wind, but the curve's features are Euclidean")
-    angles = spacetime.angles(curve.eta)
-    travelled = wrap_angle(angles.diff(dim=0)).sum(0)
-    turns = (travelled - wrap_angle(angles[-1] - angles[0])) / (2 * math.pi)
+    if not spacetime.n_circles:
+        return ()
+    change = spacetime.positions(curve.eta)[[0, -1]].diff(dim=0)
+    turns = (change - spacetime.nearest(change))[0, : spacetime.n_circles] / (2 * math.pi)
     return tuple(int(turn) for turn in turns.round())
 
 
@@ -121,15 +96,13 @@ def start_eta(family: Family, a: SpacetimePoint, b: SpacetimePoint, start: Start
     Raises
     ------
     CurveError
-        If winding numbers are given off a torus.
+        If there is not one winding number per angle.
     """
     if isinstance(start, SpacetimeCurve):
         return start.eta
     if isinstance(start, Tensor):
         return start
-    if isinstance(family.spacetime, TorusSpacetime):
-        return winding_line(family.spacetime, a, b, n_points, list(start))
-    raise CurveError("winding numbers start a curve only on a torus; give a curve instead")
+    return winding_line(family.spacetime, a, b, n_points, start)
 
 
 def starting_chart(
@@ -147,8 +120,8 @@ def starting_chart(
     family : Family
     a, b : SpacetimePoint
     start : Tensor (n, K) or None
-        Natural parameters of any number of points from a to b. Unless given, the straight line in the chart,
-        or on a torus, where constraints forbid that, the short way at constant stiffness.
+        Natural parameters of any number of points from a to b. Unless given, the straight line in the chart, or
+        where features are angles and constraints forbid that, the short way at constant stiffness.
     n_points : int
     constraints : sequence of Constraint
 
@@ -164,8 +137,8 @@ def starting_chart(
     spacetime = family.spacetime
     if start is None:
         candidates = [chart_line(spacetime, a, b, n_points)]
-        if isinstance(spacetime, TorusSpacetime) and constraints:
-            candidates.append(winding_line(spacetime, a, b, n_points, [0] * spacetime.n_torsions))
+        if spacetime.n_circles and constraints:
+            candidates.append(winding_line(spacetime, a, b, n_points, [0] * spacetime.n_circles))
         eta = min(candidates, key=lambda line: _violation(family, line, constraints))
         return spacetime.to_chart(eta)
     eta = torch.as_tensor(start, dtype=torch.float64).detach()

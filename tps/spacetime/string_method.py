@@ -11,10 +11,10 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from tps.spacetime.coordinates import SpacetimePoint
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
 from tps.spacetime.noise_level import NoiseLevel
+from tps.spacetime.points import SpacetimePoint
 
 #: Steps are halved when the path moves across itself by less than this fraction of what the force asks for.
 _STALLED = 0.2
@@ -29,7 +29,7 @@ class MinimumFreeEnergyPath:
     curve : SpacetimeCurve
         At one log-SNR; images at equal distance.
     free_energy : Tensor (n_points,)
-        -ln p_l, zero at the first point [kT]. On a torus p_l is the von Mises kernel estimate of the density.
+        -ln p_l, zero at the first point [kT]. Of angles p_l is the von Mises kernel estimate of the density.
     status : str
         "converged", or why not.
     largest_force : float
@@ -63,18 +63,18 @@ def minimum_free_energy_path(
     """Find a minimum free-energy path between two fixed ends on -ln p_l, that is on psi at fixed log-SNR.
 
     A step carries every image down the free energy for as long as the mean shift to its posterior mean would, a time of
-    the noise's variance, at which no curvature of ln p_l is unstable; then images are spread evenly. On a torus images
-    are angles, of stiffness e^l.
+    the noise's variance, at which no curvature of ln p_l is unstable; then images are spread evenly. Angles have
+    the stiffness e^l.
 
     Parameters
     ----------
     family : Family
     a, b : SpacetimePoint
-        Whose centers (on a torus, angles) are the ends, which stay.
+        Whose centers (of angles, where they point) are the ends, which stay.
     log_snr : float
         Blur: features within e^(-l/2) are not told apart.
     start : SpacetimeCurve, optional
-        Its centers are taken; on a torus its windings stay. The straight line, on a torus the short way, unless given.
+        Its centers are taken, and its windings stay. The straight line, angles the short way, unless given.
     n_points : int
     tolerance : float
         Largest perpendicular force to stop at [kT per width of the blur].
@@ -139,7 +139,7 @@ def _across(step: Tensor, tangent: Tensor) -> Tensor:
 def _free_energy(level: NoiseLevel, curve: SpacetimeCurve, x: Tensor) -> Tensor:
     """-ln p_l along a curve at one log-SNR, from psi, or by integrating the score along it."""
     if curve.psi is not None:
-        # on a torus |center|**2 is constant
+        # of angles |center|**2 is constant
         value = 0.5 * math.exp(level.log_snr) * curve.center.square().sum(1) - curve.psi
     else:
         with torch.no_grad():

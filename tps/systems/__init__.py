@@ -1,7 +1,6 @@
 """Molecules and surfaces: force field or potential, end points, collective variables and the states A and B."""
 
 from tps.systems.catalogue import SystemSummary, available_systems, data_directory, load_system
-from tps.systems.collective_variables import CollectiveVariable, Distance, Torsion, torsion_angles
 from tps.systems.molecular import MolecularSystem
 from tps.systems.regions import Ranged, Region, State, format_region, parse_region, region_from_keys
 from tps.systems.surface import Potential, SurfaceSystem
@@ -14,8 +13,6 @@ System = MolecularSystem | SurfaceSystem
 
 __all__ = [
     "Axis",
-    "CollectiveVariable",
-    "Distance",
     "DoubleWell",
     "DualChannel",
     "MolecularSystem",
@@ -28,12 +25,10 @@ __all__ = [
     "System",
     "SystemSummary",
     "TablePotential",
-    "Torsion",
     "available_systems",
     "data_directory",
     "format_region",
     "load_system",
     "parse_region",
     "region_from_keys",
-    "torsion_angles",
 ]

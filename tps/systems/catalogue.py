@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import mdtraj
+import numpy as np
 import openmm
+from numpy.typing import NDArray
 from openmm import app
 from pydantic import BaseModel
 
 import tps
 from tps.errors import SystemDefinitionError
-from tps.systems.collective_variables import CollectiveVariable, Distance, Torsion
-from tps.systems.definition import CollectiveVariableSection, SystemFile
+from tps.features import CollectiveVariable, Surroundings, define_variables
+from tps.sections import nearest, read_toml
+from tps.systems.confinement import add_confinement
+from tps.systems.definition import SystemFile
 from tps.systems.forcefield import build_openmm_system
 from tps.systems.molecular import MolecularSystem
-from tps.systems.peptides import find_torsion
-from tps.systems.regions import State, nearest, region_from_keys
-from tps.systems.sections import read_toml
+from tps.systems.regions import State, region_from_keys
 from tps.systems.structures import Structure, check_same_molecule, read_structure
 from tps.systems.surface import SurfaceSystem
 from tps.systems.surface_file import SurfaceFile, load_surface
@@ -94,11 +98,14 @@ def load_molecule(directory: Path) -> MolecularSystem:
         for key, name in (("structure_a", section.structure_a), ("structure_b", section.structure_b))
     )
     check_same_molecule(a, b)
-    variables = {
-        name: _collective_variable(name, definition, a.topology, f"{file} [collective_variables.{name}]")
-        for name, definition in settings.collective_variables.items()
+    groups = {
+        name: define_variables(
+            name, table, Surroundings(a.topology, directory, f"{file} [collective_variables.{name}]")
+        )
+        for name, table in settings.collective_variables.items()
     }
-    _check_features(section.features, variables, f"{file} [system] features")
+    variables = _by_name(groups, f"{file} [collective_variables]")
+    features = _feature_names(section.features, groups, variables, f"{file} [system] features")
     states = [
         State(state.name, region_from_keys(state.ranges, variables, f"{file} [states.{label}]"))
         for label, state in (("A", settings.states.A), ("B", settings.states.B))
@@ -106,6 +113,10 @@ def load_molecule(directory: Path) -> MolecularSystem:
     system, notes = build_openmm_system(
         settings.force_field, directory, a.topology, (a.positions, b.positions)
     )
+    if settings.confinement is not None:
+        where = f"{file} [confinement]"
+        region = region_from_keys(settings.confinement.ranges, variables, where)
+        add_confinement(system, region, variables, settings.confinement.stiffness_kj_per_mol)
     try:
         return MolecularSystem(
             name=section.name,
@@ -117,13 +128,26 @@ def load_molecule(directory: Path) -> MolecularSystem:
             positions_a=a.positions,
             positions_b=b.positions,
             collective_variables=variables,
-            feature_names=section.features,
+            feature_names=features,
             state_a=states[0],
             state_b=states[1],
+            solute=_solute(section.solute, a.topology, f"{file} [system] solute"),
             notes=notes,
         )
     except SystemDefinitionError as reason:
         raise SystemDefinitionError(f"{file}: {reason}") from None
+
+
+def _solute(selection: str | None, topology: app.Topology, where: str) -> NDArray[np.intp] | None:
+    if selection is None:
+        return None
+    try:
+        found = mdtraj.Topology.from_openmm(topology).select(selection)
+    except ValueError as reason:
+        raise SystemDefinitionError(f"{where}: MDTraj cannot read {selection!r}: {reason}") from None
+    if len(found) == 0:
+        raise SystemDefinitionError(f"{where}: {selection!r} selects no atom")
+    return np.asarray(found, dtype=np.intp)
 
 
 def _is_surface(file: Path) -> bool:
@@ -161,28 +185,35 @@ def _read_end(path: Path, where: str) -> Structure:
         raise SystemDefinitionError(f"{where}: {reason}") from None
 
 
-def _collective_variable(
-    name: str, definition: CollectiveVariableSection, topology: app.Topology, where: str
-) -> CollectiveVariable:
-    try:
-        if definition.distance is not None:
-            return Distance(name, definition.distance)
-        if isinstance(definition.torsion, tuple):
-            return Torsion(name, definition.torsion)
-    except SystemDefinitionError as reason:
-        raise SystemDefinitionError(f"{where}: {reason}") from None
-    return Torsion(
-        name, find_torsion(topology, str(definition.torsion), definition.residue, definition.chain, where)
-    )
+def _by_name(
+    groups: Mapping[str, tuple[CollectiveVariable, ...]], where: str
+) -> dict[str, CollectiveVariable]:
+    """Return all variables by their own names, which differ."""
+    found: dict[str, CollectiveVariable] = {}
+    for table, variables in groups.items():
+        for variable in variables:
+            if variable.name in found:
+                raise SystemDefinitionError(
+                    f"{where}: {table} defines {variable.name} again: rename one of the two"
+                )
+            found[variable.name] = variable
+    return found
 
 
-def _check_features(features: tuple[str, ...], variables: dict[str, CollectiveVariable], where: str) -> None:
-    for name in features:
-        if name not in variables:
-            raise SystemDefinitionError(f"{where}: no collective variable {name!r}{nearest(name, variables)}")
-        if not isinstance(variables[name], Torsion):
+def _feature_names(
+    asked: tuple[str, ...],
+    groups: Mapping[str, tuple[CollectiveVariable, ...]],
+    variables: Mapping[str, CollectiveVariable],
+    where: str,
+) -> tuple[str, ...]:
+    """Return the features by name, tables that define several of them taken apart."""
+    found: list[str] = []
+    for name in asked:
+        if name not in variables and name not in groups:
             raise SystemDefinitionError(
-                f"{where}: {name} is a {variables[name].kind}, but features are torsions"
+                f"{where}: no collective variable {name!r}{nearest(name, {*variables, *groups})}"
             )
-    if len(set(features)) != len(features):
-        raise SystemDefinitionError(f"{where}: each torsion can be named once, but got {', '.join(features)}")
+        found += [name] if name in variables else [v.name for v in groups[name]]
+    if len(set(found)) != len(found):
+        raise SystemDefinitionError(f"{where}: each feature can be named once, but got {', '.join(found)}")
+    return tuple(found)

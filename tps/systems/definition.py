@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, model_validator
 
-from tps.systems.regions import nearest
-from tps.systems.sections import Section
-
-TORSION_NAMES = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4")
-AtomIndex = Annotated[int, Field(ge=0)]
-
-
-def _check_torsion(value: object) -> object:
-    if isinstance(value, str):
-        if value not in TORSION_NAMES:
-            raise ValueError(f"no torsion is named {value!r}{nearest(value, TORSION_NAMES)}")
-    elif not isinstance(value, list | tuple) or len(value) != 4:
-        raise ValueError(f"should be a name such as 'phi', or four atom indices from zero, but got {value!r}")
-    return value
+from tps.sections import Section
 
 
 class SystemSection(Section):
@@ -31,8 +18,27 @@ class SystemSection(Section):
     structure_b: str = Field(description="End structure B, the same molecule in the same atom order.")
     temperature_kelvin: PositiveFloat = Field(300.0, allow_inf_nan=False, description="Bath temperature.")
     features: tuple[str, ...] = Field(
-        min_length=1, description="Torsions whose cosine and sine are the features."
+        min_length=1, description="Collective variables that are the features, or names of groups of them."
     )
+    solute: str | None = Field(
+        None, description="MDTraj selection of what is looked at; all that is not water or ion unless given."
+    )
+
+
+class ConfinementSection(Section):
+    """[confinement] Ranges that the molecule is kept in by flat-bottomed walls, such as d_nm = [0, 1.2]; part of U."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, tuple[float, float]]
+
+    stiffness_kj_per_mol: PositiveFloat = Field(
+        1000.0, allow_inf_nan=False, description="k of k/2 d² outside, per nm² or rad²."
+    )
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Keys with their unit, and bounds in it."""
+        return dict(self.__pydantic_extra__)
 
 
 class ForceFieldSection(Section):
@@ -65,27 +71,6 @@ class ForceFieldSection(Section):
         return self
 
 
-class CollectiveVariableSection(Section):
-    """[collective_variables.NAME] A torsion by name or atoms, or a distance by atoms (indices from zero)."""
-
-    torsion: Annotated[
-        str | tuple[AtomIndex, AtomIndex, AtomIndex, AtomIndex] | None, BeforeValidator(_check_torsion)
-    ] = Field(None, description="Name of a peptide torsion, or four atom indices.")
-    residue: int | None = Field(
-        None, description="Residue number, as in the structure file, of a torsion by name."
-    )
-    chain: str | None = Field(None, description="Chain of that residue, where there are several.")
-    distance: tuple[AtomIndex, AtomIndex] | None = Field(None, description="Two atom indices.")
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if (self.torsion is None) == (self.distance is None):
-            raise ValueError("give either torsion or distance")
-        if not isinstance(self.torsion, str) and (self.residue is not None or self.chain is not None):
-            raise ValueError("residue and chain belong to a torsion given by name")
-        return self
-
-
 class StateSection(Section):
     """[states.A], [states.B] A name, and ranges such as phi_degree = [-180, -40] or oh_nm = [0, 0.25]."""
 
@@ -112,5 +97,6 @@ class SystemFile(Section):
 
     system: SystemSection
     force_field: ForceFieldSection
-    collective_variables: dict[str, CollectiveVariableSection] = Field(min_length=1)
+    collective_variables: dict[str, dict[str, Any]] = Field(min_length=1)
     states: StatesSection
+    confinement: ConfinementSection | None = None

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from openmm import app, unit
 
 from tps.errors import SystemDefinitionError
+from tps.sections import nearest
 from tps.systems.definition import ForceFieldSection
 from tps.systems.native_obc import use_native_obc
-from tps.systems.regions import nearest
 
 CONSTRAINTS = {"none": None, "h-bonds": app.HBonds, "all-bonds": app.AllBonds}
 NONBONDED_METHODS = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import mdtraj
 import numpy as np
@@ -15,10 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from openmm import app
 
 from tps.errors import SystemDefinitionError
-from tps.systems.collective_variables import CollectiveVariable, Torsion, torsion_angles
+from tps.features import CollectiveVariable, Features, FeatureSpace, variable_values
 from tps.systems.ends import End, check_avoided_region, check_states
 from tps.systems.regions import Region, State
 from tps.units import thermal_energy
+
+#: Elements whose single atoms are taken for ions of the solvent.
+IONS = frozenset(["Li", "Na", "K", "Rb", "Cs", "Mg", "Ca", "Zn", "F", "Cl", "Br", "I"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +43,13 @@ class MolecularSystem:
         End structures [nm], float64.
     collective_variables : mapping of str to CollectiveVariable
     feature_names : tuple of str
-        Torsions among the collective variables whose cosine and sine are the features.
+        Those of the collective variables that are the features.
     state_a, state_b : State
         Disjoint; A contains end structure A and not B, and the other way round.
+    box : array (3, 3) or None
+        Reduced box vectors [nm] of a periodic system, the same for all its frames; None in vacuum.
+    solute : array (n_solute,) of int or None
+        Atoms that are looked at: RMSD, export, report; all that is not water or ion unless given.
     notes : tuple of str
         What was done to the force field beyond its files, one sentence each.
 
@@ -64,10 +71,12 @@ class MolecularSystem:
     feature_names: tuple[str, ...]
     state_a: State
     state_b: State
+    box: NDArray[np.float64] | None = None
+    solute: NDArray[np.intp] | None = None
     notes: tuple[str, ...] = ()
 
     energy_unit: ClassVar[str] = "kJ/mol"
-    spacetime_kind: ClassVar[Literal["torus"]] = "torus"
+    time_unit: ClassVar[str] = "ps"
 
     def __post_init__(self) -> None:
         thermal_energy(self.temperature)
@@ -83,11 +92,15 @@ class MolecularSystem:
                     f"collective variable {variable.name}: atom {max(variable.atoms)} does not exist, "
                     f"the molecule has atoms 0 to {self.n_atoms - 1}"
                 )
-        for name in self.feature_names:
-            if not isinstance(self.collective_variables.get(name), Torsion):
-                raise SystemDefinitionError(
-                    f"feature {name} must be a torsion among the collective variables"
-                )
+        if self.box is not None and self.box.shape != (3, 3):
+            raise SystemDefinitionError(f"a box has three vectors (3, 3) [nm], but got {self.box.shape}")
+        missing = [name for name in self.feature_names if name not in self.collective_variables]
+        if missing or not self.feature_names:
+            raise SystemDefinitionError(
+                f"features must be collective variables, at least one, but got {', '.join(missing) or 'none'}"
+            )
+        if self.solute is None:
+            object.__setattr__(self, "solute", solute_atoms(self.mdtraj_topology))
         check_states(*self._ends())
 
     @property
@@ -105,10 +118,20 @@ class MolecularSystem:
         """End structures A and B (2, n_atoms, 3) [nm]."""
         return np.stack([self.positions_a, self.positions_b])
 
+    @cached_property
+    def features(self) -> Features:
+        """The features: what the tilt acts on."""
+        return Features(tuple(self.collective_variables[name] for name in self.feature_names))
+
     @property
-    def feature_atoms(self) -> NDArray[np.intp]:
-        """Atoms of the feature torsions, (n_torsions, 4)."""
-        return np.array([self.collective_variables[name].atoms for name in self.feature_names], dtype=np.intp)
+    def space(self) -> FeatureSpace:
+        """The space of the features."""
+        return self.features.space
+
+    @property
+    def definition(self) -> bytes:
+        """Everything the files say about the energy, to tell whether it has changed."""
+        return self.system_xml.encode()
 
     @cached_property
     def mdtraj_topology(self) -> mdtraj.Topology:
@@ -121,11 +144,11 @@ class MolecularSystem:
 
     def values(self, positions: ArrayLike) -> dict[str, NDArray[np.float64]]:
         """Return every collective variable (n_frames,) [rad, nm] of positions (n_frames, n_atoms, 3) [nm]."""
-        return {name: variable.values(positions) for name, variable in self.collective_variables.items()}
+        return variable_values(tuple(self.collective_variables.values()), positions, self.box)
 
     def feature_values(self, positions: ArrayLike) -> NDArray[np.float64]:
-        """Map positions (..., n_atoms, 3) [nm] to the feature torsions (..., n_torsions) in (-pi, pi] [rad]."""
-        return torsion_angles(positions, self.feature_atoms)
+        """Map positions (..., n_atoms, 3) [nm] to the features (..., d) in internal units."""
+        return self.features.values(positions, self.box)
 
     def check_avoided_region(self, region: Region) -> None:
         """Check that a region that paths shall stay out of contains neither end structure.
@@ -143,3 +166,13 @@ class MolecularSystem:
             End("A", self.state_a, "structure", self.values(self.positions_a[None]), variables),
             End("B", self.state_b, "structure", self.values(self.positions_b[None]), variables),
         )
+
+
+def solute_atoms(topology: mdtraj.Topology) -> NDArray[np.intp]:
+    """Return the atoms that are neither water nor ions, or all of them where nothing else is there."""
+    solvent = [
+        residue.is_water or (residue.n_atoms == 1 and residue.atom(0).element.symbol in IONS)
+        for residue in topology.residues
+    ]
+    found = [atom.index for atom in topology.atoms if not solvent[atom.residue.index]]
+    return np.array(found or range(topology.n_atoms), dtype=np.intp)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import SystemDefinitionError
+from tps.sections import nearest
 
 _RANGE_TEXT = re.compile(r"\s*(?P<name>\w+)\s*=\s*(?P<low>\S+?)\s*\.\.\s*(?P<high>\S+)\s*")
 
@@ -220,13 +220,6 @@ def format_region(region: Region, variables: Mapping[str, Ranged]) -> str:
         name: [x / variables[name].user_scale for x in bounds] for name, bounds in region.ranges.items()
     }
     return ",".join(f"{name}={low:.12g}..{high:.12g}" for name, (low, high) in scaled.items())
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the known word nearest to `word`, or the list of the known ones."""
-    words = sorted(known)
-    match = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(words) or 'none'}"
 
 
 def _meet(first: tuple[float, float], second: tuple[float, float]) -> bool:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tps.errors import ParameterError, SystemDefinitionError
+from tps.features import FeatureSpace
 from tps.systems.ends import End, check_avoided_region, check_states
 from tps.systems.regions import Region, State
 from tps.systems.surface_axis import Axis
@@ -34,11 +35,8 @@ class Potential(Protocol):
 class SurfaceSystem:
     """A potential with end points and states, checked: what every later stage takes in place of a molecule.
 
-    Energies are in the surface's own unit, in which `kt` is given too. Points are (..., d), d = 1 or 2. A surface is
-    either a torus (every axis an angle) or a Euclidean space (none is); that decides the statistic T:
-
-        torus       T = (cos x1, sin x1, cos x2, sin x2)     as torsions have it
-        euclidean   T = (x1, x2, |x|^2)
+    Energies are in the surface's own unit, in which `kt` is given too. Points are (..., d), d = 1 or 2; the axes are
+    the features, all of them angles or none.
 
     Parameters
     ----------
@@ -78,6 +76,9 @@ class SurfaceSystem:
     state_b: State
     definition: bytes = b""
     notes: tuple[str, ...] = ()
+
+    #: Of the overdamped dynamics dx = -grad U/kT dt + sqrt(2) dW.
+    time_unit: ClassVar[str] = "unit²"
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.axes) <= MAX_AXES or len(set(self.axis_names)) != len(self.axes):
@@ -119,15 +120,16 @@ class SurfaceSystem:
         """Names of the axes: all of them are features."""
         return self.axis_names
 
-    @property
-    def periodic(self) -> tuple[bool, ...]:
-        """Which axes are angles."""
-        return tuple(axis.periodic for axis in self.axes)
-
-    @property
-    def bounds(self) -> NDArray[np.float64]:
-        """Low and high of each axis (d, 2)."""
-        return np.array([(axis.low, axis.high) for axis in self.axes])
+    @cached_property
+    def space(self) -> FeatureSpace:
+        """The space of the axes."""
+        return FeatureSpace(
+            self.axis_names,
+            tuple(axis.periodic for axis in self.axes),
+            tuple("rad" if axis.periodic else "" for axis in self.axes),
+            (1.0,) * self.n_axes,
+            np.array([(axis.low, axis.high) for axis in self.axes]),
+        )
 
     @cached_property
     def collective_variables(self) -> Mapping[str, Axis]:
@@ -135,19 +137,9 @@ class SurfaceSystem:
         return {axis.name: axis for axis in self.axes}
 
     @property
-    def spacetime_kind(self) -> Literal["torus", "euclidean"]:
-        """Which spacetime the statistic belongs to."""
-        return "torus" if self.axes[0].periodic else "euclidean"
-
-    @property
     def ends(self) -> NDArray[np.float64]:
         """End points A and B (2, d)."""
         return np.stack([self.point_a, self.point_b])
-
-    @property
-    def n_statistics(self) -> int:
-        """Number K of statistics: 2 d on a torus, d + 1 in a Euclidean space."""
-        return 2 * self.n_axes if self.spacetime_kind == "torus" else self.n_axes + 1
 
     def energy(self, points: ArrayLike) -> NDArray[np.float64]:
         """Map points (..., d) to the potential energy (...) [the surface's unit]; NaN where there is none."""
@@ -164,51 +156,7 @@ class SurfaceSystem:
 
     def feature_values(self, points: ArrayLike) -> NDArray[np.float64]:
         """Return points (..., d) with their angles in (-pi, pi] [rad]."""
-        x = self._checked(points)
-        return np.stack([axis.values(x) for axis in self.axes], axis=-1)
-
-    def features(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Map points (..., d) to features: cosine and sine interleaved per axis (..., 2 d), or x itself (..., d)."""
-        x = self._checked(points)
-        if self.spacetime_kind == "euclidean":
-            return x
-        return np.stack([np.cos(x), np.sin(x)], axis=-1).reshape(*x.shape[:-1], 2 * self.n_axes)
-
-    def statistics(self, points: ArrayLike) -> NDArray[np.float64]:
-        """Map points (..., d) to the sufficient statistic T (..., K)."""
-        features = self.features(points)
-        if self.spacetime_kind == "torus":
-            return features
-        return np.concatenate([features, np.sum(features**2, axis=-1, keepdims=True)], axis=-1)
-
-    def tilt_energy(self, points: ArrayLike, eta: ArrayLike) -> NDArray[np.float64]:
-        """Map points (..., d) and eta (K,) to the tilt's energy u = -eta . T (...) [kT].
-
-        References
-        ----------
-        Karczewski et al., ICLR 2026, Eq. 57: p(x | eta) is proportional to exp(-U/kT + eta . T).
-        """
-        return -(self.statistics(points) @ self._natural(eta))
-
-    def tilt_force(self, points: ArrayLike, eta: ArrayLike) -> NDArray[np.float64]:
-        """Map points (..., d) and eta (..., K) to the tilt's force, grad(eta . T) (..., d) [kT per unit of the axis].
-
-        On a torus eta_y cos x - eta_x sin x per axis; otherwise eta_i + 2 eta_K x_i = e^log_snr (center - x).
-        """
-        x, natural = self._checked(points), self._natural(eta)
-        if self.spacetime_kind == "torus":
-            return natural[..., 1::2] * np.cos(x) - natural[..., 0::2] * np.sin(x)
-        return natural[..., :-1] + 2 * natural[..., -1:] * x
-
-    def tilt_stiffness(self, eta: ArrayLike) -> float:
-        """Return the largest second derivative of the tilt's energy for eta (K,) [kT per unit squared].
-
-        The largest kappa of an axis on a torus, e^log_snr otherwise.
-        """
-        natural = self._natural(eta)
-        if self.spacetime_kind == "torus":
-            return float(np.hypot(natural[0::2], natural[1::2]).max())
-        return float(abs(2 * natural[-1]))
+        return self.space.wrap(self._checked(points))
 
     def energy_grid(self, n: int) -> tuple[tuple[NDArray[np.float64], ...], NDArray[np.float64]]:
         """Return n values of each axis and the energies on their grid (n,) or (n, n), first axis first."""
@@ -234,12 +182,6 @@ class SurfaceSystem:
                 f"points must be (..., {self.n_axes}), one column per axis, but got {x.shape}"
             )
         return x
-
-    def _natural(self, eta: ArrayLike) -> NDArray[np.float64]:
-        natural = np.asarray(eta, dtype=np.float64)
-        if natural.ndim == 0 or natural.shape[-1] != self.n_statistics:
-            raise ParameterError(f"eta must be (..., {self.n_statistics}), but got {natural.shape}")
-        return natural
 
     def _ends(self) -> tuple[End, End]:
         variables = self.collective_variables

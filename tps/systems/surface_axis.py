@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tps.errors import SystemDefinitionError
-from tps.systems.collective_variables import NAME_PATTERN
+from tps.features import wrap_angle
+from tps.features.variable import NAME_PATTERN
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Axis:
     def values(self, points: ArrayLike) -> NDArray[np.float64]:
         """Map points (..., d) to the values of this axis (...); angles come back in (-pi, pi] [rad]."""
         column = np.asarray(points, dtype=np.float64)[..., self.index]
-        return -np.remainder(math.pi - column, 2 * math.pi) + math.pi if self.periodic else column
+        return wrap_angle(column) if self.periodic else column
 
     def grid(self, n: int) -> NDArray[np.float64]:
         """Return n equally spaced values: both bounds included, or one whole turn from -pi without its end."""

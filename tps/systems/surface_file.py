@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PositiveFloat
 
 from tps.errors import SystemDefinitionError
-from tps.systems.regions import State, nearest, region_from_keys
-from tps.systems.sections import Section, read_toml, validate
+from tps.sections import Section, nearest, read_toml, validate
+from tps.systems.regions import State, region_from_keys
 from tps.systems.surface import Potential, SurfaceSystem
 from tps.systems.surface_axis import Axis
 from tps.systems.surface_potentials import DoubleWell, DualChannel, MuellerBrown

@@ -1,41 +1,15 @@
-"""Thermodynamic integration: ψ(η_B) - ψ(η_A) = ∫ μ·dη along a curve, from any source of μ."""
+"""Thermodynamic integration: ψ(η_B) - ψ(η_A) = ∫ μ·dη along a curve, μ measured in windows on it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from tps.analysis.free_energy.mbar import WindowAnalysis, jackknife_error
 from tps.analysis.free_energy.windows import ANCHORED
 from tps.analysis.metrics import Metric
-from tps.errors import ParameterError
-
-
-def integrated_psi(eta: ArrayLike, mu: ArrayLike) -> NDArray[np.float64]:
-    """Return ψ(η_k) - ψ(η_0) at every point of a curve by the trapezoidal rule.
-
-    Parameters
-    ----------
-    eta, mu : (n_points, n_statistics) arrays
-        Natural and expectation parameters, of a model or measured.
-
-    Returns
-    -------
-    (n_points,) array
-
-    References
-    ----------
-    Karczewski et al., ICLR 2026, Eq. 16: μ = ∇ψ.
-    """
-    x, y = np.asarray(eta, dtype=np.float64), np.asarray(mu, dtype=np.float64)
-    if x.ndim != 2 or x.shape != y.shape:
-        raise ParameterError(
-            f"thermodynamic integration needs eta and mu (n_points, n_statistics), but got {x.shape} and {y.shape}"
-        )
-    steps = np.sum(np.diff(x, axis=0) * (y[1:] + y[:-1]) / 2, axis=1)
-    return np.concatenate([[0.0], np.cumsum(steps)])
 
 
 def corrected_integral(
@@ -56,7 +30,8 @@ def corrected_integral(
 
     References
     ----------
-    Fritsch, Carlson, SIAM J. Numer. Anal. 17, 238 (1980): slopes of monotone cubics.
+    Karczewski et al., ICLR 2026, Eq. 16: μ = ∇ψ. Fritsch, Carlson, SIAM J. Numer. Anal. 17, 238 (1980): slopes of
+    monotone cubics.
     """
     plain, corrections = 0.0, []
     for step, first, second in zip(np.diff(eta, axis=0), frames[:-1], frames[1:], strict=True):

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from tps.analysis.flood_fill import flood_fill
 from tps.analysis.free_energy.mbar import WindowAnalysis, jackknife_error
 from tps.analysis.metrics import Metric, Metrics
 from tps.errors import ParameterError
+from tps.features import FeatureSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +29,8 @@ class FreeEnergySurface:
         Cells that hold frames of the state.
     block_free_energy : (R, ...) array
         With one stretch of time left out.
-    periodic : bool
-        Whether the features are angles and the axes one turn.
+    periodic : tuple of bool
+        Which features are angles, whose axes are one turn.
     unit : str
     """
 
@@ -39,43 +40,40 @@ class FreeEnergySurface:
     in_a: NDArray[np.bool_]
     in_b: NDArray[np.bool_]
     block_free_energy: NDArray[np.float64]
-    periodic: bool
+    periodic: tuple[bool, ...]
     unit: str
 
 
 def free_energy_surface(
-    analysis: WindowAnalysis,
-    n: int = 36,
-    *,
-    columns: Sequence[int] = (0, 1),
-    bounds: ArrayLike | None = None,
+    analysis: WindowAnalysis, space: FeatureSpace, n: int = 36, *, columns: Sequence[int] | None = None
 ) -> FreeEnergySurface:
     """Return the free energy over one or two features.
 
     Parameters
     ----------
     analysis : WindowAnalysis
+    space : FeatureSpace
+        Of all its features.
     n : int
-        Cells per feature.
-    columns : one or two int
-        Which features.
-    bounds : (d, 2) array, optional
-        Low and high of each, for features that are no angles; otherwise a turn from -π.
+        Cells per feature: of a turn from -π, or of the range of what lies on a line.
+    columns : one or two int, optional
+        Which features; the first two by default.
 
     Raises
     ------
     ParameterError
         If there are no such features, or no frame lies within the bounds.
     """
-    d, picked = analysis.values.shape[1], list(columns)
+    d = analysis.values.shape[1]
+    picked = list(range(min(d, 2)) if columns is None else columns)
     if len(picked) not in (1, 2) or not set(picked) <= set(range(d)) or n < 2:
         raise ParameterError(
             f"a surface needs one or two of {d} features and 2 or more cells, but got {picked} and {n}"
         )
-    limits = np.array([[-np.pi, np.pi]] * len(picked) if bounds is None else bounds, dtype=np.float64)
-    width = (limits[:, 1] - limits[:, 0]) / n
-    cells = np.floor((analysis.values[:, picked] - limits[:, 0]) / width).astype(np.intp)
-    cells = cells % n if bounds is None else cells
+    limits, turns = space.ranges(analysis.values)[picked], np.array(space.periodic)[picked]
+    width, values = (limits[:, 1] - limits[:, 0]) / n, analysis.values[:, picked]
+    cells = np.floor((values - limits[:, 0]) / width).astype(np.intp)
+    cells = np.where(turns, cells % n, np.where(values == limits[:, 1], n - 1, cells))
     here = ((cells >= 0) & (cells < n)).all(axis=1)
     if not here.any():
         raise ParameterError(
@@ -104,7 +102,7 @@ def free_energy_surface(
         in_a=summed(analysis.in_a.astype(np.float64)) > 0,
         in_b=summed(analysis.in_b.astype(np.float64)) > 0,
         block_free_energy=np.where(np.isfinite(blocks), blocks - lowest, np.nan),
-        periodic=bounds is None,
+        periodic=tuple(turns.tolist()),
         unit=analysis.unit,
     )
 

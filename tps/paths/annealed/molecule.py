@@ -25,10 +25,12 @@ from tps.engine import (
     LangevinSettings,
     PlatformChoice,
     map_tasks,
+    periodic_box,
 )
 from tps.errors import ParameterError, SimulationError
-from tps.features import TorsionFeatures
+from tps.features import Features
 from tps.paths.ensemble import PathEnsemble, PathRecord
+from tps.paths.protocol import equal_steps
 from tps.systems import MolecularSystem, Region
 from tps.units import thermal_energy
 
@@ -78,27 +80,13 @@ class AnnealingTask:
     """One path's job: everything it needs, picklable. `eta` is (n_updates + 1, K)."""
 
     system_xml: str
-    features: TorsionFeatures
+    features: Features
     eta: NDArray[np.float64]
     start: NDArray[np.float64]
     settings: AnnealingSettings
     langevin: LangevinSettings
     platform: PlatformChoice
     seed: int
-
-
-def equal_steps(s: NDArray[np.float64], eta: NDArray[np.float64], n_updates: int) -> NDArray[np.float64]:
-    """Return η at n_updates + 1 equally spaced Fisher-Rao positions of a curve.
-
-    Parameters
-    ----------
-    s : (n_points,) array
-        Fraction of the curve's Fisher-Rao length at its points, from 0 to 1.
-    eta : (n_points, K) array
-    n_updates : int
-    """
-    at = np.linspace(0.0, 1.0, n_updates + 1)
-    return np.stack([np.interp(at, s, column) for column in eta.T], axis=1)
 
 
 def run_annealed_path(task: AnnealingTask) -> PathRecord:
@@ -108,13 +96,13 @@ def run_annealed_path(task: AnnealingTask) -> PathRecord:
     reduced energy at fixed x).
     """
     system = openmm.XmlSerializer.deserialize(task.system_xml)
+    box = periodic_box(system)
     kt = thermal_energy(task.langevin.temperature)
     task.features.add_tilt(system, kt, BIAS_GROUP)
     settings = task.settings
     frame_every = settings.n_updates // settings.n_frames
     steps_per_update = settings.n_steps // settings.n_updates
-    used, atoms = np.unique(task.features.atoms, return_inverse=True)
-    local = replace(task.features, atoms=atoms.reshape(task.features.atoms.shape))
+    used, local = task.features.atoms, task.features.local()
     before_update = np.empty((settings.n_updates, len(used), 3))
     positions = np.empty((settings.n_frames, *task.start.shape), dtype=np.float32)
     energy = np.empty(settings.n_frames)
@@ -132,11 +120,11 @@ def run_annealed_path(task: AnnealingTask) -> PathRecord:
                 positions[frame], energy[frame] = dynamics.frame()
     except SimulationError as error:
         return PathRecord.failed(str(error), task.seed, dynamics.n_evaluations)
-    statistic = local.values(local.angles(before_update))
+    statistic = local.statistic(before_update, box)
     work = -np.cumsum(np.sum(np.diff(task.eta, axis=0) * statistic, axis=1))
     return PathRecord(
         positions=positions,
-        torsions=task.features.angles(positions),
+        values=task.features.values(positions, box),
         potential_energy=energy,
         cumulative_work=work[frame_every - 1 :: frame_every],
         seed=task.seed,
@@ -182,7 +170,7 @@ def annealed_paths(
     Returns
     -------
     ensemble : PathEnsemble
-        Torsions, energies, work, reactive segment and status of every path, failed ones included.
+        Features, energies, work, reactive segment and status of every path, failed ones included.
     positions : list of (n_frames, n_atoms, 3) float32 arrays or None
         [nm]; None for a path that failed.
     """
@@ -198,12 +186,12 @@ def annealed_paths(
             margin,
         )
     xml = openmm.XmlSerializer.serialize(openmm_system)
-    features = TorsionFeatures.from_system(system)
     protocol, start = equal_steps(s, eta, settings.n_updates), system.positions_a
     if backward:
         protocol, start = protocol[::-1].copy(), system.positions_b
     tasks = [
-        AnnealingTask(xml, features, protocol, start, settings, langevin, platform, seed) for seed in seeds
+        AnnealingTask(xml, system.features, protocol, start, settings, langevin, platform, seed)
+        for seed in seeds
     ]
     records = map_tasks(executor, run_annealed_path, tasks, done)
     segments = [
@@ -211,7 +199,9 @@ def annealed_paths(
         for record in records
     ]
     interval = settings.n_steps // settings.n_frames * langevin.timestep
-    ensemble = PathEnsemble.from_records(records, segments, system.feature_names, settings.n_frames, interval)
+    ensemble = PathEnsemble.from_records(
+        records, segments, system.feature_names, settings.n_frames, interval, system.time_unit
+    )
     if backward:
         ensemble = replace(ensemble, s=1 - ensemble.s)
     return ensemble, [record.positions for record in records]

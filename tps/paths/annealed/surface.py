@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tps.dynamics.overdamped import STABILITY, largest_curvature, overdamped_step
 from tps.dynamics.segments import reactive_segment
 from tps.errors import ParameterError
-from tps.paths.annealed.molecule import equal_steps
 from tps.paths.ensemble import COMPLETED, PathEnsemble
+from tps.paths.protocol import equal_steps
 from tps.systems import SurfaceSystem
 
 #: Most random numbers held at once.
@@ -99,8 +99,8 @@ def overdamped_annealed_paths(
     Returns
     -------
     ensemble : PathEnsemble
-        `torsions` holds the axes' values (angles wrapped), `potential_energy` is in the surface's unit, and
-        `frame_interval_ps` is the mean τ between frames. A walker that leaves the numbers, or the table, fails alone.
+        `values` are those of the axes (angles wrapped), `potential_energy` is in the surface's unit, and
+        `frame_interval` is the mean τ between frames. A walker that leaves the numbers, or the table, fails alone.
     positions : (n_paths, n_frames, d) array
         Unwrapped; NaN for a path that failed.
     """
@@ -108,7 +108,7 @@ def overdamped_annealed_paths(
     if backward:
         protocol, start = protocol[::-1].copy(), system.point_b
     curvature = largest_curvature(system) if settings.curvature is None else settings.curvature
-    timesteps = settings.stability / (curvature + np.array([system.tilt_stiffness(e) for e in protocol]))
+    timesteps = settings.stability / (curvature + np.array([system.space.stiffness(e) for e in protocol]))
     per_path = (settings.n_equilibration_steps + settings.n_steps) * system.n_axes
     batch = max(1, _MAX_NOISE // per_path)
     parts = []
@@ -133,7 +133,7 @@ def overdamped_annealed_paths(
     done_part = np.arange(1, settings.n_frames + 1) / settings.n_frames
     failure = "failed: the walker left the surface or the numbers"
     ensemble = PathEnsemble(
-        torsions=values,
+        values=values,
         potential_energy=energy,
         cumulative_work=work,
         s=1 - done_part if backward else done_part,
@@ -142,7 +142,8 @@ def overdamped_annealed_paths(
         status=np.where(completed, COMPLETED, failure),
         seeds=np.array(seeds, dtype=np.int64),
         feature_names=np.array(system.axis_names),
-        frame_interval_ps=float(timesteps[1:].mean() * settings.n_steps / settings.n_frames),
+        frame_interval=float(timesteps[1:].mean() * settings.n_steps / settings.n_frames),
+        time_unit=system.time_unit,
         n_evaluations=n_evaluations,
     )
     return ensemble, positions
@@ -170,7 +171,7 @@ def _anneal(
             x = overdamped_step(system, x, protocol[0], timesteps[0], next(noise))
         for k in range(settings.n_updates):
             alive += np.isfinite(x).all(axis=1)
-            total -= system.statistics(x) @ (protocol[k + 1] - protocol[k])
+            total -= system.space.statistic(x) @ (protocol[k + 1] - protocol[k])
             for _ in range(settings.n_steps // settings.n_updates):
                 x = overdamped_step(system, x, protocol[k + 1], timesteps[k + 1], next(noise))
             if (k + 1) % frame_every == 0:

@@ -1,7 +1,7 @@
-"""Candidates with frames as close in time as shooting needs them: the molecule pulled along a coarse path's torsions.
+"""Candidates with frames as close in time as shooting needs them: the molecule pulled along a coarse path's features.
 
 A path of annealed Langevin dynamics stores a frame every few tenths of a picosecond and crosses a barrier between two
-of them, so that none of its frames can be shot from. Pulled anew along the same torsions, slowly, the molecule
+of them, so that none of its frames can be shot from. Pulled anew along the same features, slowly, the molecule
 leaves frames all over the crossing. The pull is no dynamics to report: only what is shot from it is.
 """
 
@@ -13,9 +13,9 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
-from tps.engine import BIAS_GROUP, Dynamics, LangevinSettings, PlatformChoice
+from tps.engine import BIAS_GROUP, Dynamics, LangevinSettings, PlatformChoice, periodic_box
 from tps.errors import ParameterError
-from tps.features import TorsionFeatures
+from tps.features import Features
 from tps.systems import MolecularSystem
 from tps.units import thermal_energy
 
@@ -27,7 +27,7 @@ class PullSettings:
     Attributes
     ----------
     stiffness : float
-        κ of the von Mises tilt of every feature torsion; the angles follow within 1/sqrt(κ) [rad].
+        κ = e^log_snr of the tilt; every feature follows within 1/sqrt(κ) of its scale (of a radian, for torsions).
     n_steps_per_frame : int
         MD steps from one frame of the coarse path to the next.
     frame_interval : int
@@ -55,7 +55,7 @@ class PullTask:
     """One pull, picklable; `positions` are frames (n_frames, n_atoms, 3) [nm] of a coarse path."""
 
     system_xml: str
-    features: TorsionFeatures
+    features: Features
     positions: NDArray[np.floating]
     settings: PullSettings
     langevin: LangevinSettings
@@ -72,10 +72,9 @@ def pull_task(
     settings: PullSettings | None = None,
 ) -> PullTask:
     """Return the pull of a system along a coarse path, for `pulled_candidate` here or in an executor."""
-    features = TorsionFeatures.from_system(system)
     return PullTask(
         system.system_xml,
-        features,
+        system.features,
         np.asarray(positions),
         settings or PullSettings(),
         langevin,
@@ -85,9 +84,9 @@ def pull_task(
 
 
 def pulled_candidate(task: PullTask) -> NDArray[np.float32]:
-    """Return positions (n, n_atoms, 3) [nm] of the molecule pulled along a coarse path's torsions, frame by frame.
+    """Return positions (n, n_atoms, 3) [nm] of the molecule pulled along a coarse path's features, frame by frame.
 
-    Between two coarse frames every torsion turns the shorter way. The last coarse frame is held for one more interval.
+    Between two coarse frames every angle turns the shorter way. The last coarse frame is held for one more interval.
 
     Raises
     ------
@@ -98,17 +97,17 @@ def pulled_candidate(task: PullTask) -> NDArray[np.float32]:
     """
     if len(task.positions) < 2:
         raise ParameterError(f"a pull follows at least two frames, but got {len(task.positions)}")
-    settings = task.settings
-    angles = np.unwrap(task.features.angles(task.positions), axis=0)
-    per_frame = settings.n_steps_per_frame // settings.frame_interval
-    at = np.minimum(np.arange(len(angles) * per_frame) / per_frame, len(angles) - 1)
-    centers = np.stack([np.interp(at, np.arange(len(angles)), column) for column in angles.T], axis=1)
+    settings, space = task.settings, task.features.space
     system, kt = openmm.XmlSerializer.deserialize(task.system_xml), thermal_energy(task.langevin.temperature)
+    values = space.unwrap(task.features.values(task.positions, periodic_box(system)))
+    per_frame = settings.n_steps_per_frame // settings.frame_interval
+    at = np.minimum(np.arange(len(values) * per_frame) / per_frame, len(values) - 1)
+    centers = np.stack([np.interp(at, np.arange(len(values)), column) for column in values.T], axis=1)
     task.features.add_tilt(system, kt, BIAS_GROUP)
     dynamics = Dynamics(system, task.langevin, task.platform, task.seed)
     frames = np.empty((len(centers), *task.positions.shape[1:]), dtype=np.float32)
     for row, center in enumerate(centers):
-        task.features.set_tilt(dynamics.context, settings.stiffness * task.features.values(center))
+        task.features.set_tilt(dynamics.context, settings.stiffness * space.eta(center, 0.0))
         if row == 0:
             dynamics.start(task.positions[0])
             dynamics.step(settings.n_equilibration_steps)

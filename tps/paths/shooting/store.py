@@ -7,11 +7,11 @@ where to go on from can never disagree.
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from tps.arrays import load_arrays, save_arrays
 from tps.errors import RunFolderError
 from tps.paths.shooting.chain import Block
 from tps.paths.shooting.moves import Chain
@@ -30,23 +30,22 @@ def save_block(folder: Path, block: Block) -> Path:
     place = chain_folder(folder, block.chain.index)
     place.mkdir(parents=True, exist_ok=True)
     file = place / f"moves-{int(block.records['move'][0]):08d}.npz"
-    partial = file.with_suffix(".partial")
+    partial = place / "partial.npz"  # a name that is no block's, and a chain has one writer
     path = block.chain.path
-    with partial.open("wb") as stream:
-        np.savez(
-            stream,
-            records=block.records,
-            shots=block.shots,
-            path_lengths=np.array([len(p) for p in block.paths], dtype=np.int64),
-            path_positions=np.concatenate([block.shots[:0], *block.paths]),
-            chain=np.array([block.chain.index, block.chain.move], dtype=np.int64),
-            tally=np.empty((0, 2), dtype=np.int64) if block.chain.tally is None else block.chain.tally,
-            points=path.points,
-            onward=path.onward,
-            born=path.born,
-        )
-        stream.flush()
-        os.fsync(stream.fileno())
+    save_arrays(
+        partial,
+        records=block.records,
+        shots=block.shots,
+        path_lengths=np.array([len(p) for p in block.paths], dtype=np.int64),
+        path_positions=np.concatenate([block.shots[:0], *block.paths]),
+        chain=np.array([block.chain.index, block.chain.move], dtype=np.int64),
+        tally=np.empty((0, 2), dtype=np.int64) if block.chain.tally is None else block.chain.tally,
+        points=path.points,
+        onward=path.onward,
+        born=path.born,
+    )
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
     partial.replace(file)
     return file
 
@@ -57,21 +56,25 @@ def load_block(file: Path) -> Block:
     Raises
     ------
     RunFolderError
-        If the file is damaged or something else.
+        If the file is damaged, something else, or of another version of tps.
     """
     try:
-        with np.load(file) as data:
-            index, move = (int(x) for x in data["chain"])
-            cuts = np.cumsum(data["path_lengths"])[:-1]
-            positions = data["path_positions"]
-            path = ChainPath(data["points"], data["onward"], data["born"])
-            return Block(
-                records=data["records"],
-                shots=data["shots"],
-                paths=np.split(positions, cuts) if len(data["path_lengths"]) else [],
-                chain=Chain(index, move, path, data["tally"] if len(data["tally"]) else None),
-            )
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        data = load_arrays(file)
+    except RunFolderError as error:
+        raise RunFolderError(
+            f"{error}; to go on without it, remove it and the chain's later blocks"
+        ) from None
+    try:
+        index, move = (int(x) for x in data["chain"])
+        cuts = np.cumsum(data["path_lengths"])[:-1]
+        path = ChainPath(data["points"], data["onward"], data["born"])
+        return Block(
+            records=data["records"],
+            shots=data["shots"],
+            paths=np.split(data["path_positions"], cuts) if len(data["path_lengths"]) else [],
+            chain=Chain(index, move, path, data["tally"] if len(data["tally"]) else None),
+        )
+    except (KeyError, ValueError) as error:
         raise RunFolderError(
             f"{file} is not a block of shooting moves ({error}): remove it and the chain's later blocks, and go on"
         ) from error

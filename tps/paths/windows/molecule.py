@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
@@ -10,14 +10,22 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
-from tps.engine import BIAS_GROUP, MOLECULE_GROUP, Dynamics, LangevinSettings, PlatformChoice, map_tasks
+from tps.engine import (
+    BIAS_GROUP,
+    MOLECULE_GROUP,
+    Dynamics,
+    LangevinSettings,
+    PlatformChoice,
+    map_tasks,
+    periodic_box,
+)
 from tps.errors import ParameterError, SimulationError
-from tps.features import TorsionFeatures
+from tps.features import CollectiveVariable, Features, variable_values
 from tps.paths.ensemble import COMPLETED
 from tps.paths.windows.exchange import exchanged
 from tps.paths.windows.samples import WindowSamples
 from tps.paths.windows.windows import Windows, WindowSettings
-from tps.systems import CollectiveVariable, MolecularSystem, Region
+from tps.systems import MolecularSystem, Region
 from tps.units import thermal_energy
 
 
@@ -26,8 +34,8 @@ class LadderTask:
     """The job of one context: n windows with eta (n, n_statistics) and starts (n, n_atoms, 3) [nm]; picklable."""
 
     system_xml: str
-    features: TorsionFeatures
-    variables: Mapping[str, CollectiveVariable]
+    features: Features
+    variables: tuple[CollectiveVariable, ...]
     regions: tuple[Region, Region]
     eta: NDArray[np.float64]
     starts: NDArray[np.float64]
@@ -39,9 +47,9 @@ class LadderTask:
 
 @dataclass(frozen=True, eq=False)
 class LadderRecord:
-    """What one context saw: torsions (n_frames, n, d) and so on, NaN from where it failed."""
+    """What one context saw: values (n_frames, n, d) and so on, NaN from where it failed."""
 
-    torsions: NDArray[np.float64]
+    values: NDArray[np.float64]
     potential_energy: NDArray[np.float64]
     in_regions: NDArray[np.bool_]
     replica: NDArray[np.int64]
@@ -52,12 +60,13 @@ class LadderRecord:
 def run_ladder(task: LadderTask) -> LadderRecord:
     """Run the replicas of one context in turn, a round of steps each, and exchange them between rounds."""
     system = openmm.XmlSerializer.deserialize(task.system_xml)
-    task.features.add_tilt(system, thermal_energy(task.langevin.temperature), BIAS_GROUP)
+    features, box = task.features, periodic_box(system)
+    features.add_tilt(system, thermal_energy(task.langevin.temperature), BIAS_GROUP)
     dynamics = Dynamics(system, task.langevin, task.platform, task.seed)
     rng = np.random.default_rng(task.seed)
     settings, n = task.settings, len(task.eta)
     shape = (settings.n_frames, n)
-    torsions = np.full((*shape, task.features.n_torsions), np.nan)
+    values = np.full((*shape, features.space.n_features), np.nan)
     energy, replica = np.full(shape, np.nan), np.tile(np.arange(n), (settings.n_frames, 1))
     inside, held, failure = np.zeros((2, *shape), dtype=np.bool_), np.arange(n), ""
     try:
@@ -67,16 +76,16 @@ def run_ladder(task: LadderTask) -> LadderRecord:
             for k in range(n):
                 states[held[k]] = found[k][0]
             positions = np.stack([state[0] for state, _ in found])
-            angles = task.features.angles(positions)
+            now = features.values(positions, box)
             if frame >= 0:
-                torsions[frame], energy[frame], replica[frame] = angles, [u for _, u in found], held
-                values = {name: variable.values(positions) for name, variable in task.variables.items()}
-                inside[:, frame] = [region.contains(values) for region in task.regions]
+                values[frame], energy[frame], replica[frame] = now, [u for _, u in found], held
+                at = variable_values(task.variables, positions, box)
+                inside[:, frame] = [region.contains(at) for region in task.regions]
             if settings.exchange:
-                held = held[exchanged(task.eta @ task.features.values(angles).T, rng)]
+                held = held[exchanged(task.eta @ features.space.statistic(now).T, rng)]
     except SimulationError as error:
         failure = str(error)
-    return LadderRecord(torsions, energy, inside, replica, dynamics.n_evaluations, failure)
+    return LadderRecord(values, energy, inside, replica, dynamics.n_evaluations, failure)
 
 
 def sample_windows(
@@ -118,16 +127,16 @@ def sample_windows(
     ParameterError
         If the starts do not fit.
     """
-    features = TorsionFeatures.from_system(system)
     expected = (len(seeds), windows.n_windows, system.n_atoms, 3)
     if np.shape(starts) != expected or len(seeds) == 0:
         raise ParameterError(
             f"windows need starts (n_ladders, n_windows, n_atoms, 3) = {expected} for {len(seeds)} seeds, but got "
             f"{np.shape(starts)}"
         )
-    if windows.eta.shape[1] != features.n_features:
+    n_statistics = system.space.n_statistics
+    if windows.eta.shape[1] != n_statistics:
         raise ParameterError(
-            f"windows of this molecule need eta (K, {features.n_features}), but got {windows.eta.shape}"
+            f"windows of this molecule need eta (K, {n_statistics}), but got {windows.eta.shape}"
         )
     everything = np.arange(windows.n_windows)
     groups = [everything] if settings.exchange else np.split(everything, windows.n_windows)
@@ -136,8 +145,8 @@ def sample_windows(
     tasks = [
         LadderTask(
             system.system_xml,
-            features,
-            {name: system.collective_variables[name] for name in used},
+            system.features,
+            tuple(system.collective_variables[name] for name in sorted(used)),
             regions,
             windows.eta[group],
             np.asarray(ladder[group], dtype=np.float64),
@@ -155,13 +164,13 @@ def sample_windows(
     def joined(name: str, axis: int) -> NDArray[np.float64]:
         return np.stack([np.concatenate([getattr(r, name) for r in rows], axis=axis) for rows in ladders])
 
-    torsions, inside = joined("torsions", 1), joined("in_regions", 2)
-    replica = joined("replica", 1) if settings.exchange else np.broadcast_to(everything, torsions.shape[:3])
+    values, inside = joined("values", 1), joined("in_regions", 2)
+    replica = joined("replica", 1) if settings.exchange else np.broadcast_to(everything, values.shape[:3])
     status = [[f"failed: {r.failure}" if r.failure else COMPLETED for r in rows] for rows in ladders]
     return WindowSamples(
         windows=windows,
-        values=torsions,
-        statistics=features.values(torsions),
+        values=values,
+        statistics=system.space.statistic(values),
         potential_energy=joined("potential_energy", 1),
         in_a=inside[:, 0].astype(np.bool_),
         in_b=inside[:, 1].astype(np.bool_),

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from tps.arrays import load_arrays, save_arrays
 from tps.errors import ParameterError, RunFolderError
 from tps.paths.ensemble import COMPLETED
 from tps.paths.windows.windows import Windows
@@ -22,7 +23,7 @@ class WindowSamples:
     ----------
     windows : Windows
     values : (L, n_frames, K, d) array
-        Feature torsions, or a surface's axes [rad, or the axis' unit].
+        The features, in internal units.
     statistics : (L, n_frames, K, n_statistics) array
         T(x): all that the reduced potentials -η·T need.
     potential_energy : (L, n_frames, K) array
@@ -102,7 +103,7 @@ class WindowSamples:
     def save(self, path: Path) -> None:
         """Write an npz file."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "windows"}
-        np.savez(path, s=self.windows.s, eta=self.windows.eta, **arrays)
+        save_arrays(path, s=self.windows.s, eta=self.windows.eta, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -111,12 +112,10 @@ class WindowSamples:
         Raises
         ------
         RunFolderError
-            If it is not there.
+            If it is not there, or of another version of tps.
         """
         if not path.is_file():
             raise RunFolderError(f"there are no window samples at {path}: sample the windows first")
-        with np.load(path) as data:
-            arrays = {f.name: data[f.name] for f in fields(cls) if f.name not in ("windows", "n_evaluations")}
-            return cls(
-                windows=Windows(data["s"], data["eta"]), n_evaluations=int(data["n_evaluations"]), **arrays
-            )
+        arrays = load_arrays(path)
+        windows, n_evaluations = Windows(arrays.pop("s"), arrays.pop("eta")), arrays.pop("n_evaluations")
+        return cls(windows=windows, n_evaluations=int(n_evaluations), **arrays)

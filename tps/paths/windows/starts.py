@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tps.errors import ParameterError
+from tps.features import FeatureSpace
 from tps.paths.ensemble import PathEnsemble
 from tps.paths.windows.windows import Windows
 
 
-def barrier_place(pulls: PathEnsemble) -> NDArray[np.float64]:
-    """Return where a stiff pull from A to B meets its barrier: the mean torsions at its highest mean work (d,) [rad].
+def barrier_place(pulls: PathEnsemble, space: FeatureSpace) -> NDArray[np.float64]:
+    """Return where a stiff pull from A to B meets its barrier: the mean features at its highest mean work (d,).
 
     Where a surface over the features is known, its saddle point (`tps.analysis.flood_fill`) is lower and better.
 
@@ -21,12 +22,13 @@ def barrier_place(pulls: PathEnsemble) -> NDArray[np.float64]:
     ----------
     pulls : PathEnsemble
         Paths along a straight line of constant κ, whose work is close to the free energy along it.
+    space : FeatureSpace
+        Of the features, whose angles are averaged by their directions.
     """
     if not pulls.completed.any():
         raise ParameterError("no pull was finished, so where its barrier lies cannot be told")
     top = int(np.argmax(pulls.cumulative_work[pulls.completed].mean(axis=0)))
-    there = pulls.torsions[pulls.completed, top]
-    return np.asarray(np.angle(np.exp(1j * there).mean(axis=0)))
+    return space.mean(pulls.values[pulls.completed, top])
 
 
 def starts_along(

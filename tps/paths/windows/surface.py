@@ -65,7 +65,7 @@ def sample_surface_windows(
             f"but got {x.shape}"
         )
     rigid = largest_curvature(system) if curvature is None else curvature
-    timesteps = np.array([[stability / (rigid + system.tilt_stiffness(eta))] for eta in windows.eta])
+    timesteps = np.array([[stability / (rigid + system.space.stiffness(eta))] for eta in windows.eta])
     generators = [np.random.default_rng(seed) for seed in seeds]
     shape = (n_ladders, settings.n_frames, n_windows)
     points = np.full((*shape, system.n_axes), np.nan)
@@ -83,7 +83,7 @@ def sample_surface_windows(
         if frame >= 0:
             points[:, frame], replica[:, frame] = x, held
         if settings.exchange:
-            tilts = np.einsum("ks,lns->lkn", windows.eta, system.statistics(x))
+            tilts = np.einsum("ks,lns->lkn", windows.eta, system.space.statistic(x))
             order = np.stack(
                 [
                     exchanged(tilt, rng) if np.isfinite(tilt).all() else np.arange(n_windows)
@@ -101,7 +101,7 @@ def sample_surface_windows(
     return WindowSamples(
         windows=windows,
         values=system.feature_values(points),
-        statistics=system.statistics(points),
+        statistics=system.space.statistic(points),
         potential_energy=energy,
         in_a=inside[0],
         in_b=inside[1],

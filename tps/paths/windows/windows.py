@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tps.errors import ParameterError
-from tps.paths.annealed.molecule import equal_steps
+from tps.paths.protocol import equal_steps
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ def tightening(unit_eta: ArrayLike, weakest: float, strongest: float, n: int) ->
     Parameters
     ----------
     unit_eta : (n_statistics,) array
-        η of unit strength about the barrier: T(x) of torsions, (x, -1/2) in a Euclidean space.
+        η of unit strength about the barrier: `FeatureSpace.eta` at log_snr 0.
     weakest, strongest : float
-        Strengths κ, e^log_snr in a Euclidean space; equal ratios lie between them.
+        Strengths e^log_snr; equal ratios lie between them.
     n : int
     """
     if not 0 < weakest < strongest or n < 2:

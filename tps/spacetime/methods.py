@@ -1,37 +1,51 @@
-"""Every curve that the paths can follow: the geodesic, and its neighbours to compare it with."""
+"""Every curve that paths can follow: the geodesic, and its neighbours to compare it with."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from tps.config import CurveMethod
-from tps.spacetime import (
-    Family,
-    Geodesic,
-    SpacetimeCurve,
-    SpacetimePoint,
-    TorusSpacetime,
-    e_geodesic,
-    m_geodesic,
-    minimum_free_energy_path,
-    onsager_machlup_path,
-    pullback_geodesic,
-    resample,
-    score_jacobian_geodesic,
-    score_metric_geodesic,
-    straight_line,
-    winding_numbers,
-)
+from tps.errors import ParameterError
+from tps.sections import nearest
+from tps.spacetime.baselines import straight_line
+from tps.spacetime.curve import SpacetimeCurve, resample
+from tps.spacetime.family import Family
+from tps.spacetime.feature_curves import onsager_machlup_path, score_jacobian_geodesic, score_metric_geodesic
+from tps.spacetime.flat_geodesics import e_geodesic, m_geodesic
+from tps.spacetime.points import SpacetimePoint
+from tps.spacetime.probability_flow import pullback_geodesic
+from tps.spacetime.solution import Geodesic
+from tps.spacetime.starts import winding_numbers
+from tps.spacetime.string_method import minimum_free_energy_path
 
-#: From this log-SNR on a tilt says which way round a torsion is: below, a curve has no winding of its own.
+#: From this log-SNR on a tilt says which way round an angle is: below, a curve has no winding of its own.
 _TELLING_LOG_SNR = 0.0
+
+CurveMethod = Literal[
+    "geodesic",
+    "straight-line",
+    "straight-line-with-profile",
+    "e-geodesic",
+    "m-geodesic",
+    "pullback",
+    "score-metric",
+    "score-jacobian",
+    "string",
+    "onsager-machlup",
+]
 
 
 @dataclass(frozen=True, eq=False)
 class MethodCurve:
-    """A curve, and whether the method that made it converged."""
+    """A curve, and whether the method that made it converged.
+
+    Parameters
+    ----------
+    curve : SpacetimeCurve
+    status : str
+        "converged", or why not.
+    """
 
     curve: SpacetimeCurve
     status: str = "converged"
@@ -41,7 +55,7 @@ class MethodCurve:
 class MethodProblem:
     """What a method may use.
 
-    Attributes
+    Parameters
     ----------
     family : Family
     a, b : SpacetimePoint
@@ -49,8 +63,8 @@ class MethodProblem:
     log_snr : float
         Level of methods that know one level only.
     geodesic : Geodesic
-    windings : tuple of int or None
-        Way round the torus that lines and starts take; None off the torus.
+    windings : tuple of int (n_circles,)
+        Way round that lines and starts take.
     """
 
     family: Family
@@ -59,7 +73,7 @@ class MethodProblem:
     n_points: int
     log_snr: float
     geodesic: Geodesic
-    windings: tuple[int, ...] | None
+    windings: tuple[int, ...]
 
     def line(self) -> SpacetimeCurve:
         """The straight line at the anchors' log-SNR."""
@@ -76,29 +90,51 @@ class MethodProblem:
         return straight_line(self.family, a, b, n_points=self.n_points, windings=self.windings)
 
 
-def geodesic_windings(curve: SpacetimeCurve, asked: tuple[int, ...] | None) -> tuple[int, ...] | None:
-    """Return the way round the torus that belongs to a geodesic: the one asked for, or its own where it has one.
+def geodesic_windings(curve: SpacetimeCurve, asked: tuple[int, ...] | None = None) -> tuple[int, ...]:
+    """Return the way round that belongs to a geodesic: the one asked for, or its own where it has one.
 
-    Where the tilt fades out on the way, the centre may turn without any meaning: then the short way.
+    Where the tilt fades out on the way, the center may turn without any meaning: then the short way.
+
+    Parameters
+    ----------
+    curve : SpacetimeCurve
+    asked : tuple of int (n_circles,), optional
+
+    Returns
+    -------
+    tuple of int (n_circles,)
     """
-    if not isinstance(curve.spacetime, TorusSpacetime):
-        return None
     if asked is not None:
         return asked
-    if float(curve.spacetime.kappa(curve.eta).min().log()) < _TELLING_LOG_SNR:
-        return (0,) * curve.spacetime.n_torsions
+    spacetime = curve.spacetime
+    if spacetime.n_circles and float(spacetime.kappa(curve.eta).min().log()) < _TELLING_LOG_SNR:
+        return (0,) * spacetime.n_circles
     return winding_numbers(curve)
 
 
 def follow(method: CurveMethod, problem: MethodProblem) -> MethodCurve:
     """Return the curve of a method, at equal Fisher-Rao steps but for the straight lines, whose steps are equal in s.
 
+    Parameters
+    ----------
+    method : str
+        One of `CURVE_METHODS`.
+    problem : MethodProblem
+
+    Returns
+    -------
+    MethodCurve
+
     Raises
     ------
     CurveError
         If the method has no curve between these ends.
+    ParameterError
+        If there is no such method.
     """
-    return _METHODS[method](problem)
+    if method not in CURVE_METHODS:
+        raise ParameterError(f"no curve method is called {method!r}{nearest(method, CURVE_METHODS)}")
+    return CURVE_METHODS[method](problem)
 
 
 def _flat(find: Callable[..., SpacetimeCurve]) -> Callable[[MethodProblem], MethodCurve]:
@@ -132,7 +168,8 @@ def _at_level(find: Callable[..., _Found]) -> Callable[[MethodProblem], MethodCu
     return run
 
 
-_METHODS: dict[CurveMethod, Callable[[MethodProblem], MethodCurve]] = {
+#: All but the first are there to compare it with.
+CURVE_METHODS: dict[CurveMethod, Callable[[MethodProblem], MethodCurve]] = {
     "geodesic": lambda p: MethodCurve(p.geodesic.curve, p.geodesic.status),
     "straight-line": lambda p: MethodCurve(p.line()),
     "straight-line-with-profile": lambda p: MethodCurve(p.line_with_profile()),

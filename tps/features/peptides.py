@@ -10,6 +10,7 @@ from openmm import app
 from tps.errors import SystemDefinitionError
 
 FourAtoms = tuple[int, int, int, int]
+TORSION_NAMES = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4")
 
 #: Side-chain torsions by atom names, those of IUPAC and MDTraj; the first that a residue has is taken.
 CHI_ATOMS: dict[str, tuple[str, ...]] = {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tps.errors import TpsError
-from tps.systems.regions import nearest
 
 
 class Section(BaseModel):
@@ -45,6 +46,13 @@ def validate(data: dict[str, Any], model: type[SectionT], source: str, error: ty
     except ValidationError as failure:
         mistakes = [_explain(mistake, model) for mistake in failure.errors()]
         raise error(f"{source}: {'; '.join(dict.fromkeys(mistakes))}") from None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the known word nearest to `word`, or the list of the known ones."""
+    words = sorted(known)
+    match = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(words) or 'none'}"
 
 
 def _explain(mistake: Any, model: type[BaseModel]) -> str:

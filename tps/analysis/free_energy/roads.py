@@ -1,0 +1,113 @@
+"""The roads to one free-energy difference other than the windows': work, the model, the weighted frames, the grid.
+
+All of them give F(η_B) - F(η_A) = -kT (ψ(η_B) - ψ(η_A)) of the two anchored states, or F(B) - F(A) of the states as
+regions, which `tps.analysis.agreement` sets beside one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tps.analysis.free_energy.frames import frames_anchored_difference, frames_region_difference
+from tps.analysis.free_energy.table import number_metric
+from tps.analysis.free_energy.work import work_differences
+from tps.analysis.metrics import Metric
+from tps.conformations import Conformations
+from tps.features import FeatureSpace
+from tps.paths import PathEnsemble
+from tps.systems import System
+
+#: Titles of the two differences.
+DIFFERENCES = {
+    "anchored": "F(B) - F(A) of the anchored states",
+    "regions": "F(B) - F(A) of the states as regions",
+}
+_WORKS = {
+    "bar": "straight pulls, both ways (BAR)",
+    "jarzynski_forward": "straight pulls from A (Jarzynski)",
+    "jarzynski_backward": "straight pulls from B (Jarzynski)",
+}
+_FEWEST_WORKS = 2
+
+
+def work_roads(system: System, forward: PathEnsemble, backward: PathEnsemble) -> dict[str, Metric]:
+    """Return the roads from the work of paths along one curve, from A and from B; none for fewer than two of each."""
+    works = [paths.cumulative_work[paths.completed, -1] for paths in (forward, backward)]
+    if min(len(work) for work in works) < _FEWEST_WORKS:
+        return {}
+    found = work_differences(works[0], works[1], system.kt, unit=system.energy_unit)
+    return {text: found[name] for name, text in _WORKS.items()}
+
+
+def model_road(system: System, psi: NDArray[np.float64]) -> dict[str, Metric]:
+    """Return what the model says of the anchored states: ψ (n_points,) along a curve between them."""
+    metric = number_metric(
+        -float(psi[-1] - psi[0]),
+        system.kt,
+        "-kT (ψ(η_B) - ψ(η_A)) of the diffusion model.",
+        unit=system.energy_unit,
+    )
+    return {"ψ of the model": metric}
+
+
+def anchored_frames_road(
+    system: System,
+    frames: Conformations,
+    eta_a: ArrayLike,
+    eta_b: ArrayLike,
+    *,
+    made_by: str,
+    on_grid: bool = False,
+) -> dict[str, Metric]:
+    """Return what the weighted frames say of the anchored states.
+
+    Parameters
+    ----------
+    system : MolecularSystem or SurfaceSystem
+    frames : Conformations
+    eta_a, eta_b : (K,) arrays
+    made_by : str
+        What made the frames: the road's name.
+    on_grid : bool
+        Whether they are the points of a grid, whose sum has no sampling error.
+    """
+    statistics = system.space.statistic(frames.values)
+    found = frames_anchored_difference(frames, statistics, eta_a, eta_b, system.kt, unit=system.energy_unit)
+    if on_grid:
+        return {"grid": _exact(found, "-kT (ψ(η_B) - ψ(η_A)) by summing the grid.")}
+    return {made_by: found}
+
+
+def region_frames_road(
+    system: System,
+    frames: Conformations,
+    values: Mapping[str, NDArray[np.float64]],
+    *,
+    made_by: str,
+    on_grid: bool = False,
+) -> dict[str, Metric]:
+    """Return what the weighted frames say of the states as regions; `values` are `system.values` of the frames."""
+    in_a, in_b = (state.region.contains(values) for state in (system.state_a, system.state_b))
+    found = frames_region_difference(frames, in_a, in_b, system.kt, unit=system.energy_unit)
+    return {"grid": _exact(found, "-kT ln(p(B)/p(A)) by summing the grid.")} if on_grid else {made_by: found}
+
+
+def spring_difference(space: FeatureSpace, eta_a: ArrayLike, eta_b: ArrayLike) -> float:
+    """Return what the anchors' springs add to F(η_B) - F(η_A) [kT], which η·T leaves out: 0 on circles."""
+    return float(space.spring(eta_b) - space.spring(eta_a))
+
+
+def with_springs(roads: Mapping[str, Metric], spring: float) -> dict[str, Metric]:
+    """Return the roads with the springs' own free energy, `spring_difference` times kT in the roads' unit."""
+    return {
+        name: road if road.value is None else replace(road, value=road.value + spring)
+        for name, road in roads.items()
+    }
+
+
+def _exact(metric: Metric, definition: str) -> Metric:
+    return replace(metric, error=None, definition=definition)

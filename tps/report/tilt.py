@@ -1,0 +1,28 @@
+"""How strong a tilt is in each feature."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tps.features import FeatureSpace
+
+#: A tilt that alone would spread an angle by more than this is weak: its centre says little.
+WEAK_SPREAD_DEGREE = 30.0
+#: The same as ln kappa (spread 1/sqrt(kappa)).
+WEAK_TILT = float(-2 * np.log(np.deg2rad(WEAK_SPREAD_DEGREE)))
+
+
+def tilt_strength(space: FeatureSpace, eta: ArrayLike) -> NDArray[np.float64]:
+    """Return ln kappa of each angle and the log-SNR of each feature on a line (n_points, d) from eta (n_points, K).
+
+    Such a tilt alone would spread a feature by exp(-strength / 2), in rad or in units of its scale.
+    """
+    vector = np.asarray(eta, dtype=np.float64)
+    found = np.empty((len(vector), space.n_features))
+    pairs = vector[:, : 2 * space.n_circles].reshape(len(vector), -1, 2)
+    with np.errstate(divide="ignore"):
+        found[:, space.circles] = 0.5 * np.log(np.sum(pairs**2, axis=-1))
+        if space.n_lines:
+            found[:, space.lines] = np.log(-2 * vector[:, -1:])
+    return found

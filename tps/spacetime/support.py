@@ -1,0 +1,85 @@
+"""How well the weighted frames carry a curve, and how far a model's psi and mu along it are from theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tps.features import FeatureSpace
+from tps.spacetime.curve import SpacetimeCurve
+from tps.spacetime.empirical import EmpiricalFamily
+from tps.spacetime.health import SUPPORTED_FRAMES
+from tps.spacetime.information import integrated_psi
+
+#: Grid points that carry a Gaussian as wide as the spacing, per axis: with fewer the grid is too coarse.
+_GRID_POINTS_PER_AXIS = float(np.sqrt(4 * np.pi))
+
+
+def curve_support(curve: SpacetimeCurve, empirical: EmpiricalFamily, space: FeatureSpace) -> dict[str, Any]:
+    """Compare a curve with the weighted frames.
+
+    Parameters
+    ----------
+    curve : SpacetimeCurve
+    empirical : EmpiricalFamily
+    space : FeatureSpace
+
+    Returns
+    -------
+    dict of str to number or list of float
+        Effective numbers of frames (all, the least, and at which s), the mean error of mu, and the differences of psi
+        between the ends: the frames', the model's (integrated where it knows mu alone), the largest error on the way
+        where it knows psi, and what eta . T leaves out of the tilts' springs.
+    """
+    size = empirical.effective_sample_size(curve.eta)
+    worst = int(size.argmin())
+    spring = space.spring(curve.eta.numpy())
+    reference = empirical.psi(curve.eta)
+    out: dict[str, Any] = {
+        "min_effective_sample_size": float(size[worst]),
+        "min_effective_sample_size_at_s": float(curve.s[worst]),
+        "effective_sample_size": [round(float(value), 1) for value in size],
+        "mean_mu_error": float((curve.mu - empirical.mu(curve.eta)).norm(dim=1).mean()),
+        "delta_spring": float(spring[-1] - spring[0]),
+        "delta_psi_frames": float(reference[-1] - reference[0]),
+    }
+    if curve.psi is None:
+        return out | {"delta_psi_model": float(integrated_psi(curve.eta, curve.mu)[-1])}
+    gap = (curve.psi - curve.psi[0]) - (reference - reference[0])
+    return out | {
+        "delta_psi_model": float(curve.psi[-1] - curve.psi[0]),
+        "max_psi_error": float(gap.abs().max()),
+    }
+
+
+def support_warning(support: Mapping[str, Any], n_features: int, grid: bool) -> list[str]:
+    """Return what is to be said of a curve that the data do not carry.
+
+    Parameters
+    ----------
+    support : mapping
+        From `curve_support`.
+    n_features : int
+        Number d of features.
+    grid : bool
+        Whether the frames are the points of a grid.
+
+    Returns
+    -------
+    list of str
+        One sentence, or none.
+    """
+    size, s = support["min_effective_sample_size"], support["min_effective_sample_size_at_s"]
+    if grid and size < _GRID_POINTS_PER_AXIS**n_features:
+        return [
+            f"only {size:.0f} points of the grid carry the curve at s = {s:.2f}: the grid is too coarse for so strong "
+            "a tilt; raise conformations.n_grid_points or lower anchor_log_snr"
+        ]
+    if not grid and size < SUPPORTED_FRAMES:
+        return [
+            f"the curve passes where only {size:.0f} effective frames carry the data (at s = {s:.2f}): the model is a "
+            "guess there; sample more"
+        ]
+    return []
