@@ -141,7 +141,8 @@ def test_per_sample_targets_learn_the_same_distribution():
     network, record = train_log_partition(ONE, theta, log_weights, settings, rng())
     eta = torch.tensor([[0.0, 0.0], [-3.0, 0.0], [0.0, 4.0], [6.0, 0.0]], dtype=torch.float64)
     exact = posterior_moments(eta, *_normalised(theta, log_weights)).mu
-    assert (network.double().mu(eta).detach() - exact).norm(dim=1).max() < 0.1
+    # the noise of single samples: 0.015 to 0.070 over six seeds, twice the largest of which is allowed
+    assert (network.double().mu(eta).detach() - exact).norm(dim=1).max() < 0.14
     assert record.target == "per-sample"
 
 

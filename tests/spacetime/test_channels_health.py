@@ -155,4 +155,5 @@ def test_anchor_sensitivity_stays_in_the_channel_it_is_asked_for():
     short, long = (anchor_sensitivity(family, *ends[3.0], start=x, **options) for x in (None, channel.curve))
     # constrained solves from different starts agree within 1e-3 of a length of 6.5, and are divided by 0.5
     assert long == pytest.approx(along_it, abs=0.03)
-    assert abs(short - along_it) > 0.2
+    # and another one is another number: three times as far off as that
+    assert abs(short - along_it) > 3 * 0.03

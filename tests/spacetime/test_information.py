@@ -116,7 +116,8 @@ def test_flat_geodesics_are_straight_and_bound_the_length(mixture, torsion_famil
     a, b = SpacetimePoint(torch.tensor([-1.0, 0.3]), 1.5), SpacetimePoint(torch.tensor([0.8, 0.9]), 2.0)
     e, m = e_geodesic(mixture, a, b), m_geodesic(mixture, a, b)
     assert float(e.eta.diff(n=2, dim=0).abs().max()) < 1e-12
-    assert float(m.mu.diff(n=2, dim=0).abs().max()) < 1e-9
+    # its points miss their mu by at most 1e-10 of the largest, and a second difference takes four of them
+    assert float(m.mu.diff(n=2, dim=0).abs().max()) < 4e-10 * float(m.mu.abs().max())
     shortest = find_geodesic(mixture, a, b).length
     assert shortest <= fisher_rao_length(e) * (1 + 1e-4)
     assert shortest <= fisher_rao_length(m) * (1 + 1e-4)
