@@ -93,18 +93,16 @@ def _apply_files(
 ) -> tuple[openmm.System, tuple[str, ...]]:
     force_field = _load_files(settings.files, directory, where)
     in_box = _box_of(topology) is not None
-    chosen = _choose_method(settings, in_box)
+    notes: tuple[str, ...] = ()
+    if in_box and settings.nonbonded_method == "auto" and _has_implicit_solvent(force_field):
+        in_box = False
+        notes = ("implicit solvent has no borders: the box of the structures is left out",)
 
-    def create(chosen: ForceFieldSection) -> openmm.System:
-        explain = lambda reason: _explain(reason, topology, settings.files)  # noqa: E731
-        return _create(partial(force_field.createSystem, topology), chosen, where, explain)
+    def explain(reason: str) -> str:
+        return _explain(reason, topology, settings.files)
 
-    system = create(chosen)
-    if settings.nonbonded_method == "auto" and in_box and _has_implicit_solvent(system):
-        return create(_choose_method(settings, False)), (
-            "implicit solvent has no borders: the box of the structures is left out",
-        )
-    return system, ()
+    create_system = partial(force_field.createSystem, topology)
+    return _create(create_system, _choose_method(settings, in_box), where, explain), notes
 
 
 def _create(
@@ -113,12 +111,13 @@ def _create(
     where: str,
     explain: Callable[[str], str] = "cannot be used: OpenMM cannot build the System: {}".format,
 ) -> openmm.System:
+    mass = None if settings.hydrogen_mass_amu is None else settings.hydrogen_mass_amu * unit.dalton
     try:
         return create_system(
             nonbondedMethod=NONBONDED_METHODS[settings.nonbonded_method],
             nonbondedCutoff=settings.nonbonded_cutoff_nm * unit.nanometer,
             constraints=CONSTRAINTS[settings.constraints],
-            hydrogenMass=settings.hydrogen_mass_amu,
+            hydrogenMass=mass,
         )
     except Exception as reason:  # OpenMM raises many kinds, some bare, for what a file lacks
         raise SystemDefinitionError(f"{where} {explain(' '.join(str(reason).split()))}") from None
@@ -135,8 +134,10 @@ def _box_of(topology: app.Topology) -> NDArray[np.float64] | None:
     return None if vectors is None else np.array(vectors.value_in_unit(unit.nanometer))
 
 
-def _has_implicit_solvent(system: openmm.System) -> bool:
-    return any(isinstance(force, openmm.GBSAOBCForce | openmm.CustomGBForce) for force in system.getForces())
+def _has_implicit_solvent(force_field: app.ForceField) -> bool:
+    """Return whether a force field has a solvent force, which it adds even to a molecule without atoms."""
+    forces = force_field.createSystem(app.Topology()).getForces()
+    return any(isinstance(force, openmm.GBSAOBCForce | openmm.CustomGBForce) for force in forces)
 
 
 def keep_constant_volume(system: openmm.System) -> tuple[openmm.System, tuple[str, ...]]:
