@@ -21,7 +21,9 @@ from tps.sections import nearest, read_toml
 from tps.systems.confinement import add_confinement
 from tps.systems.definition import SystemFile
 from tps.systems.forcefield import build_openmm_system
+from tps.systems.identity import periodic_box
 from tps.systems.molecular import MolecularSystem
+from tps.systems.prepared import Prepared, open_prepared
 from tps.systems.regions import State, region_from_keys
 from tps.systems.structures import Structure, check_same_molecule, read_structure
 from tps.systems.surface import SurfaceSystem
@@ -93,8 +95,9 @@ def load_molecule(directory: Path) -> MolecularSystem:
     file = directory / "system.toml"
     settings = read_toml(file, SystemFile, SystemDefinitionError)
     section = settings.system
+    prepared = open_prepared(settings.force_field, directory)
     a, b = (
-        _read_end(directory / name, f"{file} [system] {key}")
+        _read_end(directory / name, f"{file} [system] {key}", prepared)
         for key, name in (("structure_a", section.structure_a), ("structure_b", section.structure_b))
     )
     check_same_molecule(a, b)
@@ -111,7 +114,7 @@ def load_molecule(directory: Path) -> MolecularSystem:
         for label, state in (("A", settings.states.A), ("B", settings.states.B))
     ]
     system, notes = build_openmm_system(
-        settings.force_field, directory, a.topology, (a.positions, b.positions)
+        settings.force_field, directory, a.topology, (a.positions, b.positions), prepared
     )
     if settings.confinement is not None:
         where = f"{file} [confinement]"
@@ -131,6 +134,7 @@ def load_molecule(directory: Path) -> MolecularSystem:
             feature_names=features,
             state_a=states[0],
             state_b=states[1],
+            box=periodic_box(system),
             solute=_solute(section.solute, a.topology, f"{file} [system] solute"),
             notes=notes,
         )
@@ -178,9 +182,9 @@ def _find(name_or_directory: str | Path) -> Path:
     )
 
 
-def _read_end(path: Path, where: str) -> Structure:
+def _read_end(path: Path, where: str, prepared: Prepared | None) -> Structure:
     try:
-        return read_structure(path)
+        return read_structure(path, None if prepared is None else prepared.topology)
     except SystemDefinitionError as reason:
         raise SystemDefinitionError(f"{where}: {reason}") from None
 

@@ -42,32 +42,54 @@ class ConfinementSection(Section):
 
 
 class ForceFieldSection(Section):
-    """[force_field] OpenMM force-field files and how to apply them, or a serialised OpenMM System."""
+    """[force_field] Force-field files, or the files of a prepared system, and how to apply them."""
 
     files: tuple[str, ...] = Field(
         (), description="OpenMM force-field XML files: by name, or beside system.toml."
     )
+    amber_prmtop: str | None = Field(None, description="Amber topology beside system.toml, instead of files.")
+    gromacs_top: str | None = Field(
+        None, description="GROMACS topology beside system.toml, instead of files."
+    )
+    gromacs_include: str | None = Field(
+        None, description="Folder of GROMACS' *.ff folders; default that of the GROMACS installed."
+    )
+    charmm_psf: str | None = Field(
+        None, description="CHARMM structure file beside system.toml, instead of files."
+    )
+    charmm_parameters: tuple[str, ...] = Field((), description="CHARMM parameter files of charmm_psf.")
+    system_xml: str | None = Field(
+        None, description="Serialised openmm.System beside system.toml, instead of files."
+    )
     constraints: Literal["none", "h-bonds", "all-bonds"] = Field(
         "h-bonds", description="Bonds of fixed length."
     )
-    nonbonded_method: Literal["no-cutoff", "cutoff-nonperiodic", "cutoff-periodic", "pme"] = Field(
-        "no-cutoff", description="Treatment of nonbonded interactions at long range."
+    nonbonded_method: Literal["auto", "no-cutoff", "cutoff-nonperiodic", "cutoff-periodic", "pme"] = Field(
+        "auto",
+        description="Treatment of nonbonded interactions at long range; auto is pme in a box, else no-cutoff.",
     )
     nonbonded_cutoff_nm: PositiveFloat = Field(1.0, description="Cutoff, for the methods that have one.")
     hydrogen_mass_amu: PositiveFloat | None = Field(
         None, description="Mass taken over by hydrogens; default none."
     )
-    system_xml: str | None = Field(
-        None, description="Serialised openmm.System beside system.toml, instead of files."
-    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if bool(self.files) == (self.system_xml is not None):
-            raise ValueError("give either files (force-field XML) or system_xml (a serialised OpenMM System)")
+        sources = ("files", "amber_prmtop", "gromacs_top", "charmm_psf", "system_xml")
+        given = [name for name in sources if getattr(self, name)]
+        if len(given) != 1:
+            but = f", but got {' and '.join(given)}" if given else ""
+            raise ValueError(
+                "give either files (force-field XML), amber_prmtop, gromacs_top, charmm_psf (with charmm_parameters) "
+                f"or system_xml (a serialised OpenMM System){but}"
+            )
         beside = sorted(self.model_fields_set - {"system_xml"})
         if self.system_xml is not None and beside:
             raise ValueError(f"system_xml already says everything: remove {', '.join(beside)}")
+        if self.gromacs_include is not None and self.gromacs_top is None:
+            raise ValueError("gromacs_include belongs to gromacs_top: remove it")
+        if bool(self.charmm_parameters) != (self.charmm_psf is not None):
+            raise ValueError("charmm_psf and charmm_parameters belong together: give both")
         return self
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,10 @@ from openmm import app, unit
 from tps.errors import SystemDefinitionError
 from tps.sections import nearest
 from tps.systems.definition import ForceFieldSection
+from tps.systems.identity import check_system_fits, periodic_box
 from tps.systems.native_obc import use_native_obc
+from tps.systems.prepared import Prepared, open_prepared
+from tps.systems.structures import BOX_TOLERANCE, describe_box
 
 CONSTRAINTS = {"none": None, "h-bonds": app.HBonds, "all-bonds": app.AllBonds}
 NONBONDED_METHODS = {
@@ -29,23 +34,27 @@ def build_openmm_system(
     directory: Path,
     topology: app.Topology,
     structures: tuple[NDArray[np.float64], ...],
+    prepared: Prepared | None = None,
 ) -> tuple[openmm.System, tuple[str, ...]]:
-    """Build the System that a [force_field] section describes.
+    """Build the System that a [force_field] section describes, for constant volume and temperature.
 
     Parameters
     ----------
     settings : ForceFieldSection
         The section.
     directory : Path
-        Folder of system.toml, where XML files of the user's own are looked for first.
+        Folder of system.toml, where files of the user's own are looked for first.
     topology : openmm.app.Topology
-        The molecule.
+        The molecule, with the box of its structures, if any (`read_structure`).
     structures : tuple of array (n_atoms, 3)
-        Positions [nm] at which a faster form of a force must give the same energy and forces.
+        Positions [nm] that must fit the System, and at which a faster form of a force must give the same.
+    prepared : Prepared, optional
+        What `open_prepared` made of the section, to read its files once.
 
     Returns
     -------
     system : openmm.System
+        `periodic_box` gives its box.
     notes : tuple of str
         What was done beyond the files, one sentence each, for the user.
 
@@ -56,19 +65,136 @@ def build_openmm_system(
     """
     where = f"{directory / 'system.toml'} [force_field]"
     if settings.system_xml is not None:
-        return _read_system(directory / settings.system_xml, topology), ()
+        source = str(directory / settings.system_xml)
+        system, notes = keep_constant_volume(_read_system(directory / settings.system_xml))
+        system, more = _use_box(system, topology)
+        notes += more
+    elif settings.files:
+        source = where
+        system, notes = _apply_files(settings, directory, topology, where)
+        system, more = use_native_obc(system, structures)
+        notes += more
+    else:
+        prepared = prepared or open_prepared(settings, directory)
+        assert prepared is not None, "the section has exactly one source"
+        source = str(prepared.path)
+        box = _box_of(topology)
+        settings = _choose_method(settings, box is not None or _box_of(prepared.topology) is not None)
+        system = _create(lambda **options: prepared.create_system(box, **options), settings, where)
+        notes = ()
+    if not settings.files:
+        check_system_fits(system, topology, structures, source)
+    _check_cutoff(system, where)
+    return system, notes
+
+
+def _apply_files(
+    settings: ForceFieldSection, directory: Path, topology: app.Topology, where: str
+) -> tuple[openmm.System, tuple[str, ...]]:
     force_field = _load_files(settings.files, directory, where)
+    in_box = _box_of(topology) is not None
+    notes: tuple[str, ...] = ()
+    if in_box and settings.nonbonded_method == "auto" and _has_implicit_solvent(force_field):
+        in_box = False
+        notes = ("implicit solvent has no borders: the box of the structures is left out",)
+
+    def explain(reason: str) -> str:
+        return _explain(reason, topology, settings.files)
+
+    create_system = partial(force_field.createSystem, topology)
+    return _create(create_system, _choose_method(settings, in_box), where, explain), notes
+
+
+def _create(
+    create_system: Callable[..., openmm.System],
+    settings: ForceFieldSection,
+    where: str,
+    explain: Callable[[str], str] = "cannot be used: OpenMM cannot build the System: {}".format,
+) -> openmm.System:
+    mass = None if settings.hydrogen_mass_amu is None else settings.hydrogen_mass_amu * unit.dalton
     try:
-        system = force_field.createSystem(
-            topology,
+        return create_system(
             nonbondedMethod=NONBONDED_METHODS[settings.nonbonded_method],
             nonbondedCutoff=settings.nonbonded_cutoff_nm * unit.nanometer,
             constraints=CONSTRAINTS[settings.constraints],
-            hydrogenMass=settings.hydrogen_mass_amu,
+            hydrogenMass=mass,
         )
-    except ValueError as reason:
-        raise SystemDefinitionError(f"{where} {_explain(str(reason), topology, settings.files)}") from None
-    return use_native_obc(system, structures)
+    except Exception as reason:  # OpenMM raises many kinds, some bare, for what a file lacks
+        raise SystemDefinitionError(f"{where} {explain(' '.join(str(reason).split()))}") from None
+
+
+def _choose_method(settings: ForceFieldSection, in_box: bool) -> ForceFieldSection:
+    if settings.nonbonded_method != "auto":
+        return settings
+    return settings.model_copy(update={"nonbonded_method": "pme" if in_box else "no-cutoff"})
+
+
+def _box_of(topology: app.Topology) -> NDArray[np.float64] | None:
+    vectors = topology.getPeriodicBoxVectors()
+    return None if vectors is None else np.array(vectors.value_in_unit(unit.nanometer))
+
+
+def _has_implicit_solvent(force_field: app.ForceField) -> bool:
+    """Return whether a force field has a solvent force, which it adds even to a molecule without atoms."""
+    forces = force_field.createSystem(app.Topology()).getForces()
+    return any(isinstance(force, openmm.GBSAOBCForce | openmm.CustomGBForce) for force in forces)
+
+
+def keep_constant_volume(system: openmm.System) -> tuple[openmm.System, tuple[str, ...]]:
+    """Take out of a System what would move its box or its velocities behind the integrator's back.
+
+    Barostats break constant volume, Andersen's thermostat and a restrained molecule's CMMotionRemover the Langevin
+    dynamics. A CMMotionRemover without external forces stays: the centre of mass then decouples exactly from
+    everything else, in the forces and, with one friction for all atoms, in the noise.
+
+    Returns
+    -------
+    system : openmm.System
+        A new System, or the given one if there is nothing to take out.
+    notes : tuple of str
+        One sentence for each force taken out.
+    """
+    names = [type(force).__name__ for force in system.getForces()]
+    reasons = {name: "the volume is constant" for name in names if name.endswith("Barostat")}
+    reasons |= {"AndersenThermostat": "Langevin dynamics keeps the temperature"}
+    if "CustomExternalForce" in names:
+        reasons |= {"CMMotionRemover": "external forces act on the centre of mass"}
+    places = [i for i, name in enumerate(names) if name in reasons]
+    if not places:
+        return system, ()
+    kept = openmm.XmlSerializer.clone(system)
+    for i in reversed(places):
+        kept.removeForce(i)
+    return kept, tuple(f"{names[i]} is taken out of the System: {reasons[names[i]]}" for i in places)
+
+
+def _use_box(system: openmm.System, topology: app.Topology) -> tuple[openmm.System, tuple[str, ...]]:
+    """Return the System in the box of the structures, where it is periodic and they have one."""
+    box, own = _box_of(topology), periodic_box(system)
+    if box is None or (own is not None and np.abs(box - own).max() < BOX_TOLERANCE):
+        return system, ()
+    if own is None:
+        return system, ("the System has no periodic forces: the box of the structures is left out",)
+    changed = openmm.XmlSerializer.clone(system)
+    changed.setDefaultPeriodicBoxVectors(*box)
+    return changed, (
+        f"the box is that of the structures, {describe_box(box)}, not that of the System, {describe_box(own)}",
+    )
+
+
+def _check_cutoff(system: openmm.System, where: str) -> None:
+    """Check that the box is twice as wide as each cutoff, without which no Context can be made."""
+    box = periodic_box(system)
+    if box is None:
+        return
+    for force in system.getForces():
+        if hasattr(force, "getCutoffDistance") and force.usesPeriodicBoundaryConditions():
+            cutoff = force.getCutoffDistance().value_in_unit(unit.nanometer)
+            if 2 * cutoff > box.diagonal().min():
+                raise SystemDefinitionError(
+                    f"{where}: a cutoff of {cutoff:.4g} nm does not fit twice into the box of {describe_box(box)}: "
+                    f"set nonbonded_cutoff_nm to at most {box.diagonal().min() / 2:.2g}, or give a larger box"
+                )
 
 
 def _load_files(files: tuple[str, ...], directory: Path, where: str) -> app.ForceField:
@@ -102,7 +228,7 @@ def _explain(message: str, topology: app.Topology, files: tuple[str, ...]) -> st
     return f"cannot be used: OpenMM cannot build the System: {reason}"
 
 
-def _read_system(path: Path, topology: app.Topology) -> openmm.System:
+def _read_system(path: Path) -> openmm.System:
     if not path.is_file():
         raise SystemDefinitionError(
             f"{path} does not exist: write it with openmm.XmlSerializer.serialize(system)"
@@ -114,18 +240,5 @@ def _read_system(path: Path, topology: app.Topology) -> openmm.System:
     if not isinstance(system, openmm.System):
         raise SystemDefinitionError(
             f"{path} holds a serialised {type(system).__name__}, not an openmm.System"
-        )
-    n_atoms = topology.getNumAtoms()
-    if system.getNumParticles() != n_atoms:
-        raise SystemDefinitionError(
-            f"{path} has {system.getNumParticles()} particles, but the end structures have {n_atoms} atoms"
-        )
-    mass = sum(system.getParticleMass(i).value_in_unit(unit.dalton) for i in range(n_atoms))
-    elements = [atom.element for atom in topology.atoms()]
-    expected = sum(element.mass.value_in_unit(unit.dalton) for element in elements if element is not None)
-    if None not in elements and abs(mass - expected) > 0.01 * expected:
-        raise SystemDefinitionError(
-            f"{path} weighs {mass:.1f} amu, but the end structures weigh {expected:.1f}: "
-            "give the System of this molecule"
         )
     return system
