@@ -1,10 +1,13 @@
 """Every kind of feature: values by hand, tilt energy and forces against its gradient and differences, in a box too."""
 
+import math
+
 import numpy as np
 import openmm
 import pytest
 
 from tps.features import Distance, Features, Torsion
+from tps.features.angle import Angle
 from tps.units import thermal_energy
 
 REFERENCE = openmm.Platform.getPlatformByName("Reference")
@@ -15,6 +18,7 @@ SHAPE = np.random.default_rng(11).normal(scale=0.15, size=(N_ATOMS, 3))
 KINDS = {
     "torsion": Torsion("torsion", (0, 1, 2, 3)),
     "distance": Distance("distance", (0, 4)),
+    "angle": Angle("angle", (4, 1, 5)),
 }
 NAMES = [*KINDS]
 
@@ -120,3 +124,9 @@ def test_expression_and_force_say_the_same(name):
             assert evaluate(context, positions)[0] == pytest.approx(
                 float(variable.values(positions)), rel=1e-6
             )
+
+
+def test_angle_by_hand():
+    right = np.array([[1.0, 0, 0], [0, 0, 0], [0, 2.0, 0]])
+    assert Angle("a", (0, 1, 2)).values(right) == pytest.approx(math.pi / 2)
+    assert Angle("a", (1, 0, 2)).values(right) == pytest.approx(math.atan(2))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tps.errors import SystemDefinitionError
+from tps.features.angle import AngleSection
 from tps.features.distance import DistanceSection
 from tps.features.section import Surroundings, VariableSection
 from tps.features.torsion import TorsionSection
@@ -16,6 +17,7 @@ from tps.sections import validate
 KINDS: dict[str, type[VariableSection]] = {
     "torsion": TorsionSection,
     "distance": DistanceSection,
+    "angle": AngleSection,
 }
 
 
