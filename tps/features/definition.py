@@ -7,9 +7,13 @@ from typing import Any
 
 from tps.errors import SystemDefinitionError
 from tps.features.angle import AngleSection
+from tps.features.contact import ContactSection
+from tps.features.custom import PythonSection
 from tps.features.distance import DistanceSection
+from tps.features.rmsd import RmsdSection
 from tps.features.section import Surroundings, VariableSection
 from tps.features.torsion import TorsionSection
+from tps.features.torsion_group import TorsionsSection
 from tps.features.variable import CollectiveVariable
 from tps.sections import validate
 
@@ -18,6 +22,10 @@ KINDS: dict[str, type[VariableSection]] = {
     "torsion": TorsionSection,
     "distance": DistanceSection,
     "angle": AngleSection,
+    "contact": ContactSection,
+    "rmsd": RmsdSection,
+    "python": PythonSection,
+    "torsions": TorsionsSection,
 }
 
 
