@@ -166,6 +166,17 @@ def test_pairs_are_ends_of_one_molecule_and_are_found_again_shuffled(one, other)
     assert (order[same.order] == np.arange(len(order))).all()
     found = order[match_atoms(a, Structure(Path("s.pdb"), topology, b.positions[order])).order]
     assert [atoms[i].element for i in found] == [atom.element for atom in atoms]
+    for atom in atoms:  # hydrogens too: swapped ones may well be nearer after superposition
+        four = [
+            j
+            for bond in a.topology.bonds()
+            if atom in bond
+            for j in (bond[0].index, bond[1].index)
+            if j != atom.index
+        ]
+        if len(four) == 4:
+            here, there = a.positions[four], b.positions[found[four]]
+            assert np.linalg.det(here[1:] - here[0]) * np.linalg.det(there[1:] - there[0]) > 0
     skeleton = [i for i, atom in enumerate(atoms) if atom.element is not app.element.hydrogen]
     if one.startswith("ala3"):  # no carbon or nitrogen of it has an equal
         assert (found[skeleton] == skeleton).all()
