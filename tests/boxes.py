@@ -56,7 +56,7 @@ def boxed_molecule() -> MolecularSystem:
         collective_variables=variables,
         feature_names=("theta", "ends"),
         box=BOX,
-        solute=None,
+        chosen_solute=None,
     )
 
 

@@ -53,6 +53,8 @@ def save_ensemble(folder, system, paths):
         [system.feature_values(p) for p in paths.positions],
         [np.zeros(len(p)) for p in paths.positions],
         system.feature_names,
+        time_unit=system.time_unit,
+        box=system.box,
     )
 
 

@@ -13,13 +13,15 @@ from tps.analysis import (
     channels,
     closest_frame_metrics,
     energy_metrics,
+    ensemble_divergence,
     fraction_metric,
+    frame_histogram,
+    frame_ranges,
     heavy_atom_rmsd,
     hit_metrics,
     shape_metrics,
     work_metrics,
 )
-from tps.analysis.ensembles import frame_histogram, frame_ranges
 from tps.dynamics.segments import reactive_segment
 from tps.errors import ParameterError
 from tps.features import CollectiveVariable, Distance
@@ -189,7 +191,7 @@ def with_features(*variables):
     system = boxed_molecule()
     known: dict[str, CollectiveVariable] = {**system.collective_variables, **{v.name: v for v in variables}}
     return replace(
-        system, collective_variables=known, feature_names=tuple(v.name for v in variables), solute=None
+        system, collective_variables=known, feature_names=tuple(v.name for v in variables), chosen_solute=None
     )
 
 
@@ -236,19 +238,25 @@ def test_channels_of_a_mixed_space_are_the_turns_of_its_circles():
 
 
 def test_histograms_over_a_distance_span_what_they_compare():
-    """A distance has no upper bound: that of the histogram is the longest one among the paths."""
+    """A distance has no upper bound: that of the histogram is the longest one among the paths.
+
+    Two ensembles that differ by their distances alone, 0.1 nm or more everywhere, share no cell: ln 2. Each over a span
+    of its own would look alike.
+    """
     system = boxed_molecule()
-    short, long = (
-        TransitionPaths.of_segments([np.array([system.positions_a, system.positions_b]) * [1, 1, z]], 1.0)
-        for z in (1.0, 1.5)
-    )
-    ranges = frame_ranges(system, short, long)
-    assert ranges[0].tolist() == [-np.pi, np.pi]
-    longest = max(system.feature_values(p)[:, 1].max() for p in (*short.positions, *long.positions))
-    assert ranges[1].tolist() == [0.0, longest]
-    assert frame_histogram(system, short, ranges=ranges).sum() == pytest.approx(1)
+    short = np.array([system.positions_a, system.positions_b])
+    longer = short.copy()
+    longer[:, 3, 2] += 0.2  # along the axis of the torsion
+    one, other = (TransitionPaths.of_segments([frames], 1.0) for frames in (short, longer))
+    values = system.feature_values(np.concatenate([short, longer]))
+    np.testing.assert_allclose(values[:2, 0], values[2:, 0])
+    assert (values[2:, 1] - values[:2, 1]).min() > 0.1
+    ranges = frame_ranges(system, one, other)
+    assert ranges.tolist() == [[-np.pi, np.pi], [0.0, values[:, 1].max()]]
+    assert frame_histogram(system, one, ranges=ranges).sum() == pytest.approx(1)
+    assert ensemble_divergence(system, one, other) == pytest.approx(np.log(2))
     with pytest.raises(ParameterError, match="at least one path"):
-        frame_ranges(system, short.select(np.array([], dtype=int)))
+        frame_ranges(system, one.select(np.array([], dtype=int)))
 
 
 def test_avoidance_counts_finished_paths(molecule):

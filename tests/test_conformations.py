@@ -133,6 +133,20 @@ def test_dcd_keeps_single_precision(tmp_path, capfd):
     assert capfd.readouterr().out == ""
 
 
+def test_dcd_carries_the_cell(tmp_path):
+    """A triclinic box back by MDTraj, in single precision; positions do not depend on it."""
+    positions = np.random.default_rng(0).normal(size=(3, 7, 3)).astype(np.float32)
+    box = np.array([[2.0, 0.0, 0.0], [0.4, 1.9, 0.0], [-0.3, 0.5, 1.8]])
+    write_dcd(tmp_path / "a.dcd", positions, box)
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("X", topology.add_chain())
+    for _ in range(7):
+        topology.add_atom("C", mdtraj.element.carbon, residue)
+    found = mdtraj.load(str(tmp_path / "a.dcd"), top=topology)
+    np.testing.assert_allclose(found.unitcell_vectors, np.tile(box, (3, 1, 1)), atol=1e-6)
+    np.testing.assert_allclose(read_dcd(tmp_path / "a.dcd"), positions, atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def alanine():
     return load_system("alanine-dipeptide")

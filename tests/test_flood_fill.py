@@ -74,6 +74,17 @@ def test_corners_touch_over_both_borders():
     energies[0, 0] = energies[3, 3] = 0.0
     assert fill(energies, (0, 0), (3, 3), periodic=True).energy == 0.0
     assert fill(energies, (0, 0), (3, 3), periodic=False).energy == 9.0
+    for one in ((True, False), (False, True)):  # on a cylinder they are not
+        assert fill(energies, (0, 0), (3, 3), periodic=one).energy == 9.0
+    energies[0, 0], energies[0, 2] = 9.0, 0.0  # but over the border that goes round (0, 2) is beside (3, 3)
+    assert fill(energies, (0, 2), (3, 3), periodic=(True, False)).energy == 0.0
+    assert fill(energies, (0, 2), (3, 3), periodic=(False, True)).energy == 9.0
+
+
+def test_the_error_at_a_border_knows_what_lies_beyond():
+    """Highest is the first cell, 5, beside 0 and, over the border, 3: |3 - 10 + 0| / 8; on a line beside 0 alone."""
+    assert fill([5, 0, 9, 0, 3], (1,), (3,), periodic=True).error == 7 / 8
+    assert fill([5, 0, 9, 0, 3], (0,), (1,), periodic=False).error == 5 / 8
 
 
 @pytest.mark.parametrize("first", [False, True])

@@ -362,6 +362,15 @@ def line(low, high):
     return FeatureSpace(("x",), (False,), ("",), (1.0,), np.array([[low, high]]))
 
 
+def test_half_a_turn_lies_in_the_first_cell(torsion):
+    """π and -π are one angle."""
+    circle = FeatureSpace(("x",), (True,), ("rad",), (1.0,), np.array([[-np.pi, np.pi]]))
+    here, there = (replace(torsion, values=np.where(torsion.in_a[:, None], x, 0.1)) for x in (np.pi, -np.pi))
+    found = [free_energy_surface(analysis, circle, 12).free_energy for analysis in (here, there)]
+    np.testing.assert_array_equal(*found)
+    assert np.flatnonzero(np.isfinite(found[0])).tolist() == [0, 6]
+
+
 def test_the_surface_over_a_torsion_and_a_distance_is_the_sum_of_theirs(torsion):
     """A distance that is uniform on 0.2 to 0.6 nm beside the free torsion: F is flat over both, kT ln of the cells."""
     far = np.random.default_rng(5).uniform(0.2, 0.6, len(torsion.window))

@@ -69,8 +69,10 @@ def test_a_topology_without_any_bond_keeps_residues_together(system, broken):
 def test_rmsd_is_of_the_solute_alone_and_knows_images(system):
     """The chain broken by the border, water anywhere: RMSD 0 to the same torsion; to another one as without water."""
     target = boxed_positions(0.7)
-    frames = np.array([boxed_positions(0.7, seed=5), boxed_positions(-1.0, seed=6)]) + 0.7
-    found = heavy_atom_rmsd(system, wrapped_atom_by_atom(frames), target)
+    frames = np.array([boxed_positions(0.7, seed=5), boxed_positions(-1.0, seed=6)]) - 0.05
+    cut = wrapped_atom_by_atom(frames)
+    assert (np.linalg.norm(cut[:, 0] - cut[:, 1], axis=-1) > 1).all()  # atoms that are 0.1 nm apart
+    found = heavy_atom_rmsd(system, cut, target)
     assert found[0] < 1e-4
     chain = mdtraj.Trajectory(frames[:, :4], None), mdtraj.Trajectory(target[None, :4], None)
     assert found[1] == pytest.approx(mdtraj.rmsd(*chain)[1], abs=1e-5)

@@ -23,6 +23,7 @@ LAYERS = [
     {"export", "report"},
     {"config"},
     {"pipeline"},
+    {"prepare"},
     {"cli"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

@@ -3,11 +3,13 @@
 import ast
 import json
 import math
+from dataclasses import dataclass, replace
 
 import mdtraj
 import numpy as np
 import openmm
 import pytest
+from boxes import BOX, boxed_molecule, boxed_positions, wrapped_atom_by_atom
 from click.testing import CliRunner
 from molecules import chain_positions, torsion_molecule
 from ops_runs import LANGEVIN, REFERENCE, empty_run, ensemble, pulled, save_ensemble, segment
@@ -207,7 +209,11 @@ def test_states_go_out_as_they_are_wrapped_ranges_included(run, pulls, tmp_path)
     tps_("export", run.path, "-f", "ops", "-o", tmp_path / "ops")
     setup = json.loads((tmp_path / "ops" / "setup.json").read_text())
     assert setup["states"]["A"]["psi_degree"] == [20.0, -150.0]
-    assert setup["collective_variables"] == {"phi_degree": [4, 6, 8, 14], "psi_degree": [6, 8, 14, 16]}
+    assert setup["collective_variables"] == {
+        "phi_degree": {"kind": "torsion", "atoms": [4, 6, 8, 14]},
+        "psi_degree": {"kind": "torsion", "atoms": [6, 8, 14, 16]},
+    }
+    assert setup["box_nm"] is None
     assert (setup["steps_per_frame"], setup["temperature_kelvin"]) == (5, 300.0)
     for label, state in (("A", system.state_a), ("B", system.state_b)):
         read = region_from_keys(setup["states"][label], system.collective_variables, label)
@@ -226,14 +232,48 @@ def test_the_script_compiles_and_computes_what_tps_computes(run, tmp_path):
     ]
     found = {}
     exec(compile(ast.Module(functions, []), "setup_ops.py", "exec"), found)
-    for xyz in np.random.default_rng(0).normal(size=(50, 5, 3)):
-        snapshot = type("Snapshot", (), {"xyz": xyz})
-        atoms = [4, 2, 0, 1]
-        angle = Torsion("a", tuple(atoms)).values(xyz[None])[0]
-        assert found["torsion"](snapshot, atoms) == pytest.approx(math.degrees(angle), abs=1e-9)
-        assert found["distance"](snapshot, [3, 1]) == pytest.approx(
-            Distance("d", (3, 1)).values(xyz[None])[0]
-        )
+    for box in (None, BOX.tolist()):  # nearest images in a slanted box
+        for xyz in np.random.default_rng(0).normal(size=(50, 5, 3)):
+            snapshot = type("Snapshot", (), {"xyz": xyz})
+            atoms = [4, 2, 0, 1]
+            angle = Torsion("a", tuple(atoms)).values(xyz[None], box)[0]
+            assert found["torsion"](snapshot, atoms, box) == pytest.approx(math.degrees(angle), abs=1e-9)
+            far = Distance("d", (3, 1)).values(xyz[None], box)[0]
+            assert found["distance"](snapshot, [3, 1], box) == pytest.approx(far)
+
+
+def test_a_box_goes_out_with_the_states_and_the_pictures_are_whole(tmp_path):
+    """Positions stay as the dynamics has them for OPS; the DCD to look at has its cell, and molecules whole in it."""
+    system, folder = boxed_molecule(), tmp_path / "run"
+    whole = np.array([boxed_positions(angle) for angle in (-1.5, 0.0, 1.5)])
+    shifted = wrapped_atom_by_atom(whole + np.array([0.9, 0.1, 0.6]))
+    save_ensemble(folder / "shooting", system, ensemble([shifted.astype(np.float32)], [0]))
+    export_ops(folder, tmp_path / "ops", system, LANGEVIN, REFERENCE)
+    setup = json.loads((tmp_path / "ops" / "setup.json").read_text())
+    assert setup["box_nm"] == BOX.tolist()
+    ((positions, _),) = exported(tmp_path / "ops").values()
+    np.testing.assert_allclose(positions, shifted, atol=1e-6)
+    frames = mdtraj.load_dcd(
+        str(tmp_path / "ops" / "path_0000.dcd"), top=str(tmp_path / "ops" / "topology.pdb")
+    )
+    np.testing.assert_allclose(frames.unitcell_vectors[0], BOX, atol=1e-4)
+    chain, exact = frames.xyz[:, :4], whole[:, :4]
+    np.testing.assert_allclose(chain - chain[:, :1], exact - exact[:, :1], atol=1e-5)
+
+
+def test_a_state_of_another_kind_of_variable_is_refused(tmp_path):
+    @dataclass(frozen=True)
+    class Twist(Torsion):
+        kind = "twist"
+
+    system = boxed_molecule()
+    path = np.array([boxed_positions(angle) for angle in (-1.5, 0.0, 1.5)], dtype=np.float32)
+    save_ensemble(tmp_path / "run" / "shooting", system, ensemble([path], [0]))
+    variables = {**system.collective_variables, "theta": Twist("theta", (0, 1, 2, 3))}
+    twisted = replace(system, collective_variables=variables)
+    with pytest.raises(ParameterError, match="torsions and distances, but theta is a twist"):
+        export_ops(tmp_path / "run", tmp_path / "ops", twisted, LANGEVIN, REFERENCE)
+    assert not (tmp_path / "ops").exists()
 
 
 def test_an_export_replaces_only_its_own_files_and_only_when_asked(run):
@@ -343,7 +383,7 @@ def test_the_way_there_and_back(run, pulls, tmp_path):
     np.testing.assert_allclose(stored.potential_energy[0], energies)
     assert "is there already" in tps_("import-ops", run.path, file, code=1)
     tps_("import-ops", run.path, file, "--force")
-    record = export_paths(run.path, tmp_path / "dcd", source="shooting-ops", align=False)
+    record = export_paths(run.path, tmp_path / "dcd", system, source="shooting-ops", align=False)
     assert record.n_frames == len(second)
     again = mdtraj.load_dcd(
         str(tmp_path / "dcd" / "path_0000.dcd"), top=str(tmp_path / "dcd" / "topology.pdb")

@@ -254,9 +254,9 @@ def test_the_barrier_is_where_a_slow_pull_has_done_most_work():
     system = make_surface(table(lambda x: 3 * np.cos(2 * (x - 0.4)), 720, True), periodic=True, a=-1.5, b=1.5)
     settings = OverdampedSettings(n_steps=4000, n_updates=200, n_frames=200, n_equilibration_steps=200)
     pulls, _ = overdamped_annealed_paths(system, *turning(41, 100.0), settings, list(range(20)))
-    assert barrier_place(pulls) == pytest.approx([0.4], abs=0.3)
+    assert barrier_place(pulls, system.space) == pytest.approx([0.4], abs=0.3)
     with pytest.raises(ParameterError, match="no pull"):
-        barrier_place(replace(pulls, status=np.full(20, "failed: x")))
+        barrier_place(replace(pulls, status=np.full(20, "failed: x")), system.space)
 
 
 @pytest.mark.parametrize(

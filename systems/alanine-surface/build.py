@@ -24,7 +24,6 @@ from scipy.special import logsumexp
 
 from tps.conformations import MetadynamicsSettings, run_metadynamics
 from tps.engine import LangevinSettings, PlatformChoice, local_executor
-from tps.features import TorsionFeatures
 from tps.systems import load_system
 from tps.units import thermal_energy
 
@@ -42,7 +41,7 @@ def sample() -> tuple[list[np.ndarray], np.ndarray]:
     with local_executor("processes", 2) as executor:
         walkers, bias = run_metadynamics(
             system.system_xml,
-            tuple(tuple(int(atom) for atom in atoms) for atoms in system.feature_atoms),
+            system.features.variables,
             [system.positions_a, system.positions_b],
             SETTINGS,
             LangevinSettings(system.temperature),
@@ -50,8 +49,7 @@ def sample() -> tuple[list[np.ndarray], np.ndarray]:
             seeds,
             executor,
         )
-    features = TorsionFeatures.from_system(system)
-    return [features.angles(walker.positions) for walker in walkers], bias
+    return [system.feature_values(walker.positions) for walker in walkers], bias
 
 
 def bias_on_grid(bias: np.ndarray, kt: float) -> np.ndarray:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 import tps
+from tps.cli.check import check
 from tps.cli.committor import committor
 from tps.cli.compare import compare
 from tps.cli.export import export
 from tps.cli.import_ops import import_ops
 from tps.cli.info import contents, doctor, systems
+from tps.cli.init import init
 from tps.cli.run import run
 from tps.cli.stages import stage_commands
 from tps.errors import TpsError
@@ -37,5 +39,17 @@ def main() -> None:
     """
 
 
-for command in (run, *stage_commands(), committor, compare, export, import_ops, systems, contents, doctor):
+for command in (
+    init,
+    check,
+    run,
+    *stage_commands(),
+    committor,
+    compare,
+    export,
+    import_ops,
+    systems,
+    contents,
+    doctor,
+):
     main.add_command(command)

@@ -1,6 +1,6 @@
 """Weighted frames of a molecule: metadynamics, plain MD, or the user's own trajectories."""
 
-from tps.conformations.bias import bias_energies
+from tps.conformations.bias import MAX_BIASED, bias_energies
 from tps.conformations.dataset import Conformations
 from tps.conformations.frames import read_dcd, write_dcd
 from tps.conformations.imported import ImportedFrames, import_trajectories
@@ -8,6 +8,7 @@ from tps.conformations.metadynamics import MetadynamicsSettings, run_metadynamic
 from tps.conformations.sampling import SampledFrames, SamplingTask, sample_frames
 
 __all__ = [
+    "MAX_BIASED",
     "Conformations",
     "ImportedFrames",
     "MetadynamicsSettings",

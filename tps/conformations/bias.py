@@ -25,6 +25,9 @@ _TABLES = {
 #: Points by which the table of an angle reaches past its turn where it cannot be periodic: the influence of a spline's
 #: end falls by 0.27 per point (de Boor, A Practical Guide to Splines), so 1e-6 is left of it.
 _PADDING = 10
+#: Part of its range by which a value on a line is held inside: OpenMM ends the process at the very end of a table whose
+#: last point is rounded down.
+_INSIDE = 1e-9
 #: Of the walls at the ends of ranges [kJ/mol per scale squared]: heat pushes a tenth of a scale into them at 300 K.
 _WALL_STIFFNESS = 250.0
 
@@ -119,7 +122,8 @@ class BiasGrid:
         if variable.periodic:
             return value
         low, high = variable.range
-        return f"max({float(low)!r}, min({float(high)!r}, {value}))"
+        inside = _INSIDE * (high - low)
+        return f"max({float(low + inside)!r}, min({float(high - inside)!r}, {value}))"
 
     def table(self, bias: NDArray[np.float64]) -> openmm.TabulatedFunction:
         """Return OpenMM's table of a bias [kJ/mol] whose axes are the variables, the last one first."""

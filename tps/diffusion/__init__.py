@@ -7,9 +7,10 @@ from tps.diffusion.learn_log_partition import draw_tilts, train_log_partition
 from tps.diffusion.log_partition import LogPartitionNetwork
 from tps.diffusion.posterior import PosteriorMoments, posterior_moments
 from tps.diffusion.schedule import alpha_sigma
-from tps.diffusion.training import TrainingRecord, TrainingSettings, held_out_frames
+from tps.diffusion.training import MIN_FRAMES, TrainingRecord, TrainingSettings, held_out_frames
 
 __all__ = [
+    "MIN_FRAMES",
     "AdaptiveNoiseSchedule",
     "DenoiserNetwork",
     "LogPartitionNetwork",

@@ -1,4 +1,4 @@
-"""A plain denoiser of a molecule's torsions, the model of the paper."""
+"""A plain denoiser of features on circles, the model of the paper."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor, nn
 
 from tps.diffusion.schedule import alpha_sigma
 
-_FEATURE_VARIANCE = 0.5  # of cos θ and of sin θ for a free torsion
+_FEATURE_VARIANCE = 0.5  # of cos θ and of sin θ of a free angle
 
 
 class DenoiserNetwork(nn.Module):
     """Posterior mean E[f | f_t, λ] of features f = (cos θ, sin θ).
 
     Output = c_skip x + c_out MLP(x, λ), with c_skip and c_out the exact answer for independent Gaussian features of
-    the variance of a free torsion (Karras et al. 2022, Table 1, for the variance-preserving process).
+    the variance of a free angle (Karras et al. 2022, Table 1, for the variance-preserving process).
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ def train_log_partition(
     """Learn ψ(η) of weighted frames.
 
     The loss is Σ_i sqrt(1 + κ_i²/4) |μ_i - μ̄_i|²: the error of μ in nearly the unit of the Fisher-Rao metric of a free
-    torsion, so that errors of ψ grow evenly on the way from weak to strong tilts.
+    angle, so that errors of ψ grow evenly on the way from weak to strong tilts.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A network for the log-partition function ψ(η) of a molecule's torsions that is convex by construction."""
+"""A network for the log-partition function ψ(η) of features on circles that is convex by construction."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class _BesselRatio(torch.autograd.Function):
 
 
 def log_bessel_i0(kappa: Tensor) -> Tensor:
-    """Return log I0(κ), elementwise: ψ of one free torsion (Mardia and Jupp, Directional Statistics, 3.5.17)."""
+    """Return log I0(κ), elementwise: ψ of one free angle (Mardia and Jupp, Directional Statistics, 3.5.17)."""
     value: Tensor = _LogBesselI0.apply(kappa)
     return value
 

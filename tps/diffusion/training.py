@@ -24,7 +24,7 @@ Target = Literal["auto", "posterior-mean", "per-sample"]
 #: Log-SNR that training covers.
 LOG_SNR_RANGE = (-5.0, 6.0)
 _BLOCKS = 100  # of consecutive frames; every tenth is held out
-_MIN_FRAMES = 2 * _BLOCKS
+MIN_FRAMES = 2 * _BLOCKS
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TrainingSettings:
         Size of a denoiser.
     target : {"auto", "posterior-mean", "per-sample"}
         What ∇ψ learns: the frames' exact posterior mean, or T(x_i) of single forward-noised frames. "auto" takes
-        the exact one for up to three torsions.
+        the exact one for up to three angles.
     """
 
     n_steps: int = 1000
@@ -120,9 +120,9 @@ def prepare_frames(
             '(train.model = "frames")'
         )
     statistics = torch.as_tensor(space.statistic(values))
-    if len(statistics) < _MIN_FRAMES:
+    if len(statistics) < MIN_FRAMES:
         raise ModelError(
-            f"training needs at least {_MIN_FRAMES} frames, but got {len(statistics)}: sample longer"
+            f"training needs at least {MIN_FRAMES} frames, but got {len(statistics)}: sample longer"
         )
     given = torch.as_tensor(np.asarray(log_weights, dtype=np.float64))
     normalised = torch.log_softmax(given, 0).float()

@@ -135,7 +135,7 @@ def load_molecule(directory: Path) -> MolecularSystem:
             state_a=states[0],
             state_b=states[1],
             box=periodic_box(system),
-            solute=_solute(section.solute, a.topology, f"{file} [system] solute"),
+            chosen_solute=_solute(section.solute, a.topology, f"{file} [system] solute"),
             notes=notes,
         )
     except SystemDefinitionError as reason:

@@ -48,8 +48,8 @@ class MolecularSystem:
         Disjoint; A contains end structure A and not B, and the other way round.
     box : array (3, 3) or None
         Reduced box vectors [nm] of a periodic system, the same for all its frames; None in vacuum.
-    solute : array (n_solute,) of int or None
-        Atoms that are looked at: RMSD, export, report; all that is not water or ion unless given.
+    chosen_solute : array (n_solute,) of int or None
+        The solute, where it is not all that is neither water nor ion.
     notes : tuple of str
         What was done to the force field beyond its files, one sentence each.
 
@@ -72,7 +72,7 @@ class MolecularSystem:
     state_a: State
     state_b: State
     box: NDArray[np.float64] | None = None
-    solute: NDArray[np.intp] | None = None
+    chosen_solute: NDArray[np.intp] | None = None
     notes: tuple[str, ...] = ()
 
     energy_unit: ClassVar[str] = "kJ/mol"
@@ -99,8 +99,6 @@ class MolecularSystem:
             raise SystemDefinitionError(
                 f"features must be collective variables, at least one, but got {', '.join(missing) or 'none'}"
             )
-        if self.solute is None:
-            object.__setattr__(self, "solute", solute_atoms(self.mdtraj_topology))
         check_states(*self._ends())
 
     @property
@@ -137,6 +135,11 @@ class MolecularSystem:
     def mdtraj_topology(self) -> mdtraj.Topology:
         """The topology for MDTraj."""
         return mdtraj.Topology.from_openmm(self.topology)
+
+    @cached_property
+    def solute(self) -> NDArray[np.intp]:
+        """Atoms that are looked at (n_solute,): RMSD, export, report."""
+        return solute_atoms(self.mdtraj_topology) if self.chosen_solute is None else self.chosen_solute
 
     def create_openmm_system(self) -> openmm.System:
         """Return a fresh openmm.System, to which forces may be added."""

@@ -1,0 +1,79 @@
+"""`tps init`: a folder ready to run from two structures and a force field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import click
+
+from tps.cli.console import ConsoleProgress
+from tps.prepare import Request, describe, initialise, warnings_of
+from tps.prepare.request import Solvent
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("a", type=FILE)
+@click.argument("b", type=FILE)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="New folder."
+)
+@click.option(
+    "--forcefield",
+    "force_field",
+    multiple=True,
+    help="OpenMM force-field XML, by name or file; may be repeated. By default amber14-all.xml, TIP3P-FB water.",
+)
+@click.option(
+    "--solvent",
+    type=click.Choice(get_args(Solvent)),
+    default="none",
+    show_default=True,
+    help="Implicit solvent, or the same water and ions for both ends.",
+)
+@click.option(
+    "--padding", default=1.0, show_default=True, help="Of the solute from the border of the water [nm]."
+)
+@click.option(
+    "--ionic-strength", default=0.0, show_default=True, help="NaCl beside what neutralises [mol/L]."
+)
+@click.option("--add-hydrogens", is_flag=True, help="The same ones to both ends.")
+@click.option("--ph", default=7.0, show_default=True, help="For which hydrogens are added.")
+@click.option("--fix-gaps", is_flag=True, help="Add missing heavy atoms and residues (needs PDBFixer).")
+@click.option(
+    "--top", "topology", type=FILE, help="Amber prmtop, GROMACS top or CHARMM psf, instead of a force field."
+)
+@click.option(
+    "--parameters", type=FILE, multiple=True, help="CHARMM parameter file of a psf; may be repeated."
+)
+@click.option(
+    "--gromacs-include",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the *.ff folders.",
+)
+@click.option("--system-xml", type=FILE, help="Serialised openmm.System, instead of a force field.")
+@click.option("--solute", help="MDTraj selection of what is looked at; all but water and ions by default.")
+@click.option(
+    "--features",
+    multiple=True,
+    help="Names, comma-separated, or groups: backbone, sidechains, torsions, contacts, distances.",
+)
+@click.option("--temperature", default=300.0, show_default=True, help="Of the bath [K].")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--platform", help="OpenMM platform; the fastest by default.")
+@click.option("--hours", default=2.0, show_default=True, help="About how long a run may take here.")
+def init(output: Path, features: tuple[str, ...], **options: object) -> None:
+    """Write system.toml and run.toml for the transition from structure A to structure B.
+
+    A and B are PDB or mmCIF files, or with --top also Amber, GROMACS or CHARMM coordinates. Short runs in both ends
+    show what tells them apart, from which features and states are proposed.
+    """
+    names = tuple(name.strip() for text in features for name in text.split(",") if name.strip())
+    progress = ConsoleProgress()
+    found = initialise(Request(features=names, **options), output, progress)  # type: ignore[arg-type]
+    for line in describe(found):
+        click.echo(line)
+    for warning in warnings_of(found):
+        click.echo(f"warning: {warning}")
