@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from boxes import BOX, N_ATOMS, boxed_molecule, boxed_positions, wrapped_atom_by_atom
 
-from tps.analysis import heavy_atom_rmsd, image_molecules, set_box
+from tps.analysis import heavy_atom_rmsd
+from tps.systems.imaging import image_molecules, set_box
 
 MOLECULES = [range(4), *(range(first, first + 4) for first in (4, 8, 12))]
 

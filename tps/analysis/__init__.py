@@ -40,7 +40,6 @@ from tps.analysis.free_energy.windows import (
     window_profile,
 )
 from tps.analysis.free_energy.work import work_differences
-from tps.analysis.imaging import image_molecules, set_box
 from tps.analysis.metrics import Metric, Metrics, fraction_metric
 from tps.analysis.paths import (
     avoidance_metric,
@@ -94,7 +93,6 @@ __all__ = [
     "halves",
     "heavy_atom_rmsd",
     "hit_metrics",
-    "image_molecules",
     "integrated_difference",
     "jensen_shannon",
     "mean_transition_time",
@@ -109,7 +107,6 @@ __all__ = [
     "reweighted_mean",
     "reweighted_transition_time",
     "sampling_metrics",
-    "set_box",
     "shape_metrics",
     "spring_difference",
     "surface_barriers",

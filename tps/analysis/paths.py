@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
 
-from tps.analysis.imaging import image_molecules, set_box
 from tps.analysis.metrics import (
     Metric,
     Metrics,
@@ -21,6 +20,7 @@ from tps.analysis.metrics import (
 from tps.features import FeatureSpace
 from tps.paths import PathEnsemble
 from tps.systems import MolecularSystem, Region, System
+from tps.systems.imaging import image_molecules, set_box
 
 #: Positions of each path as `system.values` takes them, None for one that failed.
 Positions = Sequence[NDArray[np.floating] | None]
@@ -124,10 +124,17 @@ def energy_metrics(
     return found
 
 
-def work_metrics(ensemble: PathEnsemble, delta_f: float) -> Metrics:
-    """Return the work along the protocol and what of it is dissipated, given ΔF = F(η_B) - F(η_A) [kT]."""
+def work_metrics(ensemble: PathEnsemble, delta_f: Metric) -> Metrics:
+    """Return the work along the protocol and what of it is dissipated, given ΔF = F(η_B) - F(η_A) [kT].
+
+    The error of the dissipated work adds, in squares, the standard error of the work and the error of ΔF; where ΔF is
+    withheld, so is it.
+    """
     total = ensemble.cumulative_work[ensemble.completed, -1]
     mean, error = mean_and_standard_error(total)
+    known = mean is not None and delta_f.value is not None
+    spoken = "ΔF" if delta_f.value is None else f"ΔF = {delta_f.value:.2f}"
+    spoken += "" if delta_f.error is None else f" ± {delta_f.error:.2f}"
     return {
         "work": Metric(
             mean,
@@ -136,11 +143,12 @@ def work_metrics(ensemble: PathEnsemble, delta_f: float) -> Metrics:
             "Work W done by moving the tilt from A to B; mean and standard error over paths.",
         ),
         "dissipated_work": Metric(
-            None if mean is None else mean - delta_f,
-            error,
+            float(mean or 0.0) - float(delta_f.value or 0.0) if known else None,
+            float(np.hypot(error, delta_f.error or 0.0)) if known and error is not None else None,
             "kT",
-            f"Mean W minus ΔF = {delta_f:.2f} kT between the two anchored states from ψ of the model; standard error.",
-        ),
+            f"Mean W minus {spoken} kT between the two anchored states from ψ of the model; the error adds the "
+            "standard error of W and that of ΔF in squares.",
+        ).unless(delta_f.withheld),
     }
 
 

@@ -10,13 +10,13 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.analysis import image_molecules, set_box
 from tps.arrays import load_arrays
 from tps.errors import ParameterError, RunFolderError, TrajectoryError
 from tps.export.record import NO_SEGMENT
 from tps.paths import load_paths
 from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
+from tps.systems.imaging import image_molecules, set_box
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.analysis import image_molecules
 from tps.errors import ParameterError, RunFolderError
 from tps.export.folder import check_folder, scratch_beside
 from tps.export.formats import TrajectoryFormat, check_cell, find_format
@@ -27,6 +26,7 @@ from tps.export.record import (
 from tps.export.source import PathSource, check_indices, heavy_atoms, open_paths, select_atoms, structure
 from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
+from tps.systems.imaging import image_molecules
 
 _OUR_FILES = re.compile(r"(path_\d+|state_\w+|topology)\.[\w.]+|view\.(pml|vmd\.tcl|cxc)")
 

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from tps.analysis.imaging import image_molecules, set_box
 from tps.errors import SystemDefinitionError
 from tps.features import CollectiveVariable, Distance, Surroundings, Torsion
 from tps.features.contact import Contact
 from tps.features.peptides import TORSION_NAMES, named_torsions
 from tps.features.torsion_group import GROUPS, TorsionsSection
 from tps.prepare.ends import Ends, heavy_atoms
+from tps.systems.imaging import image_molecules, set_box
 from tps.systems.molecular_graph import MolecularGraph, refine
 
 Group = Literal["backbone", "sidechains", "torsions", "contacts", "distances"]
