@@ -9,6 +9,7 @@ from molecules import chain_positions, torsion_molecule
 from surfaces import make_surface
 
 from tps.analysis import (
+    Metric,
     avoidance_metric,
     channels,
     closest_frame_metrics,
@@ -119,10 +120,18 @@ def test_no_reactive_path_gives_no_number(molecule):
 def test_dissipated_work_by_hand(molecule):
     works = [[0, 1, 2, 5.0], [0, 1, 2, 7.0]]
     ensemble, _ = ensemble_of(molecule, [THROUGH_ZERO, THROUGH_ZERO], works=works, failed=2)
-    found = work_metrics(ensemble, delta_f=1.5)
+    found = work_metrics(ensemble, Metric(1.5, None, "kT", ""))
     assert found["work"].value == pytest.approx(6.0)
     assert found["dissipated_work"].value == pytest.approx(4.5)
     assert found["dissipated_work"].error == pytest.approx(1.0)
+    assert work_metrics(ensemble, Metric(1.5, 0.75, "kT", ""))["dissipated_work"].error == pytest.approx(1.25)
+
+
+def test_dissipated_work_is_withheld_with_the_free_energy_it_needs(molecule):
+    ensemble, _ = ensemble_of(molecule, [THROUGH_ZERO], works=[[0, 1, 2, 5.0]])
+    found = work_metrics(ensemble, Metric(1.5, None, "kT", "").unless("a reason"))
+    assert found["work"].value == pytest.approx(5.0)
+    assert (found["dissipated_work"].value, found["dissipated_work"].withheld) == (None, "a reason")
 
 
 def test_channels_are_told_apart_by_winding(molecule):

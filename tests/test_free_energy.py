@@ -20,7 +20,6 @@ from tps.analysis import (
     free_energy_surface,
     integrated_difference,
     model_road,
-    number_metric,
     region_difference,
     region_energies,
     region_frames_road,
@@ -254,7 +253,7 @@ def test_works_that_do_not_overlap_give_bounds_only():
         assert found[name].value is None and "No value" in found[name].definition
     assert found["work_bound_upper"].value == pytest.approx(KT * forward.mean())
     assert found["work_bound_lower"].value == pytest.approx(-KT * backward.mean())
-    assert agreement({"bar": found["bar"], "x": number_metric(0.0, KT, "x")}).missing == ("bar",)
+    assert agreement({"bar": found["bar"], "x": Metric(0.0, None, "kJ/mol", "x")}).missing == ("bar",)
 
 
 def weighted_frames(n=20_000, seed=0):
@@ -295,7 +294,8 @@ def test_roads_of_the_frames_are_their_differences_by_name():
     region = region_frames_road(system, frames, values, made_by="plain dynamics")["plain dynamics"]
     assert region.value == frames_region_difference(frames, *inside, KT).value
     assert region_frames_road(system, frames, values, made_by="", on_grid=True)["grid"].error is None
-    assert model_road(system, np.array([1.0, 2.0, 3.5]))["ψ of the model"].value == -2.5 * KT
+    by_model = model_road(system, Metric(-2.5, 0.5, "kT", "x"))["ψ of the model"]
+    assert (by_model.value, by_model.error, by_model.unit) == (-2.5 * system.kt, 0.5 * system.kt, "kT")
 
 
 def test_springs_of_gaussian_tilts_have_no_free_energy_of_their_own():
@@ -401,7 +401,6 @@ def test_agreement_names_the_pairs_that_disagree():
     assert not apart.agree and "a and b" in apart.sentence() and "2 of 3 pairs" in apart.sentence()
     assert "no value" in close.table() and "   ?" in close.table()
     assert not agreement({"a": road(1.0)}).agree and "nothing" in agreement({}).sentence()
-    assert number_metric(2.0, KT, "x", error=0.1) == Metric(5.0, 0.25, "kJ/mol", "x")
     with pytest.raises(ParameterError, match="kT"):
         agreement({"a": road(1.0), "b": Metric(1.0, None, "kT", "x")})
 
@@ -461,7 +460,7 @@ def test_all_roads_agree_on_a_rough_torsion():
         {
             "windows": anchored_difference(analysis),
             "bar": bar,
-            "exact": number_metric(exact, 1.0, "", unit="kT"),
+            "exact": Metric(exact, None, "kT", ""),
         }
     )
     assert roads.agree

@@ -19,9 +19,11 @@ from tps.analysis.flood_fill import LowerBound, flood_fill, frames_lower_bound, 
 from tps.analysis.free_energy.frames import frames_anchored_difference, frames_region_difference
 from tps.analysis.free_energy.integration import integrated_difference
 from tps.analysis.free_energy.mbar import WindowAnalysis, analyse_windows
+from tps.analysis.free_energy.model import model_difference
 from tps.analysis.free_energy.roads import (
     DIFFERENCES,
     anchored_frames_road,
+    in_unit,
     model_road,
     region_frames_road,
     spring_difference,
@@ -29,7 +31,7 @@ from tps.analysis.free_energy.roads import (
     work_roads,
 )
 from tps.analysis.free_energy.surface import FreeEnergySurface, free_energy_surface, surface_barriers
-from tps.analysis.free_energy.table import Agreement, Comparison, agreement, number_metric
+from tps.analysis.free_energy.table import Agreement, Comparison, agreement
 from tps.analysis.free_energy.windows import (
     WindowProfile,
     anchored_difference,
@@ -40,7 +42,7 @@ from tps.analysis.free_energy.windows import (
     window_profile,
 )
 from tps.analysis.free_energy.work import work_differences
-from tps.analysis.metrics import Metric, Metrics, fraction_metric
+from tps.analysis.metrics import Metric, Metrics, fraction_metric, proportion_error
 from tps.analysis.paths import (
     avoidance_metric,
     channel_name,
@@ -93,12 +95,14 @@ __all__ = [
     "halves",
     "heavy_atom_rmsd",
     "hit_metrics",
+    "in_unit",
     "integrated_difference",
     "jensen_shannon",
     "mean_transition_time",
+    "model_difference",
     "model_road",
-    "number_metric",
     "path_channels",
+    "proportion_error",
     "rate_from_flux",
     "region_difference",
     "region_energies",

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from tps.analysis.free_energy.mbar import jackknife_error
-from tps.analysis.metrics import Metric
+from tps.analysis.metrics import FEWEST_EFFECTIVE, Metric, proportion_error
 from tps.analysis.paths import channel_name
 from tps.analysis.rates import ratio_of_sums
 from tps.errors import ParameterError
@@ -104,16 +105,21 @@ def path_channels(system: System, paths: TransitionPaths) -> list[str]:
 
 
 def channel_weights(system: System, paths: TransitionPaths) -> dict[str, Metric]:
-    """Return each channel's share of the ensemble, the heaviest first, with its standard error over chains."""
+    """Return each channel's share of the ensemble, the heaviest first, with its standard error over chains.
+
+    Where every chain has the same share, 0 or 1, or there is only one chain, the error is that of a proportion among as
+    many independent observations as there are chains.
+    """
     names, chains = np.array(path_channels(system, paths)), np.unique(paths.chain)
     moves = np.array([paths.multiplicity[paths.chain == c].sum() for c in chains], dtype=np.float64)
-    found: dict[str, tuple[float, float | None]] = {}
+    found: dict[str, tuple[float, float]] = {}
     for name in set(names.tolist()):
         count = np.where(names == name, paths.multiplicity, 0)
-        found[name] = ratio_of_sums(np.array([count[paths.chain == c].sum() for c in chains], float), moves)
+        value, error = ratio_of_sums(np.array([count[paths.chain == c].sum() for c in chains], float), moves)
+        found[name] = value, error or proportion_error(value, len(chains))
     definition = (
         "Share of the transition-path ensemble in this channel, every path counted for each move after which it was "
-        "current; standard error over independent chains."
+        f"current; standard error over {len(chains)} independent chains, binomial where they all say the same."
     )
     return {
         name: Metric(value, error, "", definition)
@@ -139,28 +145,50 @@ def reweighted_mean(
 
 
 def reweighted_channel_weights(system: System, paths: ReweightedPaths) -> dict[str, Metric]:
-    """Return each channel's share of the ensemble from independent reweighted paths, the heaviest first."""
-    names = np.array(_names(system, paths.positions))
+    """Return each channel's share of the ensemble from independent reweighted paths, the heaviest first.
+
+    The error is a jackknife's over stretches of the frames; where a single stretch holds all of a channel, that of a
+    Poisson number of paths, sqrt(Σ w²)/Σ w; and where all paths are in one channel, that of a proportion among the
+    effective number of paths (Kish), which is never 0. With fewer than `FEWEST_EFFECTIVE` of them the shares are
+    withheld.
+    """
+    names, n = np.array(_names(system, paths.positions)), paths.effective_paths
     definition = (
-        f"Share of the transition-path ensemble in this channel, from {len(paths)} independent paths among "
-        f"{paths.n_shots} shots from the weighted frames; standard error from a jackknife over stretches of the frames."
+        f"Share of the transition-path ensemble in this channel, from {len(paths)} independent paths ({n:.0f} "
+        f"effective ones) among {paths.n_shots} shots from the weighted frames; standard error from a jackknife over stretches "
+        "of the frames, binomial where all paths go the same way."
     )
-    found = {
-        name: Metric(*reweighted_mean(paths, (names == name).astype(np.float64)), "", definition)
-        for name in set(names.tolist())
-    }
-    return dict(sorted(found.items(), key=lambda item: (-(item[1].value or 0.0), item[0])))
+    doubt = "" if n >= FEWEST_EFFECTIVE else _few_paths(n)
+    found = {}
+    for name in set(names.tolist()):
+        inside = names == name
+        value, error = reweighted_mean(paths, inside.astype(np.float64))
+        if inside.all():
+            error = proportion_error(value, n)
+        elif error is None:
+            error = float(np.exp(logsumexp(2 * paths.log_weights[inside]) / 2 - logsumexp(paths.log_weights)))
+        found[name] = Metric(value, error, "", definition)
+    by_share = sorted(found.items(), key=lambda item: (-(item[1].value or 0.0), item[0]))
+    return {name: share.unless(doubt) for name, share in by_share}
+
+
+def _few_paths(n: float) -> str:
+    return (
+        f"only {n:.1f} effective paths from the shots from frames, where {FEWEST_EFFECTIVE} are needed: shoot from "
+        "more frames (shooting.n_frame_shots)"
+    )
 
 
 def reweighted_transition_time(paths: ReweightedPaths, frame_time: float, unit: str = "ps") -> Metric:
     """Return the mean time from the last frame in A to the first in B from independent reweighted paths."""
     durations = np.array([(len(p) - 1) * frame_time for p in paths.positions])
+    n = paths.effective_paths
     return Metric(
         *reweighted_mean(paths, durations),
         unit,
-        f"Mean transition time from {len(paths)} independent paths ({paths.effective_paths:.0f} effective ones) among "
+        f"Mean transition time from {len(paths)} independent paths ({n:.0f} effective ones) among "
         f"{paths.n_shots} shots from the weighted frames: what chains that mix should find too; jackknife error.",
-    )
+    ).unless("" if n >= FEWEST_EFFECTIVE else _few_paths(n))
 
 
 def channel_switches(system: System, paths: TransitionPaths) -> dict[tuple[str, str], int]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tps.errors import ParameterError
+
+#: Fewest effective observations that a proportion is taken from.
+FEWEST_EFFECTIVE = 10
 
 
 @dataclass(frozen=True)
@@ -24,22 +29,41 @@ class Metric:
         "" for a pure number.
     definition : str
         One sentence.
+    withheld : str
+        Why there is no value although one could be computed: no data support it, or another number contradicts it.
+
+    Raises
+    ------
+    ParameterError
+        If a number is withheld and given all the same.
     """
 
     value: float | None
     error: float | None
     unit: str
     definition: str
+    withheld: str = ""
 
     def __post_init__(self) -> None:
+        if self.withheld and (self.value is not None or self.error is not None):
+            raise ParameterError(
+                f"a number is either given or withheld, but got {self.value} ± {self.error} and {self.withheld!r}"
+            )
         for name in ("value", "error"):
             number = getattr(self, name)
             if number is not None:
                 object.__setattr__(self, name, float(number) if np.isfinite(number) else None)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a JSON object."""
-        return asdict(self)
+        """Return a JSON object; the reason stands in it only where the number is withheld."""
+        content = asdict(self)
+        return content if self.withheld else {key: content[key] for key in content if key != "withheld"}
+
+    def unless(self, reason: str) -> Metric:
+        """Return the number without its value if there is a reason to withhold it; itself for an empty reason."""
+        if not reason or self.withheld:
+            return self
+        return replace(self, value=None, error=None, withheld=reason)
 
 
 Metrics = Mapping[str, Metric]
@@ -63,6 +87,26 @@ def fraction_metric(hits: NDArray[np.bool_], definition: str) -> Metric:
     n = len(hits)
     if n == 0:
         return Metric(None, None, "%", definition)
-    shifted = (hits.sum() + 2) / (n + 4)  # Agresti and Coull 1998
-    error = 100 * np.sqrt(shifted * (1 - shifted) / (n + 4))
-    return Metric(100 * hits.mean(), error, "%", definition)
+    share = float(hits.mean())
+    return Metric(100 * share, 100 * proportion_error(share, n), "%", definition)
+
+
+def proportion_error(share: float, n_effective: float) -> float:
+    """Return the binomial standard error of a share seen among n independent observations: never zero.
+
+    It is that of the share with two hits and two misses added, the centre of Wilson's 95 % interval: for 0 or 1 out of
+    n about sqrt(2)/n, whose double is the rule of three, 3/n.
+
+    Parameters
+    ----------
+    share : float
+        In [0, 1].
+    n_effective : float
+        Number of independent observations, Kish's for weighted ones.
+
+    References
+    ----------
+    Agresti and Coull, Am. Stat. 52, 119 (1998).
+    """
+    shifted = (share * n_effective + 2) / (n_effective + 4)
+    return float(np.sqrt(shifted * (1 - shifted) / (n_effective + 4)))

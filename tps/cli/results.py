@@ -12,16 +12,18 @@ from tps.analysis import DIFFERENCES, mean_transition_time
 from tps.pipeline import FrameCommittors, RunFolder, Unbiased, load_chains
 from tps.report import format_quantity
 
-Quantities = Mapping[str, Mapping[str, Any] | None]
+Quantities = Mapping[str, Mapping[str, Any]]
 
 
 def metrics_text(metrics: Quantities) -> str:
-    """Return one line per number: name, value with error and unit."""
+    """Return one line per number: name, value with error and unit, or why it is withheld."""
     width = max((len(name) for name in metrics), default=0) + 2
-    return "\n".join(
-        f"{name:{width}}{'no value' if metric is None else format_quantity(metric)}"
-        for name, metric in metrics.items()
-    )
+    return "\n".join(f"{name:{width}}{_with_reason(metric)}" for name, metric in metrics.items())
+
+
+def _with_reason(metric: Mapping[str, Any]) -> str:
+    reason = metric.get("withheld")
+    return format_quantity(metric) + (f": {reason}" if reason else "")
 
 
 def shooting_text(folder: Path) -> str:
@@ -43,7 +45,7 @@ def shooting_text(folder: Path) -> str:
         f"{'mean transition time':24}{format_quantity(mean_transition_time(paths, run.system.time_unit).as_dict())}",
     ]
     for name, share in unbiased.channels().items():
-        lines.append(f"{'channel':24}{name}: {format_quantity(share)}")
+        lines.append(f"{'channel':24}{name}: {_with_reason(share)}")
     lines.append(f"{'switches of channel':24}{unbiased.n_switches()} by the chains")
     return "\n".join(lines)
 

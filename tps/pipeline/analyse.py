@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ from tps.analysis import (
     closest_frame_metrics,
     energy_metrics,
     hit_metrics,
+    in_unit,
     shape_metrics,
     surface_lower_bound,
+    with_springs,
     work_metrics,
 )
+from tps.analysis.paths import Positions
 from tps.conformations import Conformations
 from tps.paths import PathEnsemble
 from tps.pipeline.candidates import path_folder
@@ -30,6 +33,8 @@ from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import RunFolder, read_json, write_json
 from tps.pipeline.geodesic import MAIN, load_solved
 from tps.pipeline.unbiased import Unbiased, stored_metrics
+from tps.pipeline.withheld import model_free_energy, one_end
+from tps.report import withheld_sentences
 
 #: Where stages that are no paths write their metrics.
 STAGE_METRICS = {
@@ -77,19 +82,18 @@ def analyse_run(
         )
     regions = avoided_regions(system, run.config.geodesic)
     unbiased = Unbiased.load(run) if "shoot" in done else None
+    same = one_end(run, solved)
     methods: dict[str, Metrics] = {}
     found_channels: dict[str, dict[str, float]] = {}
     for number, (method, ensemble) in enumerate(ensembles.items()):
         positions = run.path_positions(path_folder(method), ensemble)
         found: dict[str, Metric] = {
             **_counts(ensemble),
-            **hit_metrics(system, positions),
+            **_hits(run, ensemble, positions, same),
             **energy_metrics(system, ensemble, references),
-            **work_metrics(ensemble, -solved["curves"][method]["delta_psi_model"]),
+            **work_metrics(ensemble, model_free_energy(run, frames, solved, method)),
             **shape_metrics(system, ensemble),
         }
-        if run.surface is None:
-            found |= closest_frame_metrics(run.molecule, ensemble, positions)
         if regions:
             found["paths_out_of_regions"] = avoidance_metric(system, positions, regions)
         if unbiased is not None:
@@ -99,7 +103,7 @@ def analyse_run(
         advance(number + 1)
     main = {
         **methods[MAIN],
-        **_curve_metrics(run, solved),
+        **_curve_metrics(run, frames, solved),
         **_evaluation_metrics(run, ensembles[MAIN], bound, done),
         **_end_metrics(system.energy_unit, ends),
         **_bound_metrics(system.energy_unit, bound),
@@ -119,7 +123,7 @@ def analyse_run(
         },
         "channels": found_channels,
         "constraints": solved["constraints"],
-        "warnings": _warnings(run),
+        "warnings": [],
     }
     if unbiased is not None:
         content["ensemble"] = {
@@ -131,6 +135,7 @@ def analyse_run(
     if "free-energy" in done:
         result = read_json(run.path / STAGE_METRICS["free-energy"])
         content["free_energy"] = {key: result[key] for key in ("roads", "agreement")}
+    content["warnings"] = _warnings(run, content)
     return Analysis(content, 0 if bound is None else bound.n_evaluations, tuple(content["warnings"]))
 
 
@@ -160,10 +165,19 @@ def _counts(ensemble: PathEnsemble) -> Metrics:
     }
 
 
-def _curve_metrics(run: RunFolder, solved: Mapping[str, Any]) -> Metrics:
+def _hits(run: RunFolder, ensemble: PathEnsemble, positions: Positions, same: str) -> Metrics:
+    """Return the hit rates; withheld where the ends are the same."""
+    found = dict(hit_metrics(run.system, positions))
+    if run.surface is None:
+        found |= closest_frame_metrics(run.molecule, ensemble, positions)
+    return {name: m.unless(same if name.startswith("hit_rate") else "") for name, m in found.items()}
+
+
+def _curve_metrics(run: RunFolder, frames: Conformations, solved: Mapping[str, Any]) -> Metrics:
     kt, unit = run.system.kt, run.system.energy_unit
     curve, health = solved["curves"][MAIN], solved["health"]
-    frames, model = -curve["delta_psi_frames"], -curve["delta_psi_model"]
+    by_model = in_unit(model_free_energy(run, frames, solved), kt, unit)
+    by_model = with_springs({"model": by_model}, kt * curve["delta_spring"])["model"]
     return {
         "curve_length": Metric(
             solved["length"], None, "", "Fisher-Rao length Σ sqrt(Δη·Δμ) of the curve that the paths follow."
@@ -177,14 +191,13 @@ def _curve_metrics(run: RunFolder, solved: Mapping[str, Any]) -> Metrics:
         "constant_speed": Metric(
             solved["constant_speed"], None, "", "2 E / length²; 1 for a curve of constant speed."
         ),
-        "free_energy_difference": Metric(
-            kt * (model + curve["delta_spring"]),
-            None,
-            unit,
-            "Free energy of B minus that of A, each held by its anchor's tilt, from ψ of the model.",
+        "free_energy_difference": replace(
+            by_model,
+            definition="Free energy of B minus that of A, each held by its anchor's tilt: "
+            + by_model.definition,
         ),
         "psi_difference_to_frames": Metric(
-            frames - model,
+            curve["delta_psi_model"] - curve["delta_psi_frames"],
             None,
             "kT",
             "The same difference from the weighted frames (metadynamics) minus that of the model.",
@@ -268,6 +281,17 @@ def _bound_metrics(unit: str, bound: LowerBound | None) -> Metrics:
     }
 
 
-def _warnings(run: RunFolder) -> list[str]:
-    """Collect what the stages before had to note."""
-    return [note for entry in run.manifest()["stages"].values() for note in entry["notes"]]
+def _warnings(run: RunFolder, content: Mapping[str, Any]) -> list[str]:
+    """Collect what the stages before had to note, and what is withheld of all numbers, each once."""
+    notes = [
+        note
+        for stage, entry in run.manifest()["stages"].items()
+        if stage not in ("analyse", "report")
+        for note in entry["notes"]
+    ]
+    ensemble = content.get("ensemble", {})
+    shares = {f"share of {name}": share for name, share in ensemble.get("channels", {}).items()}
+    notes += withheld_sentences(content["metrics"] | shares)
+    for method, found in content["baselines"].items():
+        notes += [f"{method}: {text}" for text in withheld_sentences(found)]
+    return list(dict.fromkeys(notes))

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.analysis import (
-    Agreement,
     Metric,
     WindowAnalysis,
     agreement,
@@ -35,7 +34,7 @@ from tps.analysis import (
 )
 from tps.arrays import save_arrays
 from tps.conformations import Conformations
-from tps.errors import ParameterError
+from tps.errors import ParameterError, RunFolderError
 from tps.paths import (
     PathEnsemble,
     Windows,
@@ -49,9 +48,11 @@ from tps.paths.ensemble import COMPLETED
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.dynamics import Advance, Positions, RunDynamics, run_dynamics
 from tps.pipeline.folder import Chance, RunFolder, write_json
-from tps.pipeline.geodesic import MAIN, STRAIGHT, StoredCurve, load_curve
+from tps.pipeline.geodesic import MAIN, STRAIGHT, StoredCurve, load_curve, load_solved
 from tps.pipeline.progress import Progress
 from tps.pipeline.stage import StageResult
+from tps.pipeline.withheld import model_free_energy, one_end
+from tps.report import withheld_sentences
 
 #: The tightest bridge window is as strong as the anchors, the weakest weaker by this factor.
 _BRIDGE_RANGE = 14.0
@@ -63,7 +64,9 @@ _N_CELLS = 36
 def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Sample the windows and the backward paths, and write the table, the profile and the surface."""
     section, system = run.config.free_energy, run.system
-    frames, curve = run.load_frames(), load_curve(run.path)
+    frames, curve, solved = run.load_frames(), load_curve(run.path), load_solved(run.path)
+    if same := one_end(run, solved):
+        raise RunFolderError(same)
     windows, notes = _windows(run, curve, frames)
     settings = WindowSettings(section.n_frames, section.frame_interval_steps)
     with run_dynamics(run, progress) as dynamics:
@@ -77,7 +80,7 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         "windows, integration of μ": integrated_difference(analysis),
     }
     spring = system.kt * spring_difference(system.space, curve.eta[0], curve.eta[-1])
-    anchored = with_springs({**by_windows, **pulled, **_other_roads(run, frames, curve)}, spring)
+    anchored = with_springs({**by_windows, **pulled, **_other_roads(run, frames, curve, solved)}, spring)
     by_frames = region_frames_road(
         system,
         frames,
@@ -89,8 +92,9 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     folder = out / "free_energy"
     folder.mkdir()
     samples.save(folder / "samples.npz")
-    stated = {"anchored": agreement(anchored), "regions": agreement(regions)}
-    metrics = _save(run, folder, analysis, stated, anchored["windows (MBAR)"])
+    roads = {"anchored": anchored, "regions": regions}
+    metrics = _save(run, folder, analysis, roads, anchored["windows (MBAR)"])
+    notes += [f"free energy: {text}" for found in roads.values() for text in _withheld(found)]
     notes += [f"free energy: {text}" for text in analysis.warnings()]
     if samples.n_failed:
         first = samples.status[samples.status != COMPLETED][0]
@@ -167,9 +171,13 @@ def _pulls(run: RunFolder, dynamics: RunDynamics, advance: Advance) -> tuple[dic
     return work_roads(run.system, load_paths(folder), backward), backward.n_evaluations
 
 
-def _other_roads(run: RunFolder, frames: Conformations, curve: StoredCurve) -> dict[str, Metric]:
+def _other_roads(
+    run: RunFolder, frames: Conformations, curve: StoredCurve, solved: Mapping[str, Any]
+) -> dict[str, Metric]:
     """Return what the model and the weighted frames say of the anchored states."""
-    by_model = {} if run.model_kind == "frames" else model_road(run.system, curve.psi_from_a)
+    by_model = (
+        {} if run.model_kind == "frames" else model_road(run.system, model_free_energy(run, frames, solved))
+    )
     return by_model | anchored_frames_road(
         run.system, frames, curve.eta[0], curve.eta[-1], made_by=_made_by(run), on_grid=run.on_grid
     )
@@ -182,7 +190,11 @@ def _made_by(run: RunFolder) -> str:
 
 
 def _save(
-    run: RunFolder, folder: Path, analysis: WindowAnalysis, stated: Mapping[str, Agreement], anchored: Metric
+    run: RunFolder,
+    folder: Path,
+    analysis: WindowAnalysis,
+    roads: Mapping[str, Mapping[str, Metric]],
+    anchored: Metric,
 ) -> dict[str, Any]:
     """Write profile.npz, surface.npz and result.json; return the metrics."""
     profile = window_profile(analysis)
@@ -209,11 +221,13 @@ def _save(
     content: dict[str, Any] = {
         "metrics": {name: metric.as_dict() for name, metric in metrics.items()},
         "roads": {
-            name: {road: metric.as_dict() for road, metric in found.roads.items()}
-            | dict.fromkeys(found.missing)
-            for name, found in stated.items()
+            name: {road: metric.as_dict() for road, metric in found.items()} for name, found in roads.items()
         },
-        "agreement": {name: found.sentence() for name, found in stated.items()},
+        "agreement": {name: agreement(found).sentence() for name, found in roads.items()},
     }
     write_json(folder / "result.json", content)
     return dict(content["metrics"])
+
+
+def _withheld(roads: Mapping[str, Metric]) -> list[str]:
+    return withheld_sentences({name: metric.as_dict() for name, metric in roads.items()})

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tps.analysis import Metric, Rate, flux_from_a, rate_from_flux
+from tps.analysis import Metric, Rate, flux_from_a, proportion_error, rate_from_flux
 from tps.errors import RunFolderError
 from tps.pipeline.dynamics import run_dynamics
 from tps.pipeline.folder import Chance, RunFolder, write_json
@@ -80,5 +80,10 @@ def _metrics(rate: Rate, n_in_b: int, n_shots: int, time: str) -> dict[str, Metr
             "Crossings of the border of A, coming from A, per time during which A was the last state visited; standard "
             "error over walkers.",
         ),
-        "crossing_committor": Metric(rate.p_b, None, "", "Mean p_B of the crossings, velocities kept."),
+        "crossing_committor": Metric(
+            rate.p_b,
+            proportion_error(rate.p_b, n_shots - rate.n_unfinished),
+            "",
+            "Mean p_B of the crossings, velocities kept; binomial standard error, as if every shot were independent.",
+        ),
     }

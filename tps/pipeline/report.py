@@ -92,6 +92,7 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
     """Return the lines a reader looks at first, as (label, text)."""
     content, solved = read_json(run.path / "analysis" / "metrics.json"), load_solved(run.path)
     metrics = content["metrics"]
+    n_reactive = metrics["paths_reactive"]["value"]
     rows = [
         (
             "paths",
@@ -111,7 +112,7 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
     if "paths_out_of_regions" in metrics:
         rows.insert(2, ("staying out of the regions", format_quantity(metrics["paths_out_of_regions"])))
     rows += [
-        (f"channel {number + 1}", f"{name}: {100 * share:.0f} % of reactive paths")
+        (f"channel {number + 1}", f"{name}: {100 * share:.0f} % of {n_reactive:.0f} reactive paths")
         for number, (name, share) in enumerate(content["channels"][MAIN].items())
     ]
     return rows + unbiased_rows(content)
@@ -121,10 +122,14 @@ def _figures(
     run: RunFolder, frames: Conformations, ensembles: Mapping[str, PathEnsemble], content: Mapping[str, Any]
 ) -> dict[str, Picture]:
     system, metrics, method = run.system, content["metrics"], content["method"]
+    numbers = {MAIN: metrics, **content["baselines"]}
     curve, main = load_curve(run.path), ensembles[MAIN]
     energies = {spoken(name, method): e.potential_energy for name, e in ensembles.items()}
     works = {spoken(name, method): e.cumulative_work for name, e in ensembles.items()}
-    free = {spoken(name, method): _model_free_energy(run, name, e.s) for name, e in ensembles.items()}
+    believed = {
+        name for name, found in numbers.items() if found["dissipated_work"]["value"] is not None
+    }  # the model's curve is not drawn where its number is withheld
+    free = {spoken(name, method): _model_free_energy(run, name, ensembles[name].s) for name in believed}
     pictures = _landscape(run, frames, main) | {
         "potential_energy": (
             potential_energy_along_paths(
@@ -155,7 +160,8 @@ def _figures(
         pictures |= committor_pictures(run)
     if "free_energy" in content:
         profile = system.kt * _model_free_energy(run, MAIN, main.s)
-        pictures |= free_energy_pictures(run, content, (main.s, profile))
+        model = (main.s, profile) if MAIN in believed else None
+        pictures |= free_energy_pictures(run, content, model)
     return pictures
 
 

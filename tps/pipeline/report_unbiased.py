@@ -102,15 +102,15 @@ def committor_pictures(run: RunFolder) -> dict[str, Picture]:
 
 
 def free_energy_pictures(
-    run: RunFolder, content: Mapping[str, Any], model: tuple[NDArray[np.float64], NDArray[np.float64]]
+    run: RunFolder, content: Mapping[str, Any], model: tuple[NDArray[np.float64], NDArray[np.float64]] | None
 ) -> dict[str, Picture]:
     """Return the roads to each difference, the profile along the curve, and the surface from the windows.
 
-    `model` is s and the model's free energy along the curve [the system's unit of energy].
+    `model` is s and the model's free energy along the curve [the system's unit of energy], where it is not withheld.
     """
     system, metrics, folder = run.system, content["metrics"], run.path / "free_energy"
     roads = {
-        DIFFERENCES[name]: {road: metric for road, metric in found.items() if metric is not None}
+        DIFFERENCES[name]: {road: metric for road, metric in found.items() if metric["value"] is not None}
         for name, found in content["free_energy"]["roads"].items()
     }
     profile, surface = load_arrays(folder / "profile.npz"), load_arrays(folder / "surface.npz")

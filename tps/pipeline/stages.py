@@ -31,6 +31,7 @@ from tps.pipeline.rate import rate_from_a
 from tps.pipeline.report import report_run
 from tps.pipeline.shooting import shoot_paths
 from tps.pipeline.stage import Stage, StageResult
+from tps.pipeline.withheld import one_end
 from tps.spacetime import model_family
 
 StageState = Literal["missing", "up to date", "out of date"]
@@ -124,6 +125,7 @@ def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     details = {key: solved.result[key] for key in ("method", "status", "length", "n_gradient_evaluations")}
     details["channels"] = len(solved.channels)
     failure = "" if status == "converged" else f"the curve is not what was asked for: {status}"
+    failure = one_end(run, solved.result) or failure
     return StageResult(details=details, notes=solved.warnings, failure=failure)
 
 

@@ -12,7 +12,7 @@ from tps.report.figures import (
 )
 from tps.report.free_energy import free_energy_map
 from tps.report.html import CANDIDATE_NOTE, ReportFigure, write_report
-from tps.report.quantities import format_quantity, format_value
+from tps.report.quantities import format_quantity, format_value, withheld_sentences
 from tps.report.reweighted import reweighted_map_figure
 from tps.report.roads import profile_figure, roads_figure
 from tps.report.style import save_figure
@@ -38,6 +38,7 @@ __all__ = [
     "roads_figure",
     "save_figure",
     "surface_map",
+    "withheld_sentences",
     "work_along_paths",
     "write_report",
 ]

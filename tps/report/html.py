@@ -136,7 +136,7 @@ def _metrics(metrics: Mapping[str, Quantity]) -> str:
         return ""
     rows = "".join(
         f'<tr><th scope="row">{_name(name)}</th><td class="number">{_number(quantity)}</td>'
-        f"<td>{escape(str(quantity.get('definition') or ''))}</td></tr>"
+        f"<td>{escape(_definition(quantity))}</td></tr>"
         for name, quantity in metrics.items()
     )
     return (
@@ -172,6 +172,12 @@ def _provenance_value(value: object) -> str:
 
 def _number(quantity: Quantity | None) -> str:
     return "" if quantity is None else escape(format_quantity(quantity))
+
+
+def _definition(quantity: Quantity) -> str:
+    """Return the definition of a number, and before it why the number is withheld, if it is."""
+    text, reason = str(quantity.get("definition") or ""), quantity.get("withheld")
+    return f"Withheld: {reason}. {text}" if reason else text
 
 
 def _name(name: str) -> str:

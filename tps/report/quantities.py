@@ -47,7 +47,9 @@ def format_value(value: object, error: float | None = None, unit: str | None = N
 
 
 def format_quantity(quantity: Mapping[str, object]) -> str:
-    """Return a metric {"value", "error", "unit", ...} as text."""
+    """Return a metric {"value", "error", "unit", ...} as text; the reason for one withheld is not in it."""
+    if quantity.get("withheld"):
+        return "withheld"
     error, unit = quantity.get("error"), quantity.get("unit")
     return format_value(
         quantity.get("value"),
@@ -84,3 +86,12 @@ def _decimals(error: float) -> int:
     """Return the decimals that leave an error two significant digits, three between 10 and 1000."""
     exponent = int(f"{error:.1e}".split("e")[1])  # rounded first: 0.0996 counts as 0.10
     return 2 - exponent if exponent in (1, 2) else 1 - exponent
+
+
+def withheld_sentences(metrics: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Return one sentence for each reason, with the names of all the numbers that are withheld for it."""
+    names: dict[str, list[str]] = {}
+    for name, quantity in metrics.items():
+        if quantity.get("withheld"):
+            names.setdefault(str(quantity["withheld"]), []).append(name)
+    return [f"withheld: {', '.join(found)}: {reason}" for reason, found in names.items()]

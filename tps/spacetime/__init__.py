@@ -69,7 +69,7 @@ from tps.spacetime.score import posterior_mean, score
 from tps.spacetime.solution import Geodesic
 from tps.spacetime.starts import chart_line, winding_line, winding_numbers
 from tps.spacetime.string_method import MinimumFreeEnergyPath, minimum_free_energy_path
-from tps.spacetime.support import curve_support, support_warning
+from tps.spacetime.support import curve_support, indistinct_ends, needed_support, support_warning
 from tps.spacetime.torus import TorusSpacetime
 from tps.spacetime.via import via_curves
 
@@ -133,6 +133,7 @@ __all__ = [
     "geodesic_windings",
     "half_plane_distance",
     "half_plane_geodesic",
+    "indistinct_ends",
     "integrated_psi",
     "kl_along_curve",
     "kl_divergence",
@@ -142,6 +143,7 @@ __all__ = [
     "model_family",
     "named_point",
     "natural_from_expectation",
+    "needed_support",
     "negative_chord_fraction",
     "onsager_machlup_path",
     "point_at",

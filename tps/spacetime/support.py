@@ -13,6 +13,9 @@ from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.health import SUPPORTED_FRAMES
 from tps.spacetime.information import integrated_psi
 
+#: Fisher-Rao length from which two anchored states are two. Along a line between Gaussians of one width the length is
+#: the distance of their means over that width: below 1 the best test takes one for the other in a third of all frames.
+DISTINCT_LENGTH = 1.0
 #: Grid points that carry a Gaussian as wide as the spacing, per axis: with fewer the grid is too coarse.
 _GRID_POINTS_PER_AXIS = float(np.sqrt(4 * np.pi))
 
@@ -72,14 +75,30 @@ def support_warning(support: Mapping[str, Any], n_features: int, grid: bool) -> 
         One sentence, or none.
     """
     size, s = support["min_effective_sample_size"], support["min_effective_sample_size_at_s"]
-    if grid and size < _GRID_POINTS_PER_AXIS**n_features:
+    if size >= needed_support(n_features, grid):
+        return []
+    if grid:
         return [
             f"only {size:.0f} points of the grid carry the curve at s = {s:.2f}: the grid is too coarse for so strong "
             "a tilt; raise conformations.n_grid_points or lower anchor_log_snr"
         ]
-    if not grid and size < SUPPORTED_FRAMES:
-        return [
-            f"the curve passes where only {size:.0f} effective frames carry the data (at s = {s:.2f}): the model is a "
-            "guess there; sample more"
-        ]
-    return []
+    return [
+        f"the curve passes where only {size:.0f} effective frames carry the data (at s = {s:.2f}): the model is a "
+        "guess there; sample more"
+    ]
+
+
+def needed_support(n_features: int, grid: bool) -> float:
+    """Return the effective number of frames, or of points of a grid, that every point of a curve needs."""
+    return _GRID_POINTS_PER_AXIS**n_features if grid else float(SUPPORTED_FRAMES)
+
+
+def indistinct_ends(length: float, anchor_log_snr: float) -> str:
+    """Return why two anchored states are one and the same, from the length of their geodesic; "" if they are two."""
+    if length >= DISTINCT_LENGTH:
+        return ""
+    return (
+        f"the ends are closer than the noise: the geodesic between them has length {length:.2g}, and below "
+        f"{DISTINCT_LENGTH:g} the two anchored states are one; take features that tell A from B (`tps check` measures "
+        f"them), or anchor more tightly than geodesic.anchor_log_snr = {anchor_log_snr:g}"
+    )

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tps.analysis.free_energy.frames import frames_anchored_difference, frames_region_difference
-from tps.analysis.free_energy.table import number_metric
 from tps.analysis.free_energy.work import work_differences
 from tps.analysis.metrics import Metric
 from tps.conformations import Conformations
@@ -43,15 +42,15 @@ def work_roads(system: System, forward: PathEnsemble, backward: PathEnsemble) ->
     return {text: found[name] for name, text in _WORKS.items()}
 
 
-def model_road(system: System, psi: NDArray[np.float64]) -> dict[str, Metric]:
-    """Return what the model says of the anchored states: ψ (n_points,) along a curve between them."""
-    metric = number_metric(
-        -float(psi[-1] - psi[0]),
-        system.kt,
-        "-kT (ψ(η_B) - ψ(η_A)) of the diffusion model.",
-        unit=system.energy_unit,
-    )
-    return {"ψ of the model": metric}
+def model_road(system: System, difference: Metric) -> dict[str, Metric]:
+    """Return what the model says of the anchored states: `model_difference` [kT] in the system's unit."""
+    return {"ψ of the model": in_unit(difference, system.kt, system.energy_unit)}
+
+
+def in_unit(metric: Metric, kt: float, unit: str) -> Metric:
+    """Return a number given in kT in another unit, in which kT is `kt`; what is withheld stays withheld."""
+    value, error = (None if number is None else kt * number for number in (metric.value, metric.error))
+    return replace(metric, value=value, error=error, unit=unit)
 
 
 def anchored_frames_road(

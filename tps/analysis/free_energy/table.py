@@ -137,19 +137,3 @@ def agreement(roads: Mapping[str, Metric], tolerance: float = AGREEMENT) -> Agre
             )
         )
     return Agreement(found, tuple(name for name in roads if name not in found), tuple(pairs), tolerance)
-
-
-def number_metric(
-    value: float, kt: float, definition: str, *, error: float | None = None, unit: str = "kJ/mol"
-) -> Metric:
-    """Return a difference given in kT, such as ψ(η_A) - ψ(η_B) of a model, as one road.
-
-    Parameters
-    ----------
-    value, error : float
-        [kT].
-    kt : float
-        In `unit`.
-    definition : str
-    """
-    return Metric(kt * value, None if error is None else kt * error, unit, definition)

@@ -1,0 +1,42 @@
+"""What of a run's numbers is withheld, and why: the tests are of `tps.analysis` and `tps.spacetime`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tps.analysis import Metric, frames_anchored_difference, model_difference
+from tps.conformations import Conformations
+from tps.pipeline.folder import RunFolder
+from tps.pipeline.geodesic import MAIN, load_curve
+from tps.spacetime import indistinct_ends, needed_support
+
+
+def one_end(run: RunFolder, solved: Mapping[str, Any]) -> str:
+    """Return why the anchored ends of a solved geodesic are one and the same; "" if they are two."""
+    return indistinct_ends(solved["geodesic_length"], run.config.geodesic.anchor_log_snr)
+
+
+def model_free_energy(
+    run: RunFolder, frames: Conformations, solved: Mapping[str, Any], method: str = MAIN
+) -> Metric:
+    """Return F(η_B) - F(η_A) by the model [kT], without springs, as it stands along a method's curve.
+
+    A model that knows ψ gives every curve between the same ends one number, which is judged along the main curve; one
+    that knows μ alone integrates it along each.
+    """
+    curves = solved["curves"]
+    curve = curves[MAIN if "max_psi_error" in curves[MAIN] else method]
+    space, eta = run.system.space, load_curve(run.path).eta
+    by_frames = frames_anchored_difference(
+        frames, space.statistic(frames.values), eta[0], eta[-1], kt=1.0, unit="kT"
+    )
+    found = model_difference(
+        curve["delta_psi_model"],
+        curve["delta_psi_frames"],
+        frames_error=0.0 if run.on_grid else by_frames.error,
+        largest_gap=curve.get("max_psi_error"),
+        support=curve["min_effective_sample_size"],
+        needed=needed_support(space.n_features, run.on_grid),
+    )
+    return found.unless(one_end(run, solved))
