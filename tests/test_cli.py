@@ -261,7 +261,9 @@ def test_mistakes_in_the_users_trajectories(tiny, tmp_path):
     assert "22 atoms" in importing("other.dcd")
     frames.save(str(tmp_path / "good.dcd"))
     np.savetxt(tmp_path / "w.txt", np.zeros(7))
-    assert "7 values, but the trajectories have 20 frames" in importing("good.dcd", 'weights_file = "w.txt"')
+    assert "7 values, but the trajectories have 20 frames" in importing(
+        "good.dcd", 'weights_file = "w.txt"\nweights_kind = "log-weight"'
+    )
     frames.xyz[5, 2] = np.nan
     frames.save(str(tmp_path / "nan.dcd"))
     assert "not finite numbers" in importing("nan.dcd")

@@ -173,18 +173,16 @@ def test_import_joins_strides_and_weighs(tmp_path, alanine, trajectory):
     for file in files:
         trajectory.save(str(file))
     (tmp_path / "COLVAR").write_text(
-        "#! FIELDS time phi metad.rbias\n" + "".join(f"{i} 0.1 {2.5 * i}\n" for i in range(12))
+        "#! FIELDS time phi metad.rbias\n" + "".join(f"{i} 0.1 {0.25 * i}\n" for i in range(12))
     )
     imported = import_trajectories(
         alanine,
         files,
         stride=5,
         weights_file=tmp_path / "COLVAR",
-        weights_kind="bias-kj-per-mol",
-        weights_column="metad.rbias",
     )
     assert imported.trajectory.tolist() == [0, 0, 1]
-    np.testing.assert_allclose(imported.log_weights, 2.5 * np.array([0, 5, 10]) / KT)
+    np.testing.assert_allclose(imported.log_weights, 0.25 * np.array([0, 5, 10]) / KT)
 
 
 def test_weights_and_their_logarithms_are_the_same(tmp_path, alanine, trajectory):
@@ -225,11 +223,12 @@ def test_bad_imports_are_refused(tmp_path, alanine, trajectory):
     refuses("MDTraj cannot read it", [tmp_path / "junk.xyz2"])
 
     np.savetxt(tmp_path / "short.txt", np.zeros(5))
-    refuses("has 5 values, but the trajectories have 6 frames", weights_file=tmp_path / "short.txt")
+    logs = {"weights_kind": "log-weight"}
+    refuses("has 5 values, but the trajectories have 6 frames", weights_file=tmp_path / "short.txt", **logs)
     np.savetxt(tmp_path / "minus.txt", [-1.0, 1, 1, 1, 1, 1])
     refuses("must be zero or positive", weights_file=tmp_path / "minus.txt", weights_kind="weight")
     np.savetxt(tmp_path / "nan.txt", [0.0, 1, np.nan, 1, 1, 1])
-    refuses("not a number for frame 2", weights_file=tmp_path / "nan.txt")
+    refuses("not a number for frame 2", weights_file=tmp_path / "nan.txt", **logs)
     refuses("there is no weights file", weights_file=tmp_path / "nowhere.txt")
     (tmp_path / "words.txt").write_text("a b c\n")
     refuses("not a table of numbers", weights_file=tmp_path / "words.txt")

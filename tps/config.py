@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import tomlkit
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from tps.conformations import WeightKind
 from tps.errors import ConfigError
 from tps.sections import Section, read_toml, validate
 from tps.spacetime import CurveMethod
@@ -49,9 +50,15 @@ class ConformationsSection(Section):
     n_grid_points: int = Field(120, ge=8, description="method = grid: points per axis of a surface.")
     trajectories: tuple[str, ...] = Field((), description="method = import: files MDTraj reads.")
     stride: PositiveInt = 1
-    weights_file: str | None = None
-    weights_kind: Literal["weight", "log-weight", "bias-kj-per-mol"] = "log-weight"
-    weights_column: str | None = None
+    weights_file: str | None = Field(
+        None, description="One value per frame: npy, npz or text, such as COLVAR."
+    )
+    weights_kind: WeightKind | None = Field(
+        None, description="What the column holds; needed where its name, such as metad.rbias, does not say."
+    )
+    weights_column: str | None = Field(
+        None, description="Its name or number, from 0; the one that is named a weight by default."
+    )
     skip_bad_frames: bool = False
 
     @model_validator(mode="after")

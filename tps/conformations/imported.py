@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
+from tps.conformations.cells import whole_positions
+from tps.conformations.weights import WeightColumn, WeightKind, check_weights, read_weights
 from tps.errors import TrajectoryError
 from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
-from tps.units import thermal_energy
-
-WeightKind = Literal["weight", "log-weight", "bias-kj-per-mol"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,13 +33,13 @@ def import_trajectories(
     *,
     stride: int = 1,
     weights_file: Path | None = None,
-    weights_kind: WeightKind = "log-weight",
+    weights_kind: WeightKind | None = None,
     weights_column: str | None = None,
     skip_bad_frames: bool = False,
 ) -> ImportedFrames:
     """Read trajectories of the system's molecule.
 
-    A frame of zero weight is left out, counted and said.
+    A frame of zero weight is left out, counted and said; molecules cut by the border of a cell are made whole.
 
     Parameters
     ----------
@@ -51,59 +49,84 @@ def import_trajectories(
     stride : int
         Keep every stride-th frame; the weights file has a line for every frame before the stride.
     weights_file : Path, optional
-        npy, npz (first array) or text columns; a PLUMED COLVAR file is text whose first line names its fields.
-    weights_kind : str
-        What the column holds: weights, their logarithms, or a bias [kJ/mol] to be undone, such as metad.rbias.
+        npy, npz or text columns, such as a PLUMED COLVAR file, whose first line names its fields.
+    weights_kind : str, optional
+        What the column holds: weights, their logarithms, or a bias [kJ/mol] to be undone; what its name in the file
+        says by default, such as metad.rbias.
     weights_column : str, optional
-        Field name of a PLUMED file, or the number of a column counted from 0; the last column by default.
+        Name of a column, or its number counted from 0; the only one that is named a weight by default.
     skip_bad_frames : bool
         Leave out frames with coordinates that are not finite numbers, count and say them, instead of refusing.
 
     Raises
     ------
     TrajectoryError
-        If a file is missing or unreadable, of another molecule, has a bad frame, or the weights do not fit.
+        If a file is missing or unreadable, of another molecule, has a bad frame, molecules that no cell makes whole
+        or another cell than the system's, or what is given as weights cannot be that.
     """
     if not files:
         raise TrajectoryError(
             "importing needs at least one trajectory, but conformations.trajectories is empty"
         )
-    parts = [_read(system, file) for file in files]
+    parts: list[NDArray[np.float32]] = []
+    notes: list[str] = []
+    for file in files:
+        part, said = whole_positions(system, _read(system, file), file)
+        parts.append(part)
+        notes += said
     positions = np.concatenate(parts)
     trajectory = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    log_weights = np.zeros(len(positions))
-    if weights_file is not None:
-        column = _read_weights(weights_file, weights_column)
-        if len(column) != len(positions):
-            raise TrajectoryError(
-                f"weights file {weights_file} has {len(column)} values, but the trajectories have {len(positions)} "
-                "frames: give one value per frame, in the order of the files"
-            )
-        log_weights = _log_weights(column, weights_kind, system.temperature, weights_file)
     keep = np.zeros(len(positions), dtype=bool)
     keep[::stride] = True
-    finite = np.isfinite(positions).all(axis=(1, 2))
-    weighted = np.isfinite(log_weights)
-    notes = []
-    if (n_bad := int((keep & ~finite).sum())) > 0:
-        worst = int(np.flatnonzero(keep & ~finite)[0])
-        frame = worst - int(np.argmax(trajectory == trajectory[worst]))
-        what = f"{n_bad} of {int(keep.sum())} frames have coordinates that are not finite numbers"
-        where = f"the first is frame {frame} of {files[trajectory[worst]]}"
+    finite = np.asarray(np.isfinite(positions).all(axis=(1, 2)))
+    if (keep & ~finite).any():
+        said_of_bad = _bad_frames(keep, finite, trajectory, files)
         if not skip_bad_frames:
             raise TrajectoryError(
-                f"{what} ({where}): mend the file, or set conformations.skip_bad_frames = true to leave them out"
+                f"{said_of_bad}: mend the file, or set conformations.skip_bad_frames = true to leave them out"
             )
-        notes.append(f"{what} and were left out ({where})")
-    if (n_weightless := int((keep & finite & ~weighted).sum())) > 0:
-        notes.append(f"{n_weightless} frames carry no weight and were left out")
-    keep &= finite & weighted
+        notes.append(f"{said_of_bad} and were left out")
+        keep &= finite
+    log_weights = np.zeros(len(positions))
+    if weights_file is not None and keep.any():
+        column = read_weights(weights_file, weights_column, weights_kind)
+        log_weights = _weigh(system, column, positions, keep)
+        if n_weightless := int((keep & ~np.isfinite(log_weights)).sum()):
+            notes.append(f"{n_weightless} frames carry no weight and were left out")
+            keep &= np.isfinite(log_weights)
     if not keep.any():
         raise TrajectoryError("no frame of the trajectories can be used: all are damaged or without weight")
     return ImportedFrames(positions[keep], log_weights[keep], trajectory[keep], tuple(notes))
 
 
-def _read(system: MolecularSystem, file: Path) -> NDArray[np.float32]:
+def _bad_frames(
+    keep: NDArray[np.bool_], finite: NDArray[np.bool_], trajectory: NDArray[np.int64], files: Sequence[Path]
+) -> str:
+    """Return how many frames to be kept are not finite, and where the first is."""
+    bad = np.flatnonzero(keep & ~finite)
+    first = int(bad[0])
+    frame = first - int(np.argmax(trajectory == trajectory[first]))
+    return (
+        f"{len(bad)} of {int(keep.sum())} frames have coordinates that are not finite numbers (the first is frame "
+        f"{frame} of {files[trajectory[first]]})"
+    )
+
+
+def _weigh(
+    system: MolecularSystem, column: WeightColumn, positions: NDArray[np.float32], keep: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the log-weights (n_frames,) of all frames, after a look at those that are kept."""
+    if len(column.values) != len(positions):
+        raise TrajectoryError(
+            f"weights file {column.file} has {len(column.values)} values, but the trajectories have {len(positions)} "
+            "frames: give one value per frame, in the order of the files"
+        )
+    used = np.flatnonzero(keep)
+    check_weights(column, system.kt, system.values(positions[used]), system.collective_variables, used)
+    return column.log_weights(system.kt)
+
+
+def _read(system: MolecularSystem, file: Path) -> mdtraj.Trajectory:
     if not file.is_file():
         raise TrajectoryError(f"there is no trajectory {file}: check conformations.trajectories")
     needed = f"{file} must hold the {system.n_atoms} atoms of {system.name}"
@@ -124,7 +147,7 @@ def _read(system: MolecularSystem, file: Path) -> NDArray[np.float32]:
                 f"{needed}, but atom {index} is {got.symbol} where the system has {want.symbol}: "
                 "it is another molecule or another atom order"
             )
-    return np.asarray(loaded.xyz, dtype=np.float32)
+    return loaded
 
 
 def _topology_argument(system: MolecularSystem, file: Path) -> dict[str, mdtraj.Topology]:
@@ -135,58 +158,3 @@ def _topology_argument(system: MolecularSystem, file: Path) -> dict[str, mdtraj.
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-def _read_weights(file: Path, column: str | None) -> NDArray[np.float64]:
-    if not file.is_file():
-        raise TrajectoryError(f"there is no weights file {file}: check conformations.weights_file")
-    try:
-        if file.suffix in (".npy", ".npz"):
-            loaded = np.load(file, allow_pickle=False)
-            table = loaded if isinstance(loaded, np.ndarray) else loaded[loaded.files[0]]
-        else:
-            table = np.loadtxt(file, comments="#", ndmin=2)
-        table = np.asarray(table, dtype=np.float64)
-    except (ValueError, OSError, IndexError) as error:
-        raise TrajectoryError(
-            f"weights file {file} is not a table of numbers ({_first_line(error)})"
-        ) from error
-    if table.ndim == 1:
-        return table
-    return table[:, _column_index(file, column, table.shape[1])]
-
-
-def _column_index(file: Path, column: str | None, n_columns: int) -> int:
-    if column is None:
-        return n_columns - 1
-    fields: list[str] = []
-    if file.suffix not in (".npy", ".npz"):
-        with file.open() as lines:
-            first = lines.readline().split()
-        fields = first[2:] if first[:2] == ["#!", "FIELDS"] else []
-    if column in fields:
-        return fields.index(column)
-    if column.isdecimal() and int(column) < n_columns:
-        return int(column)
-    raise TrajectoryError(
-        f"weights file {file} has no column {column!r}: name one of "
-        f"{', '.join(fields) if fields else f'0 to {n_columns - 1}'}"
-    )
-
-
-def _log_weights(
-    column: NDArray[np.float64], kind: WeightKind, temperature: float, file: Path
-) -> NDArray[np.float64]:
-    if np.isnan(column).any():
-        line = int(np.flatnonzero(np.isnan(column))[0])
-        raise TrajectoryError(f"weights file {file} has a value that is not a number for frame {line}")
-    if kind == "log-weight":
-        return column
-    if kind == "bias-kj-per-mol":
-        return column / thermal_energy(temperature)
-    if (column < 0).any() or not (column > 0).any():
-        raise TrajectoryError(
-            f"weights in {file} must be zero or positive, with one above zero: is weights_kind 'log-weight' meant?"
-        )
-    with np.errstate(divide="ignore"):
-        return np.log(column)

@@ -42,7 +42,7 @@ def build_constraints(
     Raises
     ------
     ConfigError
-        If a point to avoid lacks a feature.
+        If a point to avoid lacks a feature, or no frame lies in a region to avoid.
     SystemDefinitionError
         If a region to avoid contains an end.
     """
@@ -51,13 +51,18 @@ def build_constraints(
         constraints.append(LogSnrFloor(section.min_log_snr))
     if section.max_std is not None:
         constraints.append(StdCeiling(section.max_std))
-    for region in avoided_regions(system, section):
+    for text, region in zip(section.avoid, avoided_regions(system, section), strict=True):
         system.check_avoided_region(region)
         if positions is None:
             raise ConfigError("avoiding a region needs the frames' positions")
         inside = torch.as_tensor(region.contains(system.values(positions)))
+        if not inside.any():
+            raise ConfigError(
+                f"none of the {frames.n_frames} weighted frames lies in the region to avoid {text!r}, so its "
+                "probability on a curve is not known: sample it, widen it, or take it out of geodesic.avoid"
+            )
         constraints.append(RegionProbability(frames, inside, section.avoid_p_max))
     for point in section.avoid_points:
         place = named_point(system.space, point.center, point.log_snr, "geodesic.avoid_points center")
-        constraints.append(KLDistance(place, point.min_kl_nats))
+        constraints.append(KLDistance(place, point.min_kl_nats / 2))
     return constraints

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from tps.config import ConformationsSection
 from tps.conformations import (
     Conformations,
+    FramesVerdict,
     MetadynamicsSettings,
     SamplingTask,
+    Source,
     import_trajectories,
+    judge_frames,
     run_metadynamics,
     sample_frames,
     write_dcd,
@@ -23,7 +26,7 @@ from tps.engine import LangevinSettings, PlatformChoice, map_tasks, potential_en
 from tps.errors import ConfigError
 from tps.features import CollectiveVariable
 from tps.pipeline.progress import Progress, counted
-from tps.systems import MolecularSystem, SurfaceSystem
+from tps.systems import MolecularSystem, SurfaceSystem, System
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +160,18 @@ def sample_conformations(
     return SampledConformations(frames, positions, n_evaluations, bias=bias, box=system.box)
 
 
+def frames_verdict(
+    system: System,
+    section: ConformationsSection,
+    frames: Conformations,
+    positions: NDArray[np.floating],
+) -> FramesVerdict:
+    """Return what the weighted frames can say of A against B; `positions` are as `system.values` takes them."""
+    values = system.values(positions)
+    in_a, in_b = (state.region.contains(values) for state in (system.state_a, system.state_b))
+    return judge_frames(frames.walker, in_a, in_b, _source(system, section))
+
+
 def metadynamics_settings(section: ConformationsSection) -> MetadynamicsSettings:
     """Translate the section into the settings of metadynamics."""
     return MetadynamicsSettings(
@@ -182,6 +197,15 @@ def biased_variables(
             f"{', '.join(system.feature_names)}"
         )
     return tuple(system.collective_variables[name] for name in names)
+
+
+def _source(system: System, section: ConformationsSection) -> Source:
+    """Return where the weights of the section's frames come from."""
+    if section.method == "import":
+        return "file" if section.weights_file else "plain"
+    if section.method == "md":
+        return "plain"
+    return "grid" if isinstance(system, SurfaceSystem) else "bias"
 
 
 def _imported(

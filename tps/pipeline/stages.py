@@ -29,6 +29,7 @@ from tps.pipeline.geodesic import BASELINES, MAIN, solve_geodesic
 from tps.pipeline.progress import Progress
 from tps.pipeline.rate import rate_from_a
 from tps.pipeline.report import report_run
+from tps.pipeline.sample import frames_verdict
 from tps.pipeline.shooting import shoot_paths
 from tps.pipeline.stage import Stage, StageResult
 from tps.pipeline.withheld import one_end
@@ -43,13 +44,17 @@ def conformations(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         sampled = dynamics.conformations()
     sampled.save(out / "conformations")
     frames = sampled.frames
+    places = frames.values if sampled.positions is None else sampled.positions
+    verdict = frames_verdict(run.system, run.config.conformations, frames, places)
     details: dict[str, Any] = {
         "n_frames": frames.n_frames,
         "effective_sample_size": round(frames.effective_sample_size, 1),
+        "verdict": verdict.as_dict(),
     }
     if dynamics.platform is not None:
         details["platform"] = dynamics.platform.describe()
-    return StageResult(sampled.n_evaluations, dynamics.platform_name, sampled.notes, details)
+    notes = (*sampled.notes, *verdict.notes)
+    return StageResult(sampled.n_evaluations, dynamics.platform_name, notes, details)
 
 
 def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:

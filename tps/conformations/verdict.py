@@ -1,0 +1,142 @@
+"""What weighted frames can say of A against B: it depends on who went from one to the other, and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tps.errors import ParameterError
+
+#: Where the weights come from: the points of a grid; plain dynamics, which must find them itself; sampling under a
+#: frozen bias; a file of the user's.
+Source = Literal["grid", "plain", "bias", "file"]
+
+
+@dataclass(frozen=True)
+class FramesVerdict:
+    """Whether the weights of the frames tell how likely A is against B.
+
+    Attributes
+    ----------
+    source : str
+        What the weights are from.
+    n_walkers : int
+        Simulations, or trajectories, that have frames.
+    a_to_b, b_to_a : int
+        Transitions of all walkers between the states, by the last one visited; 0 on a grid.
+    n_saw_both : int
+        Walkers with frames in both states.
+    n_returned : int
+        Walkers that went over and back.
+    weightless : str
+        Why the relative weight of A and B is not known, and with it differences between them, rates and ψ's; empty
+        where it is.
+    """
+
+    source: Source
+    n_walkers: int
+    a_to_b: int
+    b_to_a: int
+    n_saw_both: int
+    n_returned: int
+    weightless: str
+
+    @property
+    def connected(self) -> bool:
+        """Whether the relative weight of A and B is supported."""
+        return not self.weightless
+
+    @property
+    def sentence(self) -> str:
+        """What was seen, in one sentence."""
+        if self.weightless:
+            return self.weightless
+        if self.source == "grid":
+            return "the grid covers both states"
+        return f"{self._seen()}: the weights of A and B are {'known' if self.source != 'file' else 'those given'}"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know; none if all is well."""
+        said = [self.weightless] if self.weightless else []
+        if not said and self.source == "file" and not self.n_saw_both:
+            said.append(f"{self._seen()}: how likely A is against B rests on the weights given alone")
+        return tuple(said)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        return {**asdict(self), "connected": self.connected, "sentence": self.sentence}
+
+    def _seen(self) -> str:
+        return _seen(self.n_walkers, self.n_saw_both, self.a_to_b, self.b_to_a)
+
+
+def judge_frames(
+    walker: NDArray[np.integer],
+    in_a: NDArray[np.bool_],
+    in_b: NDArray[np.bool_],
+    source: Source,
+) -> FramesVerdict:
+    """Return whether frames can say how likely A is against B.
+
+    Plain dynamics weighs the states only by going over and back: the walkers that did must be at least half of those
+    that saw a state at all. Under a frozen bias every walker must have seen both. A file's weights are taken at
+    their word.
+
+    Parameters
+    ----------
+    walker : (n_frames,) int array
+        Frames of one walker are in the order of time.
+    in_a, in_b : (n_frames,) bool arrays
+        Whether a frame lies in a state.
+    source : str
+        Where the weights come from.
+
+    Raises
+    ------
+    ParameterError
+        If the arrays do not have one length.
+    """
+    if not in_a.shape == in_b.shape == walker.shape:
+        raise ParameterError(
+            f"frames, and whether they lie in A and B, need one length, but got {walker.shape}, {in_a.shape} and "
+            f"{in_b.shape}"
+        )
+    walkers = np.unique(walker)
+    counts = np.array([_transitions(in_a[walker == w], in_b[walker == w]) for w in walkers]).reshape(-1, 2)
+    sees = np.array([(in_a[walker == w].any(), in_b[walker == w].any()) for w in walkers]).reshape(-1, 2)
+    n_both, n_either = int(sees.all(axis=1).sum()), int(sees.any(axis=1).sum())
+    n_returned = int((counts > 0).all(axis=1).sum())
+    over, back = (int(n) for n in counts.sum(axis=0)) if source != "grid" else (0, 0)
+    unvisited = [name for name, mask in (("A", in_a), ("B", in_b)) if not mask.any()]
+    seen = _seen(len(walkers), n_both, over, back)
+    weightless = ""
+    if unvisited:
+        weightless = (
+            f"no frame lies in state {' or '.join(unvisited)}: how likely A is against B is not known"
+        )
+    elif source == "plain" and 2 * n_returned < n_either:
+        weightless = (
+            f"{seen}, and {n_returned} went over and back: how likely A is against B is where the walkers started, "
+            "not what was sampled; sample longer, take metadynamics, or join trajectories that go on from one another"
+        )
+    elif source == "bias" and n_both < len(walkers):
+        weightless = (
+            f"{seen} under the frozen bias: how likely A is against B is not known; sample longer, or bias features "
+            "that tell them apart"
+        )
+    return FramesVerdict(source, len(walkers), over, back, n_both, n_returned, weightless)
+
+
+def _transitions(in_a: NDArray[np.bool_], in_b: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return how often a walker came to B with A the last state visited, and to A with B the last."""
+    visits = in_b[in_a | in_b].astype(np.int64)
+    steps = np.diff(visits)
+    return int((steps > 0).sum()), int((steps < 0).sum())
+
+
+def _seen(n_walkers: int, n_both: int, over: int, back: int) -> str:
+    return f"{n_both} of {n_walkers} walkers saw both A and B ({over} times from A to B, {back} from B to A)"
