@@ -68,7 +68,7 @@ def main(folder: Path) -> None:
             seeds=list(range(8)),
             executor=executor,
         )
-    save_paths(folder, ensemble, positions)
+    save_paths(folder, ensemble, positions, system.box)
     mdtraj.Trajectory(system.positions_a[None], system.mdtraj_topology).save_pdb(str(folder / "topology.pdb"))
     found = {**hit_metrics(system, positions), **energy_metrics(system, ensemble, {})}
     for name in ("hit_rate", "u_max"):

@@ -99,6 +99,18 @@ def test_a_kind_without_an_expression_is_biased_by_the_same_table():
     assert both == pytest.approx(inside * np.cos(THETA.values(frames)), abs=1e-6)
 
 
+def test_a_bias_reaches_across_the_border_of_a_box():
+    """Atoms in other cells have the same energy, walls included; the RMSD takes molecules whole."""
+    box = np.array([[2.0, 0.0, 0.0], [0.4, 1.9, 0.0], [-0.3, 0.5, 1.8]])
+    cells = np.array([[0, 0, 0], [1, -1, 0], [0, 1, 1], [-1, 0, -1]]) @ box
+    variables = (THETA, BOND)
+    table = sampled(lambda t, r: np.cos(t) + 30 * (r - 0.1) * np.sin(t), BiasGrid.spaced(variables, 61))
+    for bond in (0.1, 0.14):
+        whole = bias_energies(4, variables, table, frame(2.0, bond)[None], REFERENCE)
+        apart = bias_energies(4, variables, table, (frame(2.0, bond) + cells)[None], REFERENCE, box)
+        assert apart == pytest.approx(whole, rel=1e-9)
+
+
 def test_forces_of_a_bias_are_those_of_its_energy():
     """Central differences of 1e-6 nm on a smooth table, in and out of the range."""
     variables = (THETA, BOND)

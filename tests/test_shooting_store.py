@@ -123,7 +123,7 @@ def test_damage_is_named(tmp_path):
         load_shooting(tmp_path)
     files[1].write_bytes(kept[:100])
     with pytest.raises(
-        RunFolderError, match="cannot be read as an npz file.* remove it and the chain's later blocks"
+        RunFolderError, match=r"cannot be read as an npz file.* remove it and the chain's later blocks"
     ):
         load_shooting(tmp_path)
 

@@ -2,14 +2,24 @@
 
 import json
 import shutil
-from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from commands import complaint, tps
 
-from tps.config import CurveMethod, load_config
-from tps.spacetime import GaussianFamily, SpacetimePoint, half_plane_distance
+from tps.arrays import FORMAT_VERSION
+from tps.config import load_config
+from tps.pipeline import RunFolder
+from tps.pipeline.folder import Chance
+from tps.pipeline.geodesic import load_curve
+from tps.spacetime import (
+    CURVE_METHODS,
+    GaussianFamily,
+    SpacetimePoint,
+    empirical_family,
+    half_plane_distance,
+)
 from tps.systems import data_directory, load_system
 
 WELL = """
@@ -147,7 +157,7 @@ x = [1.0, 2.0]
     assert metrics["geodesic_length"]["value"] == pytest.approx(exact, rel=1e-3)
 
 
-@pytest.mark.parametrize("method", [m for m in get_args(CurveMethod) if m != "geodesic"])
+@pytest.mark.parametrize("method", [m for m in CURVE_METHODS if m != "geodesic"])
 def test_every_curve_can_be_followed(well, tmp_path, method):
     copy = tmp_path / "run"
     shutil.copytree(well, copy)
@@ -189,6 +199,45 @@ def test_channels_follow_the_points_they_are_given(tmp_path):
     tps("geodesic", tmp_path / "run", "--channel", 1, "--force")
     after = json.loads((tmp_path / "run" / "geodesic" / "result.json").read_text())
     assert after["length"] == pytest.approx(solved["channels"][1]["length"])
+
+
+def test_points_to_avoid_are_given_in_the_axes_own_unit(well, tmp_path):
+    """The KL divergence of every point of the curve from the tilt about (0, 0.1) is what was asked for or more, and was less."""
+    shutil.copytree(well, tmp_path / "run")
+    result = tps("geodesic", tmp_path / "run", "--avoid-point", "x=0,y=0.1,log_snr=2,kl=0.8", "--force")
+    assert "KL" in result.stdout and "held" in result.stdout
+    run = RunFolder.open(well)
+    frames = run.load_frames()
+    family = empirical_family(run.system.space, frames.values, frames.log_weights)
+    target = torch.tensor([[0.0, 0.1, -0.5]], dtype=torch.float64) * np.exp(2.0)
+    mu, psi = family.mu(target)[0], family.psi(target)[0]
+
+    def nearest(folder):
+        eta = torch.as_tensor(load_curve(folder).eta)
+        return float(((target - eta) @ mu - psi + family.psi(eta)).min())
+
+    assert nearest(well) < 0.5
+    assert nearest(tmp_path / "run") >= 0.8 - 2e-3
+
+
+def test_a_run_folder_of_another_version_is_refused(well, tmp_path):
+    shutil.copytree(well, tmp_path / "run")
+    file = tmp_path / "run" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    assert manifest.pop("format_version") == FORMAT_VERSION
+    file.write_text(json.dumps(manifest))
+    expected = f"version 1, this one reads {FORMAT_VERSION}): start a new run folder"
+    assert expected in complaint("contents", tmp_path / "run")
+    assert expected in complaint("run", run_file(tmp_path), "-o", tmp_path / "run")
+    file.write_text("{")
+    assert "is missing or damaged" in complaint("paths", tmp_path / "run")
+
+
+def test_every_purpose_has_seeds_of_its_own(well):
+    """Numbers that runs on disk depend on: a seed is SeedSequence(run.seed, spawn_key = (purpose,))."""
+    run = RunFolder.open(well)
+    assert run.seeds(Chance.RATE, 2) == np.random.SeedSequence(3, spawn_key=(13,)).generate_state(2).tolist()
+    assert len({run.seeds(purpose, 1)[0] for purpose in Chance}) == len(Chance) == 12
 
 
 def test_plain_dynamics_gives_the_frames_of_a_surface_too(tmp_path):

@@ -1,4 +1,4 @@
-"""Numbers that no data support, or that another number contradicts: the error they carry, and when they are withheld."""
+"""Numbers that no data support or another number contradicts: the error they carry, and when they are withheld."""
 
 import math
 
@@ -37,7 +37,7 @@ def test_a_number_is_given_or_withheld():
     assert (gone.value, gone.error, gone.withheld) == (None, None, "no data")
     assert gone.unless("another reason") is gone
     assert Metric(**gone.as_dict()) == gone and in_unit(gone, 2.5, "kJ/mol").withheld == "no data"
-    with pytest.raises(ParameterError, match="1.0 ± None and 'why'"):
+    with pytest.raises(ParameterError, match=r"1\.0 ± None and 'why'"):
         Metric(1.0, None, "", "", "why")
 
 

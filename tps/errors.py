@@ -35,5 +35,9 @@ class RunFolderError(TpsError, RuntimeError):
     """A run folder that lacks what a stage needs, or holds what must not be overwritten."""
 
 
+class SideStageError(RunFolderError):
+    """A run that went on to its report, but one of the stages beside the main ones has failed."""
+
+
 class SimulationError(TpsError, RuntimeError):
     """Dynamics that left the numbers."""

@@ -155,8 +155,8 @@ def reweighted_channel_weights(system: System, paths: ReweightedPaths) -> dict[s
     names, n = np.array(_names(system, paths.positions)), paths.effective_paths
     definition = (
         f"Share of the transition-path ensemble in this channel, from {len(paths)} independent paths ({n:.0f} "
-        f"effective ones) among {paths.n_shots} shots from the weighted frames; standard error from a jackknife over stretches "
-        "of the frames, binomial where all paths go the same way."
+        f"effective ones) among {paths.n_shots} shots from the weighted frames; standard error from a jackknife over "
+        "stretches of the frames, binomial where all paths go the same way."
     )
     doubt = "" if n >= FEWEST_EFFECTIVE else _few_paths(n)
     found = {}

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tps.prepare import spoken_time
+
+#: Least time between two lines of one task, where there is no terminal to draw a bar on [s].
+_LINE_SECONDS = 30.0
+
 
 class ConsoleProgress:
-    """Shows bars while a stage works and keeps its notes, all on standard error."""
+    """Shows bars while a stage works and keeps its notes, all on standard error; in a log file lines for bars.
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+    Parameters
+    ----------
+    console : rich.console.Console, optional
+        Standard error by default.
+    clock : callable
+        Returns the time [s].
+    """
+
+    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self.clock = clock
 
     def say(self, text: str) -> None:
         """Print one line."""
@@ -22,14 +37,30 @@ class ConsoleProgress:
     @contextmanager
     def task(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
         """Show a bar; what is yielded takes the number of units done."""
+        if not self.console.is_terminal:
+            yield self._lines(description, total)
+            return
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        with Progress(
-            *columns, console=self.console, transient=True, disable=not self.console.is_terminal
-        ) as bars:
+        with Progress(*columns, console=self.console, transient=True) as bars:
             bar = bars.add_task(description, total=total)
             yield lambda done: bars.update(bar, completed=done)
+
+    def _lines(self, description: str, total: int) -> Callable[[int], None]:
+        """Return what prints a line for a number of units done, one in a while, with the time left at this pace."""
+        start = last = self.clock()
+
+        def advance(done: int) -> None:
+            nonlocal last
+            now = self.clock()
+            if not 0 < done < total or now - last < _LINE_SECONDS:
+                return
+            last = now
+            left = spoken_time((now - start) * (total - done) / done)
+            self.say(f"{description}: {done} of {total}, about {left} left")
+
+        return advance

@@ -61,6 +61,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
     help="Names, comma-separated, or groups: backbone, sidechains, torsions, contacts, distances.",
 )
 @click.option("--temperature", default=300.0, show_default=True, help="Of the bath [K].")
+@click.option(
+    "--short-run", default=50.0, show_default=True, help="Longest of the short runs in each end [ps]."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--platform", help="OpenMM platform; the fastest by default.")
 @click.option("--hours", default=2.0, show_default=True, help="About how long a run may take here.")

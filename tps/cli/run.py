@@ -7,9 +7,22 @@ from pathlib import Path
 
 import click
 
+from tps.cli.check import spoken_lines
 from tps.cli.console import ConsoleProgress
 from tps.config import load_config
-from tps.pipeline import MAIN, STAGES, RunFolder, run_all, spoken, summary_rows
+from tps.errors import SideStageError
+from tps.pipeline import (
+    MAIN,
+    STAGES,
+    Progress,
+    RunFolder,
+    find_stage,
+    run_all,
+    spoken,
+    stage_state,
+    summary_rows,
+)
+from tps.prepare.check import check_run, check_system
 from tps.report import format_quantity
 
 
@@ -46,15 +59,38 @@ def run(
         settings = settings.updated("run", {"seed": seed})
     if n_paths is not None:
         settings = settings.updated("paths", {"n_paths": n_paths})
-    folder = RunFolder.create(output, settings, force=force)
+    folder = RunFolder.planned(output, settings, force=force)
     progress = ConsoleProgress()
     for note in folder.system.notes:
         progress.say(note)
-    run_all(folder, progress, force=force, until=until)
-    if until not in (None, STAGES[-1].name):
+    check_first(folder, progress)
+    folder.start()
+    failed: SideStageError | None = None
+    try:
+        run_all(folder, progress, force=force, until=until)
+    except SideStageError as error:
+        failed = error
+    if until in (None, STAGES[-1].name):
+        show(folder, as_json)
+    else:
         click.echo(f"stopped after {until}; go on with: tps run {config} -o {output}")
+    if failed is not None:
+        raise failed
+
+
+def check_first(folder: RunFolder, progress: Progress) -> None:
+    """Check the system and the run before the first long step; nothing where its frames are there already."""
+    if folder.started and stage_state(folder, find_stage("conformations")) == "up to date":
         return
-    content = json.loads((output / "analysis" / "metrics.json").read_text())
+    config, system = folder.config, folder.system
+    result = check_system(system, seed=config.run.seed, platform=config.run.platform)
+    for line in spoken_lines(check_run(config, system, folder.path, result)):
+        progress.say(line)
+
+
+def show(folder: RunFolder, as_json: bool) -> None:
+    """Print the summary of a run that has its report."""
+    content = json.loads((folder.path / "analysis" / "metrics.json").read_text())
     if as_json:
         click.echo(json.dumps(content, indent=1))
         return
@@ -66,11 +102,11 @@ def run(
     for warning in content["warnings"]:
         click.echo(f"warning: {warning}")
     if folder.surface is None:
-        click.echo(f"trajectories   {output / 'paths'}  (topology: {output / 'topology.pdb'})")
+        click.echo(f"trajectories   {folder.path / 'paths'}  (topology: {folder.path / 'topology.pdb'})")
     else:
-        click.echo(f"paths          {output / 'paths' / 'paths.npz'}")
-    click.echo(f"figures        {output / 'figures'}")
-    click.echo(f"report         {output / 'report.html'}")
+        click.echo(f"paths          {folder.path / 'paths' / 'paths.npz'}")
+    click.echo(f"figures        {folder.path / 'figures'}")
+    click.echo(f"report         {folder.path / 'report.html'}")
 
 
 def comparison(content: dict) -> str:

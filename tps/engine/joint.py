@@ -39,4 +39,3 @@ def joint_force(
     force.addBond(particles, [])
     force.setUsesPeriodicBoundaryConditions(periodic)
     return force
-

@@ -64,5 +64,5 @@ def build_constraints(
         constraints.append(RegionProbability(frames, inside, section.avoid_p_max))
     for point in section.avoid_points:
         place = named_point(system.space, point.center, point.log_snr, "geodesic.avoid_points center")
-        constraints.append(KLDistance(place, point.min_kl_nats / 2))
+        constraints.append(KLDistance(place, point.min_kl_nats))
     return constraints

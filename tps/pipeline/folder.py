@@ -60,7 +60,14 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: RunConfig, *, force: bool = False) -> RunFolder:
-        """Make a run folder, or go on in one that has the same configuration.
+        """Make a run folder, or go on in one that has the same configuration: `planned`, then `start`."""
+        run = cls.planned(path, config, force=force)
+        run.start()
+        return run
+
+    @classmethod
+    def planned(cls, path: Path, config: RunConfig, *, force: bool = False) -> RunFolder:
+        """Return a run folder of which nothing has been written yet, or the one that is there to go on in.
 
         Raises
         ------
@@ -80,16 +87,24 @@ class RunFolder:
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunFolderError(f"{path} exists and is not a run folder: choose another folder with -o")
         assert run.system  # what is wrong with it must show before anything is written
-        path.mkdir(parents=True, exist_ok=True)
-        write_text(path / CONFIG_FILE, config.to_toml())
-        if run.surface is None:
-            text = io.StringIO()
-            positions = run.molecule.positions_a * openmm.unit.nanometer
-            app.PDBFile.writeFile(run.molecule.topology, positions, text, keepIds=True)
-            write_text(path / TOPOLOGY_FILE, text.getvalue())
-        if not (path / MANIFEST_FILE).is_file():
-            run.write_manifest({"kind": _MARK, "format_version": FORMAT_VERSION, "stages": {}})
         return run
+
+    @property
+    def started(self) -> bool:
+        """Whether the folder is there, with a record of its stages."""
+        return (self.path / MANIFEST_FILE).is_file()
+
+    def start(self) -> None:
+        """Write what every run folder holds: configuration, topology, and a record of its stages."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.write_config()
+        if self.surface is None:
+            text = io.StringIO()
+            positions = self.molecule.positions_a * openmm.unit.nanometer
+            app.PDBFile.writeFile(self.molecule.topology, positions, text, keepIds=True)
+            write_text(self.path / TOPOLOGY_FILE, text.getvalue())
+        if not self.started:
+            self.write_manifest({"kind": _MARK, "format_version": FORMAT_VERSION, "stages": {}})
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

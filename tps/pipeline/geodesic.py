@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tps.arrays import load_arrays, save_arrays
 from tps.config import GeodesicSection
@@ -39,7 +40,6 @@ from tps.spacetime import (
     integrated_psi,
     support_warning,
     via_curves,
-    winding_line,
     winding_name,
 )
 from tps.systems import System
@@ -171,10 +171,8 @@ def solve_geodesic(
         STRAIGHT: problem.line(),
         WITH_PROFILE: problem.line_with_profile(),
     }
-    if section.method == "geodesic":
-        reports = found.constraints
-    else:
-        reports = constraint_reports(family, main.curve, constraints)
+    knows = section.method == "geodesic"
+    reports = found.constraints if knows else constraint_reports(family, main.curve, constraints)
     health = curve_health(family, main.curve)
     result: dict[str, Any] = {
         "method": section.method,
@@ -197,7 +195,7 @@ def solve_geodesic(
         },
     }
     warnings = [] if main.status == "converged" else [f"{section.method}: {main.status}"]
-    if section.method != "geodesic":
+    if not knows:
         warnings += [
             f"the {section.method} does not know constraints: {r}" for r in reports if not r.satisfied
         ]
@@ -215,7 +213,8 @@ def _channels(
     empirical: EmpiricalFamily,
 ) -> tuple[Channel, ...]:
     """Return the distinct geodesics, the converged ones first, then by length."""
-    starts = via_curves(
+    starts: dict[str, Tensor | tuple[int, ...]] = {}
+    starts |= via_curves(
         system.space,
         family.spacetime,
         a,
@@ -225,8 +224,7 @@ def _channels(
         n_points=section.n_points,
     )
     if section.windings is not None:
-        name = winding_name(section.windings)
-        starts[name] = winding_line(family.spacetime, a, b, section.n_points, section.windings)
+        starts[winding_name(section.windings)] = section.windings
     return find_channels(
         family,
         a,
@@ -273,13 +271,7 @@ def _channel(channel: Channel) -> dict[str, Any]:
 
 
 def _report(report: ConstraintReport) -> dict[str, Any]:
-    return {
-        "name": report.name,
-        "largest": report.largest,
-        "at_s": report.at_s,
-        "tolerance": report.tolerance,
-        "satisfied": report.satisfied,
-    }
+    return {**asdict(report), "satisfied": report.satisfied}
 
 
 def _save_curve(file: Path, curve: SpacetimeCurve) -> None:

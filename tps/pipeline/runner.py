@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from tps.errors import RunFolderError, TpsError
+from tps.errors import RunFolderError, SideStageError, TpsError
 from tps.pipeline.folder import RunFolder, versions
 from tps.pipeline.progress import Progress
 from tps.pipeline.stages import STAGES, Stage, StageResult, find_stage, stage_key, stage_state
@@ -68,6 +68,8 @@ def run_all(run: RunFolder, progress: Progress, *, force: bool = False, until: s
     ------
     RunFolderError
         As `run_stage`; or if a stage's result is not what was asked for.
+    SideStageError
+        After the last stage, if shooting, committors, free energies or rates are not what was asked for.
     """
     last = find_stage(until).name if until is not None else STAGES[-1].name
     failures: list[str] = []
@@ -77,7 +79,7 @@ def run_all(run: RunFolder, progress: Progress, *, force: bool = False, until: s
         if stage.name == last:
             break
     if failures:
-        raise RunFolderError("; ".join(failures))
+        raise SideStageError("; ".join(failures))
 
 
 def _step(run: RunFolder, stage: Stage, progress: Progress, force: bool) -> list[str]:

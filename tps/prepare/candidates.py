@@ -26,6 +26,10 @@ from tps.systems.molecular_graph import MolecularGraph, refine
 Group = Literal["backbone", "sidechains", "torsions", "contacts", "distances"]
 GROUP_NAMES: tuple[Group, ...] = ("backbone", "sidechains", "torsions", "contacts", "distances")
 
+#: What a candidate is about; the span of a molecule is there in case nothing else tells.
+Rank = Literal["peptide bond", "association", "fold", "torsion", "side chain", "span"]
+#: So many contacts that only one end has are its fold.
+FOLD_PAIRS = 3
 #: A contact: heavy atoms closer than the first in one end and farther than the second in the other [nm].
 CLOSE, FAR = 0.45, 0.60
 #: Contacts within a molecule join residues, or in one residue atoms, that are farther apart than this along the chain.
@@ -70,9 +74,15 @@ class Candidate:
         return self.variable.name
 
     @property
-    def spare(self) -> bool:
-        """Whether it is there in case nothing else tells: the span of a molecule."""
-        return self.group == "distances" and not self.between
+    def rank(self) -> Rank:
+        """What it is about."""
+        if self.named is not None and self.named[0] == "omega":
+            return "peptide bond"
+        if self.group == "distances":
+            return "association" if self.between else "span"
+        if isinstance(self.variable, Contact) and len(self.variable.pairs) >= FOLD_PAIRS:
+            return "fold"
+        return "side chain" if self.group == "sidechains" else "torsion"
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +124,7 @@ def candidates_of(ends: Ends) -> tuple[tuple[Candidate, ...], Contacts]:
     graph = ends.graph()
     contacts = _contacts(ends, graph)
     distances = list(_distances(ends, graph))
-    known = {candidate.variable.atoms for candidate in distances}
+    known = {candidate.variable.atoms for candidate in distances if candidate.between}
     found = [*_named_torsions(ends), *_other_torsions(ends, graph)]
     found += [number for number in _contact_numbers(contacts) if number.variable.atoms not in known]
     found += distances
@@ -280,7 +290,7 @@ def _distances(ends: Ends, graph: MolecularGraph) -> Iterator[Candidate]:
         best = min(pairs, key=lambda pair: _distance(ends, 0, pair) + _distance(ends, 1, pair))
         joined.append(best[1])
         rest.remove(best[1])
-        variable = Distance(_distance_name(graph, best), best)
+        variable = Distance(_distance_name(ends, graph, best), best)
         spoken = f"distance of {label(graph, best[0])} and {label(graph, best[1])}"
         yield Candidate(variable, "distances", spoken, between=True, table={"distance": list(best)})
     if len(molecules) == 1:
@@ -307,7 +317,7 @@ def _span(ends: Ends, graph: MolecularGraph) -> Iterator[Candidate]:
     pair = (int(heavy[min(i, j)]), int(heavy[max(i, j)]))
     if i != j and pair[1] not in _within(graph, pair[0], NEIGHBOURS):
         spoken = f"distance of {label(graph, pair[0])} and {label(graph, pair[1])}"
-        variable = Distance(_distance_name(graph, pair), pair)
+        variable = Distance(_distance_name(ends, graph, pair), pair)
         yield Candidate(variable, "distances", spoken, table={"distance": list(pair)})
 
 
@@ -315,11 +325,12 @@ def _all_distances(at: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.linalg.norm(at[:, None] - at[None], axis=-1)
 
 
-def _distance_name(graph: MolecularGraph, pair: tuple[int, int]) -> str:
+def _distance_name(ends: Ends, graph: MolecularGraph, pair: tuple[int, int]) -> str:
     one, other = (graph.atoms[atom] for atom in pair)
     if one.residue is other.residue:
         return f"d_{_plain(one.name)}_{_plain(other.name)}"
-    names = [residue.name for residue in {atom.residue: None for atom in graph.atoms}]
+    solute = {graph.atoms[i].residue.index: graph.atoms[i].residue.name for i in ends.solute}
+    names = list(solute.values())
     said = (
         _plain(atom.residue.name) + ("" if names.count(atom.residue.name) == 1 else _plain(atom.residue.id))
         for atom in (one, other)

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from tps.errors import SystemDefinitionError
 from tps.features import FeatureSpace
-from tps.prepare.candidates import Candidate, resolve
+from tps.prepare.candidates import Candidate, Rank, resolve
 from tps.prepare.short_runs import ShortRuns
 
 #: Least separation |mean_A - mean_B| / sqrt(var_A + var_B) of what tells A from B.
 SEPARATION = 2.0
 #: Features taken unless the user names them: metadynamics fills the space of two in reasonable time.
 MOST_FEATURES = 2
+#: What comes first, whatever its separation: what is slow, then what is about the whole, then what is near the core.
+RANKS: tuple[Rank, ...] = ("peptide bond", "association", "fold", "torsion", "side chain", "span")
 #: Features that go together more than this within the ends say the same thing.
 MOST_CORRELATED = 0.9
 
@@ -90,7 +92,8 @@ def choose_features(
             )
         return chosen
     strong = sorted(
-        (t for t in tellings if t.separation >= SEPARATION), key=lambda t: (t.candidate.spare, -t.separation)
+        (t for t in tellings if t.separation >= SEPARATION),
+        key=lambda t: (RANKS.index(t.candidate.rank), -t.separation),
     )
     if not strong:
         raise SystemDefinitionError(
@@ -118,7 +121,7 @@ def _mean(space: FeatureSpace, values: NDArray[np.float64]) -> NDArray[np.float6
 
 
 def _says_more(telling: Telling, chosen: Sequence[Telling], runs: ShortRuns) -> bool:
-    if telling.candidate.spare:
+    if telling.candidate.rank == "span":
         return False
     columns = [telling.column, *(t.column for t in chosen)]
     within = np.concatenate(

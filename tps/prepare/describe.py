@@ -22,7 +22,9 @@ DRIFTED = 3.0
 def describe(found: Initialised) -> list[str]:
     """Return the lines that say what was done, what tells A from B, and what a run costs."""
     return [
-        *_molecule(found),
+        found.description,
+        *found.notes,
+        *found.ends.notes,
         "",
         *_differences(found),
         "",
@@ -58,6 +60,13 @@ def warnings_of(found: Initialised) -> list[str]:
                     f"{telling.candidate.name} is {spoken(telling, telling.ends[k])} in structure {name}, but "
                     f"{_mean(telling, k)} in short runs from it: the structure is at the edge of its basin"
                 )
+    for telling in found.tellings:
+        if telling.candidate.rank == "peptide bond" and abs(telling.change) > np.pi / 2:
+            cis = "A" if abs(telling.ends[0]) < np.pi / 2 else "B"
+            lines.append(
+                f"the peptide bond {telling.candidate.name} is cis in {cis} and trans in the other end: unless this is "
+                "what the transition is about, correct the structure"
+            )
     total = sum(stage.seconds for stage in found.stages)
     if total > 3600 * found.hours:
         lines.append(
@@ -65,12 +74,6 @@ def warnings_of(found: Initialised) -> list[str]:
             "GPU, or a smaller system"
         )
     return lines
-
-
-def _molecule(found: Initialised) -> list[str]:
-    moved = " and ".join(f"{end} by {by:.3f} nm" for end, by in zip("AB", found.minimised, strict=True))
-    lines = [found.description.rstrip("."), *found.ends.notes, *found.notes]
-    return [*lines, f"minimised: {moved} (RMSD of the solute)"]
 
 
 def _differences(found: Initialised) -> list[str]:
@@ -116,7 +119,7 @@ def _short_runs(found: Initialised) -> list[str]:
     telling = [t for t in ranked if t.separation >= SEPARATION or t.candidate.name in chosen]
     lines.append(f"  {'':14} {'from A':>20} {'from B':>20}  difference over spread")
     for one in telling[: max(MOST_ROWS, len(chosen))]:
-        mark = "feature" if one.candidate.name in chosen else ""
+        mark = f"feature ({one.candidate.rank})" if one.candidate.name in chosen else ""
         lines.append(
             f"  {one.candidate.name:14} {_mean(one, 0):>20} {_mean(one, 1):>20}  {one.separation:6.1f}  {mark}".rstrip()
         )

@@ -27,6 +27,8 @@ from tps.systems.structures import Structure, check_same_molecule, describe_box,
 
 #: Least density [g/mL] of a box that is full, rather than the cell of a crystal with its solvent left out.
 FULL_BOX = 0.6
+#: The nonbonded cutoff [nm], and its share of a box that is too small for that.
+CUTOFF, CUTOFF_SHARE = 1.0, 0.44
 _AMU_PER_NM3 = 1.66053906660e-3  # in g/mL
 
 
@@ -94,9 +96,9 @@ def read_ends(request: Request, folder: Path) -> Ends:
     if prepared is None:
         matching = match_atoms(a, b)
         b = in_order_of(a, b, matching)
-        notes.append(f"atoms: {matching.how}")
+        notes.append(matching.how)
     else:
-        notes.append(f"atoms: both in the order of {prepared.path.name}")
+        notes.append(f"both structures are in the atom order of {prepared.path.name}")
     if not table:
         files = _force_field_files(request, folder, a)
         table = {"files": files}
@@ -107,6 +109,8 @@ def read_ends(request: Request, folder: Path) -> Ends:
         notes += dropped
     check_same_molecule(a, b)
     box = None if a.box is None else np.array(a.box)
+    if box is not None and box.diagonal().min() < 2 * CUTOFF and request.system_xml is None:
+        table["nonbonded_cutoff_nm"] = float(np.floor(100 * CUTOFF_SHARE * box.diagonal().min()) / 100)
     topology = _with_bonds(a)
     solute, selection = _solute(topology, request.solute)
     graphs = [graph_of(Structure(end.path, topology, end.positions, box)) for end in (a, b)]
@@ -122,6 +126,14 @@ def open_force_field(files: tuple[str, ...], folder: Path) -> app.ForceField:
     SystemDefinitionError
         If one does not exist or cannot be read.
     """
+    _check_known(files, folder)
+    try:
+        return app.ForceField(*(str(folder / name) if (folder / name).is_file() else name for name in files))
+    except Exception as reason:  # OpenMM raises a bare Exception for damaged XML
+        raise SystemDefinitionError(f"OpenMM cannot read {', '.join(files)}: {reason}") from None
+
+
+def _check_known(files: tuple[str, ...], folder: Path) -> None:
     shipped = Path(app.__file__).parent / "data"
     for name in files:
         if not (folder / name).is_file() and not (shipped / name).is_file():
@@ -131,10 +143,6 @@ def open_force_field(files: tuple[str, ...], folder: Path) -> app.ForceField:
                 f"--forcefield {name} is neither a file nor a force field of OpenMM"
                 f"{guess if guess.startswith('; did') else ''}"
             )
-    try:
-        return app.ForceField(*(str(folder / name) if (folder / name).is_file() else name for name in files))
-    except Exception as reason:  # OpenMM raises a bare Exception for damaged XML
-        raise SystemDefinitionError(f"OpenMM cannot read {', '.join(files)}: {reason}") from None
 
 
 def has_water(topology: app.Topology) -> bool:
@@ -174,6 +182,7 @@ def _force_field_files(request: Request, folder: Path, a: Structure) -> tuple[st
         names.append(_copied(Path(name), folder) if Path(name).is_file() else name)
     if request.solvent in ("obc2", "gbn2"):
         names.append(f"implicit/{request.solvent}.xml")
+    _check_known(tuple(names), folder)
     return tuple(names)
 
 

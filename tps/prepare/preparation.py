@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from tps.prepare.ends import Ends, heavy_atoms, read_ends
 from tps.prepare.estimate import StageEstimate, estimate_stages, steps_per_second
 from tps.prepare.relax import minimise, rmsd
 from tps.prepare.request import Request
-from tps.prepare.short_runs import ShortRuns, short_runs
+from tps.prepare.short_runs import ShortRuns, affordable, short_runs
 from tps.prepare.sizes import sized_settings, timestep_of
 from tps.prepare.states import ProposedStates, Range, propose_states
 from tps.prepare.water import put_in_water
@@ -53,8 +53,6 @@ class Initialised:
         One sentence.
     ends : Ends
         As written, with notes on what was done.
-    minimised : two float
-        How far minimisation has moved each end [nm].
     rmsd : float
         Of the heavy atoms of the solute in A and B [nm].
     contacts : Contacts
@@ -79,7 +77,6 @@ class Initialised:
     folder: Path
     description: str
     ends: Ends
-    minimised: tuple[float, float]
     rmsd: float
     contacts: Contacts
     tellings: tuple[Telling, ...]
@@ -135,13 +132,7 @@ def initialise(request: Request, folder: Path, progress: Progress | None = None)
 
 
 def _prepare(request: Request, partial: Path, folder: Path, progress: Progress) -> Initialised:
-    progress.say(f"reading {request.a} and {request.b}")
-    ends = gathered(read_ends(request, partial))
-    candidates, _ = candidates_of(ends)
-    _check_differ(ends, candidates)
-    if request.solvent == "water":
-        ends = put_in_water(ends, request, partial, _widest(ends, candidates), progress)
-    ends, system, notes, minimised = _at_rest(ends, partial, progress)
+    ends, system, notes = _ends_at_rest(request, partial, progress)
     candidates, contacts = candidates_of(ends)
     walls = _walls(ends, candidates)
     if walls:
@@ -151,44 +142,16 @@ def _prepare(request: Request, partial: Path, folder: Path, progress: Progress) 
     progress.say(f"platform: {platform.describe()}")
     speed = steps_per_second(system_xml, ends.positions[0], platform)
     langevin = LangevinSettings(request.temperature, timestep_of(system))
-    runs = short_runs(ends, system_xml, candidates, langevin, platform, speed, request.seed, progress)
+    longest = min(request.short_run, affordable(speed, langevin.timestep))
+    runs = short_runs(ends, system_xml, candidates, langevin, platform, longest, request.seed, progress)
     tellings = separations(candidates, runs)
     features = choose_features(request.features, tellings, runs)
     states = propose_states(features, runs)
-    sections = sized_settings(
-        [t.candidate.name for t in sorted(features, key=lambda t: -t.separation)],
-        langevin.timestep,
-        request.seed,
-        steps_per_second=speed,
-        n_workers=default_workers(),
-        n_atoms=ends.n_atoms,
-        hours=request.hours,
-    )
-    description = (
-        f"{_spoken_molecule(ends)}, {_spoken_forces(request)}: from {request.a.name} to {request.b.name}."
-    )
-    walled = tuple(t for t in tellings if t.candidate.name in walls)
-    text = system_toml(
-        ends,
-        folder.resolve().name,
-        description,
-        write_structures(ends, partial),
-        request.temperature,
-        features,
-        states,
-        {t: walls[t.candidate.name] for t in walled},
-    )
-    (partial / "system.toml").write_text(text, encoding="utf-8")
-    (partial / "run.toml").write_text(run_toml(sections, description), encoding="utf-8")
-    load_system(partial)
-    config = load_config(partial / "run.toml")
-    n_workers = config.run.n_workers or default_workers()
     heavy = heavy_atoms(ends.topology, ends.solute)
-    return Initialised(
+    found = Initialised(
         folder=folder,
-        description=description,
+        description=f"{_spoken_molecule(ends)}, {_spoken_forces(request)}: {request.a.name} to {request.b.name}",
         ends=ends,
-        minimised=minimised,
         rmsd=rmsd(ends.positions[0], ends.positions[1], heavy) if len(heavy) else 0.0,
         contacts=contacts,
         tellings=tellings,
@@ -199,11 +162,73 @@ def _prepare(request: Request, partial: Path, folder: Path, progress: Progress) 
         langevin=langevin,
         platform=platform,
         steps_per_second=speed,
-        n_workers=n_workers,
-        stages=estimate_stages(config, speed, n_workers, ends.n_atoms),
+        n_workers=default_workers(),
+        stages=(),
         hours=request.hours,
         notes=notes,
     )
+    _write(found, partial, request.seed)
+    load_system(partial)
+    config = load_config(partial / "run.toml")
+    return replace(found, stages=estimate_stages(config, speed, found.n_workers, ends.n_atoms))
+
+
+def _write(found: Initialised, partial: Path, seed: int) -> None:
+    """Write the end structures, system.toml and run.toml."""
+    text = system_toml(
+        found.ends,
+        found.folder.resolve().name,
+        found.description,
+        write_structures(found.ends, partial),
+        found.langevin.temperature,
+        found.features,
+        found.states,
+        {t: found.walls[t.candidate.name] for t in found.tellings if t.candidate.name in found.walls},
+    )
+    (partial / "system.toml").write_text(text, encoding="utf-8")
+    sections = sized_settings(
+        [t.candidate.name for t in sorted(found.features, key=lambda t: -t.separation)],
+        found.langevin.timestep,
+        seed,
+        steps_per_second=found.steps_per_second,
+        n_workers=found.n_workers,
+        n_atoms=found.ends.n_atoms,
+        hours=found.hours,
+    )
+    (partial / "run.toml").write_text(run_toml(sections, found.description), encoding="utf-8")
+
+
+def _ends_at_rest(
+    request: Request, partial: Path, progress: Progress
+) -> tuple[Ends, openmm.System, tuple[str, ...]]:
+    """Return both ends at rest, the System, and notes on the forces.
+
+    In water both have been equilibrated; others are minimised.
+    """
+    progress.say(f"reading {request.a} and {request.b}")
+    given = gathered(read_ends(request, partial))
+    candidates, _ = candidates_of(given)
+    _check_differ(given, candidates)
+    try:
+        if request.solvent == "water":
+            widest = _widest(given, candidates)
+            found = gathered(put_in_water(given, request, partial, widest, progress))
+            system, notes = build_openmm_system(
+                found.section, partial, found.topology, tuple(found.positions)
+            )
+        else:
+            system, notes = build_openmm_system(
+                given.section, partial, given.topology, tuple(given.positions)
+            )
+            progress.say("minimising both ends")
+            rested = [minimise(system, x, f"end {end}") for end, x in zip("AB", given.positions, strict=True)]
+            found = gathered(given.moved(np.stack([end.positions for end in rested])))
+    except SystemDefinitionError as reason:
+        raise SystemDefinitionError(_with_remedy(str(reason))) from None
+    a, b = (rmsd(given.positions[k], found.positions[k], given.solute) for k in (0, 1))
+    how = "equilibrated" if request.solvent == "water" else "minimised"
+    note = f"{how}: by which the solute of A has moved {a:.3f} nm and that of B {b:.3f} nm"
+    return found.moved(found.positions, note), system, notes
 
 
 def _check_differ(ends: Ends, candidates: Sequence[Candidate]) -> None:
@@ -225,21 +250,6 @@ def _check_differ(ends: Ends, candidates: Sequence[Candidate]) -> None:
             f"A and B are one structure: the RMSD of their heavy atoms is {apart:.3f} nm, and what differs most, "
             f"{candidates[k].spoken}, does so by {by}: give two different structures"
         )
-
-
-def _at_rest(
-    ends: Ends, partial: Path, progress: Progress
-) -> tuple[Ends, openmm.System, tuple[str, ...], tuple[float, float]]:
-    """Return both ends minimised and gathered, the System, what was done to it, and how far each end has moved."""
-    try:
-        system, notes = build_openmm_system(ends.section, partial, ends.topology, tuple(ends.positions))
-    except SystemDefinitionError as reason:
-        raise SystemDefinitionError(_with_remedy(str(reason))) from None
-    progress.say("minimising both ends")
-    rested = [minimise(system, x, f"end {end}") for end, x in zip("AB", ends.positions, strict=True)]
-    solute, found = ends.solute, gathered(ends.moved(np.stack([end.positions for end in rested])))
-    moved = tuple(rmsd(ends.positions[k], found.positions[k], solute) for k in (0, 1))
-    return found, system, notes, (moved[0], moved[1])
 
 
 def _with_remedy(reason: str) -> str:
@@ -286,12 +296,12 @@ def _wall(ends: Ends, candidate: Candidate) -> float:
 
 
 def _spoken_molecule(ends: Ends) -> str:
-    """Return what the solute is, in words: ACE-ALA-NME (22 atoms), or 62 residues (912 atoms) in 30,000 atoms."""
+    """Return what the solute is, in words: ACE-ALA-NME (22 atoms), or 62 residues (912 atoms, 30,000 with all else)."""
     solute = set(ends.solute.tolist())
     residues = [r for r in ends.topology.residues() if not solute.isdisjoint(a.index for a in r.atoms())]
     names = "-".join(residue.name for residue in residues)
     text = names if len(residues) <= MOST_NAMED else f"{len(residues)} residues"
-    beside = "" if len(solute) == ends.n_atoms else f" in {ends.n_atoms:,} atoms"
+    beside = "" if len(solute) == ends.n_atoms else f", {ends.n_atoms:,} with its surroundings"
     return f"{text} ({len(solute)} atom{'s' if len(solute) > 1 else ''}{beside})"
 
 

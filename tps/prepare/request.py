@@ -57,6 +57,8 @@ class Request:
         Names of features, or of groups of them; chosen by what short runs show unless given.
     temperature : float
         [K].
+    short_run : float
+        Longest of the short runs in each end [ps]; shorter where the platform is slow.
     seed : int
     platform : str, optional
         OpenMM platform; the fastest unless given.
@@ -85,6 +87,7 @@ class Request:
     solute: str | None = None
     features: tuple[str, ...] = ()
     temperature: float = 300.0
+    short_run: float = 50.0
     seed: int = 1
     platform: str | None = None
     hours: float = 2.0
@@ -103,10 +106,10 @@ class Request:
             raise ConfigError(
                 "--parameters belongs to a CHARMM psf file: give it as --top, or leave --parameters out"
             )
-        if not (self.padding > 0 and self.ionic_strength >= 0 and self.hours > 0):
+        if not (min(self.padding, self.hours, self.short_run) > 0 and self.ionic_strength >= 0):
             raise ConfigError(
-                "--padding and --hours must be positive and --ionic-strength not negative, but got "
-                f"{self.padding:g} nm, {self.hours:g} h and {self.ionic_strength:g} mol/L"
+                "--padding, --hours and --short-run must be positive and --ionic-strength not negative, but got "
+                f"{self.padding:g} nm, {self.hours:g} h, {self.short_run:g} ps and {self.ionic_strength:g} mol/L"
             )
         if self.ionic_strength > 0 and self.solvent != "water":
             raise ConfigError("--ionic-strength needs water to dissolve in: give --solvent water")

@@ -16,16 +16,17 @@ from tps.pipeline import Progress
 from tps.prepare.candidates import Candidate
 from tps.prepare.ends import Ends
 
-#: Seconds spent on each end at most, and the least and most picoseconds of a run.
-SECONDS, SHORTEST, LONGEST = 20.0, 2.0, 50.0
+#: Seconds spent on each end at most, but for runs shorter than this [ps].
+SECONDS, SHORTEST = 20.0, 2.0
 #: Runs from each end, each with a seed of its own, and frames of each.
 N_RUNS, N_FRAMES = 2, 200
-#: Share of each run that goes before the statistics.
-EQUILIBRATION = 0.1
-#: What counts as telling the ends apart, when it is asked whether a frame is nearer to the other end: per unit.
+#: What of each run goes before the statistics: this share, and so long [ps], but no more than half of it.
+EQUILIBRATION, HEATING = 0.1, 1.0
+#: What counts as a difference when it is asked which end a frame is nearer to.
 TELLING = {"rad": np.radians(30), "nm": 0.1, "": 0.5}
-#: Frames in a row that are nearer to the other end when a run has left its own.
-LEAVING_FRAMES = 5
+#: A run has gone over to the other end when for so long [ps], and so many frames, it is nearer to it in so large a
+#: share of what tells the ends apart; it was at its own while it was less than this share of the way.
+LEAVING_TIME, LEAVING_FRAMES, LEAVING_SHARE = 0.5, 5, 0.75
 STILL_THERE = 0.25
 #: Fewest frames that an end must keep before it turns into the other one.
 FEWEST_FRAMES = 20
@@ -62,7 +63,7 @@ def short_runs(
     candidates: Sequence[Candidate],
     langevin: LangevinSettings,
     platform: PlatformChoice,
-    speed: float,
+    longest: float,
     seed: int,
     progress: Progress,
 ) -> ShortRuns:
@@ -77,8 +78,8 @@ def short_runs(
     candidates : sequence of Candidate
     langevin : LangevinSettings
     platform : PlatformChoice
-    speed : float
-        MD steps per second.
+    longest : float
+        Of each run [ps].
     seed : int
     progress : Progress
 
@@ -91,41 +92,36 @@ def short_runs(
     """
     features = Features(tuple(candidate.variable for candidate in candidates))
     space, at_ends = features.space, features.values(ends.positions, ends.box)
-    counted = np.array([not candidate.spare for candidate in candidates])
-    interval = max(1, n_steps_of(speed, langevin.timestep) // N_FRAMES)
+    counted = np.array([candidate.rank != "span" for candidate in candidates])
+    interval = max(1, round(longest / langevin.timestep / N_FRAMES))
+    frame_time = interval * langevin.timestep
     seeds = np.random.SeedSequence([seed, 11]).generate_state(2 * N_RUNS).tolist()
-    picoseconds = interval * N_FRAMES * langevin.timestep
-    values: list[NDArray[np.float64]] = []
-    left: list[float | None] = []
-    with progress.task(f"short runs of {picoseconds:.0f} ps", 2 * N_RUNS) as advance:
-        for end, name in enumerate("AB"):
-            kept, when = [], []
-            for k in range(N_RUNS):
-                task = SamplingTask(
-                    system_xml,
-                    ends.positions[end],
-                    interval * N_FRAMES,
-                    interval,
-                    langevin,
-                    platform,
-                    seeds[N_RUNS * end + k],
-                    n_equilibration_steps=0,
-                )
-                run = features.values(_frames(task, name), ends.box)
-                n = _n_before_leaving(space, counted, at_ends, run, end)
-                kept.append(run[int(EQUILIBRATION * n) : n])
-                when += [n * interval * langevin.timestep] if n < len(run) else []
-                advance(N_RUNS * end + k + 1)
-            values.append(np.concatenate(kept))
-            left.append(min(when, default=None))
-    found = ShortRuns(space, at_ends, (values[0], values[1]), picoseconds, (left[0], left[1]))
+    runs: list[NDArray[np.float64]] = []
+    with progress.task(f"short runs of {N_FRAMES * frame_time:.0f} ps", len(seeds)) as advance:
+        for k, own_seed in enumerate(seeds):
+            start = ends.positions[k // N_RUNS]
+            n_steps = interval * N_FRAMES
+            task = SamplingTask(system_xml, start, n_steps, interval, langevin, platform, own_seed, 0)
+            runs.append(features.values(_frames(task, "AB"[k // N_RUNS]), ends.box))
+            advance(k + 1)
+    n_in_a_row = max(LEAVING_FRAMES, round(LEAVING_TIME / frame_time))
+    stays = [
+        _n_before_leaving(space, counted, at_ends, run, k // N_RUNS, n_in_a_row) for k, run in enumerate(runs)
+    ]
+    heating = round(HEATING / frame_time)
+    skipped = [min(n // 2, max(int(EQUILIBRATION * n), heating)) for n in stays]
+    kept = [run[first:n] for run, first, n in zip(runs, skipped, stays, strict=True)]
+    first = [min(stays[:N_RUNS]), min(stays[N_RUNS:])]
+    left = [n * frame_time if n < N_FRAMES else None for n in first]
+    values = np.concatenate(kept[:N_RUNS]), np.concatenate(kept[N_RUNS:])
+    found = ShortRuns(space, at_ends, values, N_FRAMES * frame_time, (left[0], left[1]))
     _check_stays(found)
     return found
 
 
-def n_steps_of(speed: float, timestep: float) -> int:
-    """Return the steps of each run that its time allows at a speed [steps/s] and a time step [ps]."""
-    return int(np.clip(SECONDS * speed / N_RUNS, SHORTEST / timestep, LONGEST / timestep))
+def affordable(speed: float, timestep: float) -> float:
+    """Return how long each run may be [ps] at a speed [steps/s] and a time step [ps]."""
+    return max(SECONDS * speed / N_RUNS * timestep, SHORTEST)
 
 
 def _frames(task: SamplingTask, end: str) -> NDArray[np.floating]:
@@ -143,23 +139,24 @@ def _n_before_leaving(
     ends: NDArray[np.float64],
     run: NDArray[np.float64],
     end: int,
+    n_in_a_row: int,
 ) -> int:
-    """Return the number of frames before a run goes over to the other end, where it is nearer for a few frames.
+    """Return the number of frames before a run goes over to the other end.
 
+    It has when it is nearer to it for a while, in nearly all that tells the ends apart.
     The way over does not count: the last frame is the last one that was less than `STILL_THERE` of the way.
     """
-    apart = space.difference(ends[0], ends[1])
-    telling = (np.abs(apart) > [TELLING[unit] for unit in space.units]) & counted
+    unit = np.array([TELLING[unit] for unit in space.units])
+    telling = (np.abs(space.difference(ends[0], ends[1])) > unit) & counted
     if not telling.any():
         return len(run)
-    own, other = (
-        np.linalg.norm((space.difference(ends[k], run) / np.where(telling, apart, 1.0))[:, telling], axis=1)
-        for k in (end, 1 - end)
-    )
-    nearer = np.convolve(own > other, np.ones(LEAVING_FRAMES), mode="valid") >= LEAVING_FRAMES
+    own, other = (np.abs(space.difference(ends[k], run) / unit)[:, telling] for k in (end, 1 - end))
+    nearer = np.mean(other < own, axis=1) >= LEAVING_SHARE
+    nearer = np.convolve(nearer, np.ones(n_in_a_row), mode="valid") >= n_in_a_row
     if not nearer.any():
         return len(run)
-    there = np.flatnonzero((own < STILL_THERE * (own + other))[: int(np.argmax(nearer))])
+    way = np.linalg.norm(own, axis=1) / (np.linalg.norm(own, axis=1) + np.linalg.norm(other, axis=1))
+    there = np.flatnonzero(way[: int(np.argmax(nearer))] < STILL_THERE)
     return int(there[-1]) + 1 if len(there) else 0
 
 

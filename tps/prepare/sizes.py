@@ -13,6 +13,8 @@ from tps.prepare.estimate import estimate_stages
 
 #: Sizes tried, as shares of those that alanine dipeptide has, largest first.
 SCALES = (1.0, 0.5, 0.25, 0.1)
+#: A bias that is built in fewer steps does not lead over a barrier, and everything rests on the frames.
+FEWEST_BUILD_STEPS, FEWEST_SAMPLE_STEPS = 300_000, 400_000
 #: Log-SNR of the anchors by the number of features: as tight as the frames near the ends allow, and no tighter.
 ANCHORS = {1: 4.0, 2: 4.0, 3: 3.0}
 MANY_FEATURES_ANCHOR = 2.0
@@ -84,8 +86,8 @@ def _sections(
     conformations: dict[str, Any] = {
         "method": "metadynamics",
         "n_walkers": max(2, min(8, n_workers // 2 * 2)),
-        "n_build_steps": int(1_000_000 * scale),
-        "n_sample_steps": int(1_500_000 * scale),
+        "n_build_steps": max(FEWEST_BUILD_STEPS, int(1_000_000 * scale)),
+        "n_sample_steps": max(FEWEST_SAMPLE_STEPS, int(1_500_000 * scale)),
     }
     if len(features) > MOST_BIASED:
         conformations["bias_features"] = list(features[:MOST_BIASED])

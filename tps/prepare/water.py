@@ -15,7 +15,7 @@ from tps.engine import Dynamics, LangevinSettings, PlatformChoice, choose_platfo
 from tps.errors import ConfigError, SystemDefinitionError
 from tps.features.variable import nearest_image
 from tps.pipeline import Progress
-from tps.prepare.ends import Ends, has_water, heavy_atoms, open_force_field
+from tps.prepare.ends import CUTOFF, CUTOFF_SHARE, Ends, has_water, heavy_atoms, open_force_field
 from tps.prepare.estimate import steps_per_second
 from tps.prepare.relax import Positions, minimise, shape_springs, superposed
 from tps.prepare.request import DEFAULT_WATER, Request
@@ -25,8 +25,6 @@ from tps.systems.forcefield import build_openmm_system
 WATER_MOLARITY = 55.4
 #: Ions take the place of water at least this far from the solute of either end, and from one another [nm].
 ION_DISTANCE = 0.5
-#: The nonbonded cutoff is at most this, and this share of the box, which the barostat shrinks a little [nm].
-CUTOFF, CUTOFF_SHARE = 1.0, 0.44
 #: Equilibration: seconds spent on each part at most, and its least and most picoseconds.
 SECONDS, SHORTEST, LONGEST = 40.0, 4.0, 40.0
 TIMESTEP = 0.002  # ps

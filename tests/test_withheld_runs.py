@@ -1,0 +1,122 @@
+"""Runs whose numbers cannot be right, or that fail beside their paths: what the command line says and leaves."""
+
+import json
+
+import pytest
+from commands import TINY, complaint, tps
+
+WELL = """
+[run]
+system = "double-well-2d"
+seed = 3
+
+[conformations]
+n_grid_points = 60
+
+[geodesic]
+n_points = 16
+{geodesic}
+
+[paths]
+n_paths = 4
+n_baseline_paths = 2
+n_steps = 200
+n_updates = 50
+n_frames = 25
+n_equilibration_steps = 20
+{more}
+"""
+#: Too few walkers and shots to see one transition over 8 kT.
+RARE = """
+[rate]
+n_walkers = 4
+n_frames = 400
+n_shots = 1
+"""
+
+
+def run_file(folder, *, geodesic="", more=""):
+    file = folder / "run.toml"
+    file.write_text(WELL.format(geodesic=geodesic, more=more))
+    return file
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory):
+    """A finished run of which the rate has failed, and what its command printed."""
+    folder = tmp_path_factory.mktemp("failed")
+    return folder / "run", tps("run", run_file(folder, more=RARE), "-o", folder / "run", code=1)
+
+
+def metrics_of(run):
+    return json.loads((run / "analysis" / "metrics.json").read_text())
+
+
+def test_a_failed_side_stage_does_not_cost_the_summary(failed):
+    run, result = failed
+    assert "ending in state B" in result.stdout and "force evaluations" in result.stdout
+    assert str(run / "report.html") in result.stdout
+    assert "Error: rate: only 0 of" in result.stderr and "too few for a rate" in result.stderr
+    again = tps("run", run.parent / "run.toml", "-o", run, code=1)
+    assert "ending in state B" in again.stdout
+
+
+def test_the_check_comes_before_the_first_step_and_only_then(failed):
+    run, result = failed
+    said = result.stderr
+    assert "double-well-2d, axes x, y" in said
+    assert said.index("axes x, y") < said.index("conformations: ")
+    assert "axes" not in tps("run", run.parent / "run.toml", "-o", run, code=1).stderr
+
+
+def test_a_run_that_fails_its_check_leaves_nothing(tmp_path):
+    """Two walkers of 80 frames each, where training needs 500."""
+    file = tmp_path / "run.toml"
+    file.write_text(TINY.format(seed=1).replace("n_sample_steps = 40_000", "n_sample_steps = 4_000"))
+    assert "frames, and training needs at least" in complaint("run", file, "-o", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_good_run_withholds_nothing(failed):
+    content = metrics_of(failed[0])
+    assert not any("withheld" in text for text in content["warnings"])
+    assert content["metrics"]["free_energy_difference"]["value"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_the_models_number_is_withheld_where_the_frames_contradict_it(failed, tmp_path):
+    """ψ of the model made to say 34 kT more than the frames: everything that uses it is withheld, nothing else."""
+    run = failed[0]
+    file = run / "geodesic" / "result.json"
+    kept = file.read_text()
+    solved = json.loads(kept)
+    for curve in solved["curves"].values():
+        curve["delta_psi_model"] += 34.0
+    file.write_text(json.dumps(solved))
+    try:
+        tps("analyse", run, "--force")
+        content = metrics_of(run)
+        tps("report", run, "--force")
+    finally:
+        file.write_text(kept)
+    for found in (content["metrics"], *content["baselines"].values()):
+        assert found["dissipated_work"]["value"] is None and found["work"]["value"] is not None
+    difference = content["metrics"]["free_energy_difference"]
+    assert difference["value"] is None and "34.0 kT apart" in difference["withheld"]
+    (said, *_) = [text for text in content["warnings"] if "free_energy_difference" in text]
+    assert said.startswith("withheld: ") and "dissipated_work" in said
+    assert "Withheld: " in (run / "report.html").read_text()
+    assert tps("analyse", run, "--force").exit_code == 0
+
+
+def test_ends_closer_than_the_noise_are_said_and_nothing_is_concluded(tmp_path):
+    """Anchors so weak that the two ends are nearly one distribution: no length, no curve, no hits."""
+    run = tmp_path / "run"
+    found = complaint("run", run_file(tmp_path, geodesic="anchor_log_snr = -6.0"), "-o", run)
+    assert "the ends are closer than the noise: the geodesic between them has length" in found
+    assert not (run / "paths").exists()
+    tps("paths", run)
+    tps("analyse", run)
+    metrics = metrics_of(run)["metrics"]
+    for name in ("hit_rate", "free_energy_difference", "dissipated_work"):
+        assert metrics[name]["value"] is None and "closer than the noise" in metrics[name]["withheld"], name
+    assert "closer than the noise" in complaint("free-energy", run)
