@@ -24,6 +24,12 @@ n_steps = 200
 n_updates = 50
 n_frames = 25
 n_equilibration_steps = 20
+
+[shooting]
+n_moves = 0
+
+[free_energy]
+n_windows = {windows}
 {more}
 """
 #: Too few walkers and shots to see one transition over 8 kT.
@@ -35,9 +41,9 @@ n_shots = 1
 """
 
 
-def run_file(folder, *, geodesic="", more=""):
+def run_file(folder, *, geodesic="", windows=0, more=""):
     file = folder / "run.toml"
-    file.write_text(WELL.format(geodesic=geodesic, more=more))
+    file.write_text(WELL.format(geodesic=geodesic, windows=windows, more=more))
     return file
 
 
@@ -111,7 +117,7 @@ def test_the_models_number_is_withheld_where_the_frames_contradict_it(failed, tm
 def test_ends_closer_than_the_noise_are_said_and_nothing_is_concluded(tmp_path):
     """Anchors so weak that the two ends are nearly one distribution: no length, no curve, no hits."""
     run = tmp_path / "run"
-    found = complaint("run", run_file(tmp_path, geodesic="anchor_log_snr = -6.0"), "-o", run)
+    found = complaint("run", run_file(tmp_path, geodesic="anchor_log_snr = -6.0", windows=4), "-o", run)
     assert "the ends are closer than the noise: the geodesic between them has length" in found
     assert not (run / "paths").exists()
     tps("paths", run)
