@@ -7,6 +7,7 @@ from boxes import BOX, N_ATOMS, boxed_molecule, boxed_positions, wrapped_atom_by
 
 from tps.analysis import heavy_atom_rmsd
 from tps.systems.imaging import image_molecules, set_box
+from tps.systems.molecular import solute_atoms
 
 MOLECULES = [range(4), *(range(first, first + 4) for first in (4, 8, 12))]
 
@@ -79,3 +80,19 @@ def test_rmsd_is_of_the_solute_alone_and_knows_images(system):
     assert found[1] == pytest.approx(mdtraj.rmsd(*chain)[1], abs=1e-5)
     assert found[1] > 0.02
     assert len(frames[0]) == N_ATOMS
+
+
+def test_a_pair_of_ions_comes_together_and_is_the_solute_of_a_box_of_water():
+    """Without any bond; the waters of a box with nothing but ions are no solute, and water alone is."""
+    topology = mdtraj.Topology()
+    chain = topology.add_chain()
+    for name, element in (("NA", mdtraj.element.sodium), ("CL", mdtraj.element.chlorine)):
+        topology.add_atom(name, element, topology.add_residue(name, chain))
+    water = topology.add_residue("HOH", chain)
+    topology.add_atom("O", mdtraj.element.oxygen, water)
+    assert solute_atoms(topology).tolist() == [0, 1]
+    assert solute_atoms(topology.subset([2])).tolist() == [0]
+    frames = mdtraj.Trajectory(np.array([[[0.1, 1.0, 1.0], [1.9, 1.0, 1.0]]]), topology.subset([0, 1]))
+    set_box(frames, 2.0 * np.eye(3))
+    image_molecules(frames, np.arange(2))
+    assert np.linalg.norm(frames.xyz[0, 1] - frames.xyz[0, 0]) == pytest.approx(0.2, abs=1e-5)

@@ -38,7 +38,12 @@ def image_molecules(frames: mdtraj.Trajectory, solute: NDArray[np.integer]) -> N
         sides[wanted.isdisjoint(atom.index for atom in molecule)].append(molecule)
     linked = mdtraj.Trajectory(frames.xyz, topology)
     linked.unitcell_vectors = frames.unitcell_vectors
-    linked.image_molecules(inplace=True, anchor_molecules=sides[0], other_molecules=sides[1])
+    linked.image_molecules(
+        inplace=True,
+        anchor_molecules=sides[0],
+        other_molecules=sides[1],
+        make_whole=topology.n_bonds > 0,  # MDTraj cannot make single atoms whole, which are
+    )
     frames.xyz = linked.xyz
 
 

@@ -172,10 +172,8 @@ class MolecularSystem:
 
 
 def solute_atoms(topology: mdtraj.Topology) -> NDArray[np.intp]:
-    """Return the atoms that are neither water nor ions, or all of them where nothing else is there."""
-    solvent = [
-        residue.is_water or (residue.n_atoms == 1 and residue.atom(0).element.symbol in IONS)
-        for residue in topology.residues
-    ]
-    found = [atom.index for atom in topology.atoms if not solvent[atom.residue.index]]
-    return np.array(found or range(topology.n_atoms), dtype=np.intp)
+    """Return the atoms that are neither water nor ions; those that are no water, or all, where nothing else is there."""
+    dry = [residue for residue in topology.residues if not residue.is_water]
+    found = [r for r in dry if r.n_atoms > 1 or getattr(r.atom(0).element, "symbol", "") not in IONS]
+    residues = found or dry or topology.residues
+    return np.array([atom.index for residue in residues for atom in residue.atoms], dtype=np.intp)
