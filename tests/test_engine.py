@@ -45,6 +45,35 @@ def test_every_step_and_every_frame_is_one_evaluation():
     assert dynamics.n_evaluations == 31
 
 
+def free_particles(n=3000):
+    system = openmm.System()
+    for _ in range(n):
+        system.addParticle(12.0)
+    return Dynamics(system, LangevinSettings(300.0, 0.002, 1e4), REFERENCE, seed=1), np.zeros((n, 3))
+
+
+def velocities(dynamics):
+    return dynamics.context.getState(velocities=True).getVelocities(asNumpy=True)._value.ravel()
+
+
+def test_noise_and_velocities_are_independent():
+    """At a friction that leaves nothing of the velocities, a step makes them the noise: 9000 without correlation."""
+    dynamics, positions = free_particles()
+    dynamics.start(positions)
+    before = velocities(dynamics)
+    dynamics.step(1)
+    assert abs(np.corrcoef(before, velocities(dynamics))[0, 1]) < 4 / math.sqrt(9000)
+
+
+def test_every_start_draws_its_own_velocities():
+    """As the replicas of a ladder must, which share a context."""
+    dynamics, positions = free_particles()
+    dynamics.start(positions)
+    before = velocities(dynamics)
+    dynamics.start(positions)
+    assert abs(np.corrcoef(before, velocities(dynamics))[0, 1]) < 4 / math.sqrt(9000)
+
+
 def test_a_bias_is_no_part_of_the_molecules_energy():
     molecule = torsion_molecule()
     system = molecule.create_openmm_system()

@@ -46,6 +46,11 @@ def openmm_seed(seed: int) -> int:
     return seed % (2**31 - 1) + 1
 
 
+def independent_seeds(seed: int, n: int) -> list[int]:
+    """Return n seeds from one: OpenMM draws velocities and noise alike, and from one seed the same numbers for both."""
+    return [int(word) for word in np.random.SeedSequence(seed).generate_state(n, np.uint32)]
+
+
 def periodic_box(system: openmm.System) -> NDArray[np.float64] | None:
     """Return the reduced box vectors (3, 3) [nm] in which every context of a System starts; None without a box."""
     if not system.usesPeriodicBoundaryConditions():
@@ -63,27 +68,29 @@ class Dynamics:
     settings : LangevinSettings
     platform : PlatformChoice
     seed : int
-        Of the noise and of the velocities.
+        Of the noise, and of the velocities of each start, all independent of each other.
     """
 
     def __init__(
         self, system: openmm.System, settings: LangevinSettings, platform: PlatformChoice, seed: int
     ) -> None:
-        self.seed = openmm_seed(seed)
+        noise, velocities = independent_seeds(seed, 2)
         self.settings = settings
-        self.integrator = settings.integrator(seed)
+        self.integrator = settings.integrator(noise)
+        self._velocities = np.random.default_rng(velocities)
         self.context = openmm.Context(
             system, self.integrator, openmm.Platform.getPlatformByName(platform.name), platform.properties
         )
         self.n_evaluations = 0
 
     def start(self, positions: NDArray[np.floating]) -> None:
-        """Place the atoms [nm], satisfy the constraints and draw Maxwell-Boltzmann velocities."""
+        """Place the atoms [nm], satisfy the constraints and draw Maxwell-Boltzmann velocities, new ones every time."""
         if not np.isfinite(positions).all():
             raise SimulationError("the starting structure has coordinates that are not finite numbers")
         self.context.setPositions(np.asarray(positions, dtype=np.float64))
         self.context.applyConstraints(1e-6)
-        self.context.setVelocitiesToTemperature(self.settings.temperature, self.seed)
+        seed = openmm_seed(int(self._velocities.integers(2**32)))
+        self.context.setVelocitiesToTemperature(self.settings.temperature, seed)
 
     def step(self, n_steps: int) -> None:
         """Advance by `n_steps`; one force evaluation each.
