@@ -82,7 +82,7 @@ def free():
 def test_learned_choice_helps_and_leaves_the_ensemble(kind, free, tmp_path):
     dynamics, line = double_well()
     with local_executor("threads", 1) as executor:
-        run = shoot(dynamics, [line] * 20, ShootingSettings(), tmp_path, executor, n_moves=20, seed=7)
+        run = shoot(dynamics, [line] * 20, ShootingSettings(), tmp_path, executor, n_moves=400, seed=7)
     model = learn_committor(dynamics, run, kind)
     at = model.probability(np.array([[-0.5], [0.0], [0.5]]))
     assert at[0] < 0.25 and 0.35 < at[1] < 0.65 and at[2] > 0.75

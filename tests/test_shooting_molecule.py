@@ -79,17 +79,38 @@ def test_chains_do_not_depend_on_workers_or_blocks(alanine, kind, tmp_path):
     )
     with local_executor("threads", 1) as executor:
         one = shoot(
-            dynamics, candidates, settings, tmp_path / "1", executor, n_moves=20, seed=2, block_moves=20
+            dynamics,
+            candidates,
+            settings,
+            tmp_path / "1",
+            executor,
+            n_moves=20 * len(candidates),
+            seed=2,
+            block_moves=20,
         )
     if kind == "two-way":
         with local_executor("processes", 2) as executor:
             two = shoot(
-                dynamics, candidates, settings, tmp_path / "2", executor, n_moves=20, seed=2, block_moves=5
+                dynamics,
+                candidates,
+                settings,
+                tmp_path / "2",
+                executor,
+                n_moves=20 * len(candidates),
+                seed=2,
+                block_moves=5,
             )
     else:
         with local_executor("threads", 1) as executor:
             two = shoot(
-                dynamics, candidates, settings, tmp_path / "2", executor, n_moves=20, seed=2, block_moves=5
+                dynamics,
+                candidates,
+                settings,
+                tmp_path / "2",
+                executor,
+                n_moves=20 * len(candidates),
+                seed=2,
+                block_moves=5,
             )
     for a, b in zip(one.records, two.records, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -139,7 +160,13 @@ def test_a_thousand_moves_of_alanine_dipeptide(alanine, tmp_path):
         executor.submit(int).result()
         begin = time.perf_counter()
         run = shoot(
-            dynamics, candidates, ShootingSettings(max_frames=2000), tmp_path, executor, n_moves=250, seed=3
+            dynamics,
+            candidates,
+            ShootingSettings(max_frames=2000),
+            tmp_path,
+            executor,
+            n_moves=250 * len(candidates),
+            seed=3,
         )
         seconds = time.perf_counter() - begin
         states = find_transition_states(

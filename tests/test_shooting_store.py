@@ -10,7 +10,7 @@ from surfaces import make_surface
 from tps.analysis import divergence_by_moves, ensemble_divergence, halves
 from tps.dynamics import SurfaceDynamics
 from tps.engine import local_executor
-from tps.errors import RunFolderError
+from tps.errors import ParameterError, RunFolderError
 from tps.paths import (
     ShootingSettings,
     TransitionPaths,
@@ -37,7 +37,7 @@ def run(
             settings or ShootingSettings("one-way"),
             folder,
             executor,
-            n_moves=n_moves,
+            n_moves=n_moves * n_chains,
             seed=seed,
             block_moves=block_moves,
             done=done,
@@ -110,6 +110,31 @@ def test_other_chains_are_not_gone_on_with(tmp_path, change, named):
 def test_more_chains_may_join(tmp_path):
     run(tmp_path, 4, 2)
     assert_same(run(tmp_path, 6, 2, n_chains=5), run(tmp_path / "five", 6, 6, n_chains=5))
+
+
+def test_the_moves_of_all_chains_are_as_many_as_asked_for(tmp_path):
+    """11 = 4 + 4 + 3 in blocks of 2, then 13 = 5 + 4 + 4: the same as the first moves of longer chains."""
+    for n_moves, shared in ((11, [4, 4, 3]), (13, [5, 4, 4])):
+        with local_executor("threads", 2) as executor:
+            made = shoot(
+                DYNAMICS,
+                [LINE] * 3,
+                ShootingSettings("one-way"),
+                tmp_path / "some",
+                executor,
+                n_moves=n_moves,
+                seed=5,
+                block_moves=2,
+            )
+        assert [len(records) for records in made.records] == shared
+    for some, whole in zip(made.records, run(tmp_path / "whole", 5, 5).records, strict=True):
+        np.testing.assert_array_equal(some, whole[: len(some)])
+    with (
+        pytest.raises(ParameterError, match="3 chains need at least as many moves, but got n_moves = 2"),
+        local_executor("threads", 1) as executor,
+    ):
+        shoot(DYNAMICS, [LINE] * 3, ShootingSettings(), tmp_path / "few", executor, n_moves=2, seed=5)
+    assert not (tmp_path / "few").exists()
 
 
 def test_damage_is_named(tmp_path):

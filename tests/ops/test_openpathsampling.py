@@ -33,7 +33,13 @@ def shot_run(folder, n_moves):
     candidates = [pulled(run.molecule, seed, over_zero=True) for seed in range(4)]
     with local_executor("processes", 2) as executor:
         shot = shoot(
-            dynamics, candidates, ShootingSettings(), folder / "chains", executor, n_moves=n_moves, seed=1
+            dynamics,
+            candidates,
+            ShootingSettings(),
+            folder / "chains",
+            executor,
+            n_moves=n_moves * len(candidates),
+            seed=1,
         )
     save_ensemble(folder / "shooting", run.molecule, shot.paths)
     tps("export", folder, "-f", "ops")

@@ -36,6 +36,7 @@ from tps.pipeline.folder import Chance, RunFolder, write_json
 from tps.pipeline.geodesic import BASELINES, MAIN, load_curve, load_solved
 from tps.pipeline.progress import Progress, summed
 from tps.pipeline.stage import StageResult
+from tps.pipeline.withheld import weightless
 
 #: Where chains lie in the folder of shooting, and those a committor is learned from.
 CHAINS, LEARNING = "chains", "learning"
@@ -44,7 +45,7 @@ FROM_FRAMES, _CANDIDATES = "from_frames.json", "candidates.npz"
 #: Candidates along each further geodesic, and the most geodesics that give some.
 _PER_CHANNEL, _MAX_CHANNELS = 2, 4
 #: Moves of each learning chain.
-_LEARNING_MOVES = 25
+_LEARNING_MOVES_PER_CHAIN = 25
 _BLOCK_MOVES = 25
 
 
@@ -64,15 +65,15 @@ def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         shooting = _Shooting(flights, candidates.positions, dynamics, progress)
         n_evaluations = candidates.n_evaluations
         if section.frame_selection == "committor":
+            n_learning = _LEARNING_MOVES_PER_CHAIN * len(candidates.positions)
             uniform = ShootingSettings("two-way", section.max_frames)
-            made = shooting.run("learning", uniform, folder / LEARNING, _LEARNING_MOVES, learning_seed)
+            made = shooting.run("learning", uniform, folder / LEARNING, n_learning, learning_seed)
             model = learn_committor(shooting.flights, made, "network", seed=learning_seed)
             n_evaluations += made.statistics.n_steps
             settings = ShootingSettings(
                 section.kind, section.max_frames, section.redraw_velocities, CommittorChoice(model)
             )
-        n_moves = -(-section.n_moves // len(candidates.positions))
-        made = shooting.run("shooting", settings, folder / CHAINS, n_moves, chain_seed)
+        made = shooting.run("shooting", settings, folder / CHAINS, section.n_moves, chain_seed)
         _save(run, dynamics, made.paths, folder)
     n_evaluations += made.statistics.n_steps + int(made.paths.lengths.sum())
     by_frames = (folder / FROM_FRAMES).is_file()
@@ -111,8 +112,8 @@ class _Shooting:
     def run(
         self, what: str, settings: ShootingSettings, folder: Path, n_moves: int, seed: int
     ) -> ShootingRun:
-        """Run every chain until it has made `n_moves`."""
-        with self.progress.task(what, n_moves * len(self.candidates)) as advance:
+        """Run the chains until they have made `n_moves` together."""
+        with self.progress.task(what, n_moves) as advance:
             return shoot(
                 self.flights,
                 self.candidates,
@@ -217,6 +218,7 @@ def _from_frames(
         )
         advance(1)
     if len(found):
+        doubt = weightless(run, frames)
         said = {
             "channels": reweighted_channel_weights(run.system, found),
             "metrics": {
@@ -225,7 +227,10 @@ def _from_frames(
                 )
             },
         }
-        content = {key: {name: m.as_dict() for name, m in metrics.items()} for key, metrics in said.items()}
+        content = {
+            key: {name: metric.unless(doubt).as_dict() for name, metric in metrics.items()}
+            for key, metrics in said.items()
+        }
         write_json(folder / FROM_FRAMES, content)
     return found
 

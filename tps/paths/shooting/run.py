@@ -94,7 +94,7 @@ def shoot(
     block_moves: int = 50,
     done: Callable[[int], None] = lambda n: None,
 ) -> ShootingRun:
-    """Run one chain per candidate until each has made `n_moves` moves, going on from the blocks in the folder.
+    """Run one chain per candidate until all have made `n_moves` together, going on from the blocks in the folder.
 
     Parameters
     ----------
@@ -108,7 +108,8 @@ def shoot(
     executor : concurrent.futures.Executor
         Processes for OpenMM's Reference platform: see `tps.engine.executor_kind`.
     n_moves : int
-        Of each chain, those in the folder included; a larger number later runs the same chains longer.
+        Of all chains together, those in the folder included, shared out evenly: the first chains make one more where
+        it does not divide. A larger number later runs the same chains longer.
     seed : int
         The same seed gives the same chains, however they are cut into blocks and spread over workers.
     block_moves : int
@@ -123,7 +124,7 @@ def shoot(
     Raises
     ------
     ParameterError
-        If no candidate can start a chain.
+        If no candidate can start a chain, or there are fewer moves than chains.
     RunFolderError
         If the folder holds chains with other settings, another seed or another system, or is damaged.
     SimulationError
@@ -135,16 +136,31 @@ def shoot(
     if not chains:
         why = next(iter(refused.values()), "none were given")
         raise ParameterError(f"none of the {len(candidates)} candidates can start a chain: {why}")
+    n_moves_per_chain = shares(n_moves, [chain.index for chain in chains])
     claim(folder, dynamics, settings, seed, candidates, refused)
     done(sum(chain.move for chain in chains))
     tasks = [
-        BlockTask(dynamics, tuple(group), settings, seed, min(block_moves, n_moves - group[0].move))
-        for group in _groups(dynamics, [chain for chain in chains if chain.move < n_moves])
+        BlockTask(dynamics, tuple(group), settings, seed, min(block_moves, left))
+        for group, left in _groups(dynamics, chains, n_moves_per_chain)
     ]
-    for block, task in _finished_blocks(executor, tasks, n_moves, block_moves):
+    for block, task in _finished_blocks(executor, tasks, n_moves_per_chain, block_moves):
         save_block(folder, block)
         done(task.n_moves)
     return load_shooting(folder)
+
+
+def shares(n_moves: int, chains: Sequence[int]) -> dict[int, int]:
+    """Return the moves of each chain, which sum to `n_moves` and differ by one at most.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer moves than chains.
+    """
+    each, more = divmod(n_moves, len(chains))
+    if each < 1:
+        raise ParameterError(f"{len(chains)} chains need at least as many moves, but got n_moves = {n_moves}")
+    return {index: each + (place < more) for place, index in enumerate(chains)}
 
 
 def load_shooting(folder: Path) -> ShootingRun:
@@ -179,16 +195,23 @@ def _starting_chains(
     return chains, refused
 
 
-def _groups(dynamics: TransitionDynamics, chains: Iterable[Chain]) -> list[list[Chain]]:
-    """Return which chains move together: those at the same move, where that is faster."""
-    groups: dict[int, list[Chain]] = defaultdict(list)
+def _groups(
+    dynamics: TransitionDynamics, chains: Iterable[Chain], n_moves_per_chain: Mapping[int, int]
+) -> list[tuple[list[Chain], int]]:
+    """Return which chains move together, and how many moves they have left.
+
+    Where it is faster to move many at once, those at the same move and with as many left.
+    """
+    groups: dict[tuple[int, ...], list[Chain]] = defaultdict(list)
     for chain in chains:
-        groups[chain.move if dynamics.batched else chain.index].append(chain)
-    return list(groups.values())
+        left = n_moves_per_chain[chain.index] - chain.move
+        if left > 0:
+            groups[(left, chain.move) if dynamics.batched else (left, chain.move, chain.index)].append(chain)
+    return [(group, key[0]) for key, group in groups.items()]
 
 
 def _finished_blocks(
-    executor: Executor, tasks: Sequence[BlockTask], n_moves: int, block_moves: int
+    executor: Executor, tasks: Sequence[BlockTask], n_moves_per_chain: Mapping[int, int], block_moves: int
 ) -> Iterator[tuple[Block, BlockTask]]:
     """Yield blocks as they are finished; a chain's next block starts when its last one is done."""
     running: dict[Future[list[Block]], BlockTask] = {executor.submit(run_block, task): task for task in tasks}
@@ -198,7 +221,7 @@ def _finished_blocks(
             for future in finished:
                 task, blocks = running.pop(future), future.result()
                 chains = tuple(block.chain for block in blocks)
-                left = n_moves - chains[0].move
+                left = n_moves_per_chain[chains[0].index] - chains[0].move
                 if left > 0:
                     following = BlockTask(
                         task.dynamics, chains, task.settings, task.seed, min(block_moves, left)
