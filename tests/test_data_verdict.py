@@ -9,17 +9,20 @@ import numpy as np
 import pytest
 from boxes import BOX, boxed_molecule, boxed_positions, wrapped_atom_by_atom
 from molecules import chain_positions, torsion_molecule
+from scipy.spatial.transform import Rotation
 from scipy.special import i0e, i1e
 
 from tps.config import ConformationsSection, GeodesicSection
 from tps.conformations import Conformations, import_trajectories, judge_frames
-from tps.engine import LangevinSettings, PlatformChoice
+from tps.conformations.mean_force import _turning_derivatives, _turns
+from tps.engine import LangevinSettings, PlatformChoice, potential_energies
 from tps.errors import ConfigError, ParameterError, TrajectoryError
 from tps.features import Distance
 from tps.pipeline.constraints import build_constraints
 from tps.pipeline.progress import Silent
 from tps.pipeline.sample import frames_verdict, sample_conformations
 from tps.spacetime import empirical_family
+from tps.systems import load_system
 from tps.units import thermal_energy
 
 KT = thermal_energy(300.0)
@@ -240,6 +243,59 @@ def test_what_a_column_holds_is_asked_for(molecule, folder, theta):
     assert "name one of a.bias, b.bias" in refusal(molecule, folder, file)
     np.savez(folder / "w.npz", time=np.arange(400.0), log_weights=np.cos(theta))
     np.testing.assert_allclose(weighed(molecule, folder, folder / "w.npz").log_weights, np.cos(theta))
+
+
+def imported_run(molecule, folder, logs, kind="log-weight"):
+    """Sample by importing, with weights in a nameless column."""
+    np.savetxt(folder / "w.txt", logs)
+    section = ConformationsSection(
+        method="import",
+        trajectories=[str(folder / "a.dcd")],
+        weights_file=str(folder / "w.txt"),
+        weights_kind=kind,
+    )
+    return sample_conformations(
+        molecule, section, LANGEVIN, PlatformChoice("Reference"), [0] * 4, 1, Silent()
+    )
+
+
+def test_the_sign_and_the_unit_of_weights_are_held_against_the_forces(folder, theta):
+    """Frames flat in θ under V = -U: e^(V/kT) is Boltzmann's; nothing but the forces tells it from e^(-V/kT)."""
+    molecule, bias = torsion_molecule("8*cos(2*theta-0.7)"), -8 * np.cos(2 * theta - 0.7)
+    for logs, kind in ((bias / KT, "log-weight"), (bias, "bias-kj-per-mol")):
+        found = imported_run(molecule, folder, logs, kind)
+        assert found.notes == ()
+        assert found.n_evaluations == 800
+    for logs, kind, remedy in (
+        (-bias / KT, "log-weight", r"agree with the other sign \(a bias"),
+        (-bias, "bias-kj-per-mol", r"agree with the other sign \(a bias"),
+        (bias, "log-weight", "agree divided by kT"),
+        (-bias, "log-weight", "agree with the other sign and divided"),
+        (bias / KT, "bias-kj-per-mol", "agree times kT"),
+    ):
+        with pytest.raises(TrajectoryError, match=f"contradict the forces along theta.*{remedy}"):
+            imported_run(molecule, folder, logs, kind)
+    (note,) = imported_run(molecule, folder, 2 * np.cos(theta - 1)).notes  # nobody's weights
+    assert "is it the same force field" in note
+
+
+def test_turning_an_end_of_alanine_dipeptide_is_turning_its_torsion():
+    """dU/dφ against differences of U along the rigid turn, 1e-4 rad to either side: second order."""
+    system = load_system("alanine-dipeptide")
+    turns = _turns(system)
+    assert [variable.name for variable, _ in turns] == ["phi", "psi"]
+    x, step = system.positions_a, 1e-4
+    found = _turning_derivatives(system, x[None], turns, PlatformChoice("Reference"))[0]
+    for (variable, beyond), slope in zip(turns, found, strict=True):
+        _, near, far, _ = variable.atoms
+        axis = (x[far] - x[near]) / np.linalg.norm(x[far] - x[near])
+        moved = np.stack([x, x])
+        for frame, angle in zip(moved, (step, -step), strict=True):
+            frame[beyond] = (x[beyond] - x[far]) @ Rotation.from_rotvec(angle * axis).as_matrix().T + x[far]
+        assert np.ptp(variable.values(moved)) == pytest.approx(2 * step, rel=1e-6)
+        assert variable.values(moved)[0] > variable.values(moved)[1]
+        energies = potential_energies(system.create_openmm_system(), moved, PlatformChoice("Reference"))
+        assert slope == pytest.approx((energies[0] - energies[1]) / (2 * step), rel=1e-4, abs=1e-3)
 
 
 # cells

@@ -4,6 +4,7 @@ from tps.conformations.bias import MAX_BIASED, bias_energies
 from tps.conformations.dataset import Conformations
 from tps.conformations.frames import read_dcd, write_dcd
 from tps.conformations.imported import ImportedFrames, import_trajectories
+from tps.conformations.mean_force import check_mean_forces
 from tps.conformations.metadynamics import MetadynamicsSettings, run_metadynamics
 from tps.conformations.sampling import SampledFrames, SamplingTask, sample_frames
 from tps.conformations.verdict import FramesVerdict, Source, judge_frames
@@ -20,6 +21,7 @@ __all__ = [
     "Source",
     "WeightKind",
     "bias_energies",
+    "check_mean_forces",
     "import_trajectories",
     "judge_frames",
     "read_dcd",

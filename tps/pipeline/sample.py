@@ -15,6 +15,7 @@ from tps.conformations import (
     MetadynamicsSettings,
     SamplingTask,
     Source,
+    check_mean_forces,
     import_trajectories,
     judge_frames,
     run_metadynamics,
@@ -226,4 +227,10 @@ def _imported(
         potential_energy=potential_energies(system.create_openmm_system(), imported.positions, platform),
         walker=imported.trajectory,
     )
-    return SampledConformations(frames, imported.positions, frames.n_frames, imported.notes, box=system.box)
+    notes, n_evaluations = imported.notes, frames.n_frames
+    if section.weights_file is not None:
+        said, n_forces = check_mean_forces(
+            system, frames, imported.positions, Path(section.weights_file), platform
+        )
+        notes, n_evaluations = (*notes, *said), n_evaluations + n_forces
+    return SampledConformations(frames, imported.positions, n_evaluations, notes, box=system.box)
