@@ -126,3 +126,22 @@ def test_ends_closer_than_the_noise_are_said_and_nothing_is_concluded(tmp_path):
     for name in ("hit_rate", "free_energy_difference", "dissipated_work"):
         assert metrics[name]["value"] is None and "closer than the noise" in metrics[name]["withheld"], name
     assert "closer than the noise" in complaint("free-energy", run)
+
+
+def test_what_rests_on_the_weights_of_walkers_that_never_met_is_withheld(tmp_path):
+    """Plain dynamics of 300 frames from each end, over 8 kT: each walker stays where it started."""
+    more = "n_backward_paths = 2\nn_frames = 60\nframe_interval_steps = 20\nn_bridge_windows = 2\n"
+    file = run_file(tmp_path, windows=3, more=more)
+    plain = 'method = "md"\nn_walkers = 2\nn_sample_steps = 6_000\nframe_interval_steps = 20'
+    file.write_text(file.read_text().replace("n_grid_points = 60", plain))
+    tps("run", file, "-o", tmp_path / "run")
+    content = metrics_of(tmp_path / "run")
+    for found in (content["metrics"], *content["baselines"].values()):
+        assert "0 of 2 walkers saw both A and B" in found["dissipated_work"]["withheld"]
+        assert found["work"]["value"] is not None and found["hit_rate"]["value"] is not None
+    assert content["metrics"]["free_energy_difference"]["value"] is None
+    for difference in ("anchored", "regions"):
+        roads = content["free_energy"]["roads"][difference]
+        assert "walkers saw both" in roads["plain dynamics"]["withheld"]
+        assert roads["windows (MBAR)"]["value"] is not None
+    assert "walkers saw both" in tps("free-energy", tmp_path / "run").stdout

@@ -33,7 +33,7 @@ from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import RunFolder, read_json, write_json
 from tps.pipeline.geodesic import MAIN, load_solved
 from tps.pipeline.unbiased import Unbiased, stored_metrics
-from tps.pipeline.withheld import model_free_energy, one_end
+from tps.pipeline.withheld import model_free_energy, one_end, weightless
 from tps.report import withheld_sentences
 
 #: Where stages that are no paths write their metrics.
@@ -83,6 +83,7 @@ def analyse_run(
     regions = avoided_regions(system, run.config.geodesic)
     unbiased = Unbiased.load(run) if "shoot" in done else None
     same = one_end(run, solved)
+    doubt = same or weightless(run, frames)
     methods: dict[str, Metrics] = {}
     found_channels: dict[str, dict[str, float]] = {}
     for number, (method, ensemble) in enumerate(ensembles.items()):
@@ -91,7 +92,7 @@ def analyse_run(
             **_counts(ensemble),
             **_hits(run, ensemble, positions, same),
             **energy_metrics(system, ensemble, references),
-            **work_metrics(ensemble, model_free_energy(run, frames, solved, method)),
+            **work_metrics(ensemble, model_free_energy(run, frames, solved, doubt, method)),
             **shape_metrics(system, ensemble),
         }
         if regions:
@@ -103,7 +104,7 @@ def analyse_run(
         advance(number + 1)
     main = {
         **methods[MAIN],
-        **_curve_metrics(run, frames, solved),
+        **_curve_metrics(run, solved, model_free_energy(run, frames, solved, doubt)),
         **_evaluation_metrics(run, ensembles[MAIN], bound, done),
         **_end_metrics(system.energy_unit, ends),
         **_bound_metrics(system.energy_unit, bound),
@@ -173,10 +174,10 @@ def _hits(run: RunFolder, ensemble: PathEnsemble, positions: Positions, same: st
     return {name: m.unless(same if name.startswith("hit_rate") else "") for name, m in found.items()}
 
 
-def _curve_metrics(run: RunFolder, frames: Conformations, solved: Mapping[str, Any]) -> Metrics:
+def _curve_metrics(run: RunFolder, solved: Mapping[str, Any], difference: Metric) -> Metrics:
     kt, unit = run.system.kt, run.system.energy_unit
     curve, health = solved["curves"][MAIN], solved["health"]
-    by_model = in_unit(model_free_energy(run, frames, solved), kt, unit)
+    by_model = in_unit(difference, kt, unit)
     by_model = with_springs({"model": by_model}, kt * curve["delta_spring"])["model"]
     return {
         "curve_length": Metric(

@@ -51,7 +51,7 @@ from tps.pipeline.folder import Chance, RunFolder, write_json
 from tps.pipeline.geodesic import MAIN, STRAIGHT, StoredCurve, load_curve, load_solved
 from tps.pipeline.progress import Progress
 from tps.pipeline.stage import StageResult
-from tps.pipeline.withheld import model_free_energy, one_end
+from tps.pipeline.withheld import model_free_energy, one_end, weightless
 from tps.report import withheld_sentences
 
 #: The tightest bridge window is as strong as the anchors, the weakest weaker by this factor.
@@ -67,6 +67,7 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     frames, curve, solved = run.load_frames(), load_curve(run.path), load_solved(run.path)
     if same := one_end(run, solved):
         raise RunFolderError(same)
+    doubt = weightless(run, frames)
     windows, notes = _windows(run, curve, frames)
     settings = WindowSettings(section.n_frames, section.frame_interval_steps)
     with run_dynamics(run, progress) as dynamics:
@@ -80,7 +81,9 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         "windows, integration of μ": integrated_difference(analysis),
     }
     spring = system.kt * spring_difference(system.space, curve.eta[0], curve.eta[-1])
-    anchored = with_springs({**by_windows, **pulled, **_other_roads(run, frames, curve, solved)}, spring)
+    anchored = with_springs(
+        {**by_windows, **pulled, **_other_roads(run, frames, curve, solved, doubt)}, spring
+    )
     by_frames = region_frames_road(
         system,
         frames,
@@ -88,7 +91,7 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         made_by=_made_by(run),
         on_grid=run.on_grid,
     )
-    regions = {"windows (MBAR)": region_difference(analysis), **by_frames}
+    regions = {"windows (MBAR)": region_difference(analysis), **_unless(doubt, by_frames)}
     folder = out / "free_energy"
     folder.mkdir()
     samples.save(folder / "samples.npz")
@@ -172,15 +175,20 @@ def _pulls(run: RunFolder, dynamics: RunDynamics, advance: Advance) -> tuple[dic
 
 
 def _other_roads(
-    run: RunFolder, frames: Conformations, curve: StoredCurve, solved: Mapping[str, Any]
+    run: RunFolder, frames: Conformations, curve: StoredCurve, solved: Mapping[str, Any], doubt: str
 ) -> dict[str, Metric]:
     """Return what the model and the weighted frames say of the anchored states."""
-    by_model = (
-        {} if run.model_kind == "frames" else model_road(run.system, model_free_energy(run, frames, solved))
-    )
-    return by_model | anchored_frames_road(
+    by_model = {}
+    if run.model_kind != "frames":
+        by_model = model_road(run.system, model_free_energy(run, frames, solved, doubt))
+    by_frames = anchored_frames_road(
         run.system, frames, curve.eta[0], curve.eta[-1], made_by=_made_by(run), on_grid=run.on_grid
     )
+    return by_model | _unless(doubt, by_frames)
+
+
+def _unless(doubt: str, roads: Mapping[str, Metric]) -> dict[str, Metric]:
+    return {name: metric.unless(doubt) for name, metric in roads.items()}
 
 
 def _made_by(run: RunFolder) -> str:

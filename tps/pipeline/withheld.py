@@ -9,6 +9,7 @@ from tps.analysis import Metric, frames_anchored_difference, model_difference
 from tps.conformations import Conformations
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.geodesic import MAIN, load_curve
+from tps.pipeline.sample import frames_verdict
 from tps.spacetime import indistinct_ends, needed_support
 
 
@@ -17,10 +18,18 @@ def one_end(run: RunFolder, solved: Mapping[str, Any]) -> str:
     return indistinct_ends(solved["geodesic_length"], run.config.geodesic.anchor_log_snr)
 
 
+def weightless(run: RunFolder, frames: Conformations) -> str:
+    """Return why the weighted frames do not tell how likely A is against B; "" if they do."""
+    places = run.frame_positions(frames)
+    return frames_verdict(run.system, run.config.conformations, frames, places).weightless
+
+
 def model_free_energy(
-    run: RunFolder, frames: Conformations, solved: Mapping[str, Any], method: str = MAIN
+    run: RunFolder, frames: Conformations, solved: Mapping[str, Any], doubt: str, method: str = MAIN
 ) -> Metric:
     """Return F(η_B) - F(η_A) by the model [kT], without springs, as it stands along a method's curve.
+
+    `doubt` is why nothing that rests on the frames' weights of A and B is believed: `one_end`, `weightless`, or "".
 
     A model that knows ψ gives every curve between the same ends one number, which is judged along the main curve; one
     that knows μ alone integrates it along each.
@@ -39,4 +48,4 @@ def model_free_energy(
         support=curve["min_effective_sample_size"],
         needed=needed_support(space.n_features, run.on_grid),
     )
-    return found.unless(one_end(run, solved))
+    return Metric(None, None, "kT", found.definition, doubt) if doubt else found
