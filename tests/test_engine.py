@@ -12,6 +12,7 @@ from tps.engine import (
     BIAS_GROUP,
     Dynamics,
     LangevinSettings,
+    Measurement,
     PlatformChoice,
     choose_platform,
     local_executor,
@@ -130,13 +131,70 @@ def test_broken_structures_are_a_simulation_error():
 def test_platform_is_measured_once_and_then_cached(tmp_path):
     molecule = torsion_molecule()
     cache = tmp_path / "deep" / "platforms.json"
-    first = choose_platform(molecule.system_xml, molecule.positions_a, cache=cache)
-    second = choose_platform(molecule.system_xml, molecule.positions_a, cache=cache)
+
+    def choose():
+        return choose_platform(molecule.system_xml, molecule.positions_a, cache=cache, load=lambda: 2.0)
+
+    first, second = choose(), choose()
     assert (first.source, second.source) == ("measured", "cached")
-    assert first.steps_per_second == second.steps_per_second
+    assert first.measurement == second.measurement and first.measurement.load == 2.0
     assert first.name == max(first.steps_per_second, key=first.steps_per_second.get)
     assert len(json.loads(cache.read_text())) == 1
-    assert first.name in first.describe()
+    assert first.name in first.describe() and "busy machine, load 2.0 a core" in second.describe()
+
+
+@pytest.mark.parametrize("why", [{"load": 0.9}, {"spread": 0.8}])
+def test_a_measurement_on_a_busy_machine_is_made_again_when_it_is_idle(tmp_path, why):
+    """Not while it is still busy, and not once a measurement on the idle machine is there."""
+    molecule, cache = torsion_molecule(), tmp_path / "platforms.json"
+
+    def choose(load):
+        return choose_platform(molecule.system_xml, molecule.positions_a, cache=cache, load=lambda: load)
+
+    def rewrite(**changes):
+        (key, entry), *_ = json.loads(cache.read_text()).items()
+        cache.write_text(json.dumps({key: entry | changes}))
+
+    choose(0.0)
+    idle = {"load": 0.1, "spread": 0.1}
+    rewrite(**idle | why, steps_per_second={"CPU": 1.0, "Reference": 0.5})
+    assert (choose(0.9).source, choose(0.9).name) == ("cached", "CPU")
+    again = choose(0.1)
+    assert again.source == "measured again" and again.describe().startswith(f"{again.name} (measured again;")
+    assert again.steps_per_second["Reference"] > 1.0
+    rewrite(**idle)
+    assert choose(0.1).source == "cached"
+
+
+def choice_of(reference, single, all_cores, n_cores=16):
+    speeds = {"Reference": reference, "CPU": single}
+    found = Measurement(speeds, all_cores, n_cores, 0.0, 0.0, "2026-01-01")
+    return PlatformChoice(max(speeds, key=speeds.get), found, "measured")
+
+
+def test_threads_are_taken_where_cores_are_left_and_it_pays():
+    """All of the work parallel: 16 times on 16 cores; with four tasks each has four."""
+    water = choice_of(1.0, 10.0, 160.0)
+    for n_tasks, threads in ((1, 16), (4, 4), (5, 3), (9, 1), (16, 1), (100, 1)):
+        chosen = water.for_tasks(n_tasks, 16)
+        assert chosen.n_threads == threads and chosen.n_threads * min(n_tasks, 16) <= 16
+    assert water.for_tasks(4, 16).properties == {"Threads": "4", "DeterministicForces": "true"}
+    assert water.for_tasks(1, 64).n_threads == 16
+    assert "with 4 threads each" in water.for_tasks(4, 16).describe()
+
+
+def test_small_systems_stay_where_they_are():
+    small = choice_of(94_000.0, 2_400.0, 1_500.0)
+    assert small.for_tasks(1, 16) is small and small.properties == {}
+    assert choice_of(1.0, 10.0, 10.5).for_tasks(1, 16).n_threads == 1  # hardly faster on all cores
+    assert REFERENCE.for_tasks(1, 16) is REFERENCE
+
+
+def test_threads_overtake_reference_by_amdahls_law():
+    """A tenth serial: s(t) = 10/(0.1 + 0.9/t) is 18.2 on 2 threads and 30.8 on 4, where Reference makes 20."""
+    middle = choice_of(20.0, 10.0, 10 / (0.1 + 0.9 / 16))
+    assert middle.for_tasks(8, 16) is middle
+    assert (middle.for_tasks(4, 16).name, middle.for_tasks(4, 16).n_threads) == ("CPU", 4)
 
 
 def test_platform_can_be_forced_and_must_exist(tmp_path):

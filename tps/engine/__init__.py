@@ -11,9 +11,15 @@ from tps.engine.dynamics import (
     periodic_box,
     potential_energies,
 )
-from tps.engine.executor import default_workers, executor_kind, local_executor, map_tasks, shared_executor
+from tps.engine.executor import executor_kind, local_executor, map_tasks, shared_executor
 from tps.engine.joint import joint_force
-from tps.engine.platform import PlatformChoice, available_platforms, choose_platform
+from tps.engine.platform import (
+    Measurement,
+    PlatformChoice,
+    available_platforms,
+    choose_platform,
+    default_workers,
+)
 from tps.engine.symmetric import symmetric_integrator
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "WALL_GROUP",
     "Dynamics",
     "LangevinSettings",
+    "Measurement",
     "PlatformChoice",
     "available_platforms",
     "choose_platform",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
@@ -21,11 +20,6 @@ from tps.errors import ParameterError, SimulationError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-
-
-def default_workers() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def executor_kind(platform: PlatformChoice) -> Literal["threads", "processes"]:

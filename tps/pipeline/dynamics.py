@@ -126,6 +126,10 @@ class MoleculeRun:
         """See `RunDynamics`."""
         return self.platform.name
 
+    def _platform(self, n_tasks: int) -> PlatformChoice:
+        """Return the platform for so many simulations side by side."""
+        return self.platform.for_tasks(n_tasks, n_workers(self.run))
+
     def conformations(self) -> SampledConformations:
         """See `RunDynamics`."""
         section = self.run.config.conformations
@@ -165,7 +169,7 @@ class MoleculeRun:
             curve.eta,
             settings,
             langevin(self.run),
-            self.platform,
+            self._platform(len(seeds)),
             seeds,
             self.executor,
             walls=tuple(regions),
@@ -183,13 +187,13 @@ class MoleculeRun:
     ) -> tuple[list[Positions], int]:
         """Pull the molecule along the coarse paths' features, slowly."""
         interval, n_steps = PullSettings.frame_interval, 0
-        tasks = []
+        platform, tasks = self._platform(len(coarse)), []
         for positions, seed in zip(coarse, seeds, strict=True):
             rounds = min(max(1, _PULL_STEPS // (interval * len(positions))), 500 // interval)
             settings = PullSettings(n_steps_per_frame=interval * rounds)
             n_steps += settings.n_equilibration_steps + interval * rounds * len(positions)
             tasks.append(
-                pull_task(self.run.molecule, positions, langevin(self.run), self.platform, seed, settings)
+                pull_task(self.run.molecule, positions, langevin(self.run), platform, seed, settings)
             )
         return list(map_tasks(self.executor, pulled_candidate, tasks, counted(advance))), n_steps
 
@@ -208,7 +212,7 @@ class MoleculeRun:
                 starts,
                 settings,
                 langevin(self.run),
-                self.platform,
+                self._platform(len(seeds)),
                 seeds,
                 self.executor,
                 done=counted(advance),

@@ -118,6 +118,7 @@ def sample_conformations(
     if section.method == "import":
         return _imported(system, section, platform)
     n, plain, bias = section.n_walkers, section.method == "md", None
+    platform = platform.for_tasks(n, n_workers)
     starts = [system.positions_a if walker % 2 == 0 else system.positions_b for walker in range(n)]
     with (
         shared_executor("processes", min(n_workers, n)) as executor,
