@@ -55,6 +55,7 @@ from tps.analysis.paths import (
     work_metrics,
 )
 from tps.analysis.rates import Flux, Rate, flux_from_a, mean_transition_time, rate_from_flux
+from tps.analysis.solute import solute_energies, solute_metrics
 
 __all__ = [
     "DIFFERENCES",
@@ -112,6 +113,8 @@ __all__ = [
     "reweighted_transition_time",
     "sampling_metrics",
     "shape_metrics",
+    "solute_energies",
+    "solute_metrics",
     "spring_difference",
     "surface_barriers",
     "surface_lower_bound",

@@ -97,7 +97,7 @@ def energy_metrics(
         [ensemble.potential_energy[i, ensemble.segment(i)].max() for i in ensemble.reactive_paths]
     )
     mean, deviation = mean_and_deviation(highest)
-    over = "maximum of the potential energy (no tilt, no wall) over the stored frames of a path's reactive segment"
+    over = f"maximum of the {system.energy_name} (no tilt, no wall) over the stored frames of a path's reactive segment"
     found: dict[str, Metric] = {
         "u_max": Metric(
             mean,

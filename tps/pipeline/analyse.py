@@ -20,12 +20,15 @@ from tps.analysis import (
     hit_metrics,
     in_unit,
     shape_metrics,
+    solute_energies,
+    solute_metrics,
     surface_lower_bound,
     with_springs,
     work_metrics,
 )
 from tps.analysis.paths import Positions
 from tps.conformations import Conformations
+from tps.errors import SystemDefinitionError
 from tps.paths import PathEnsemble
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.committor import TRANSITION_STATES
@@ -35,6 +38,7 @@ from tps.pipeline.geodesic import MAIN, load_solved
 from tps.pipeline.unbiased import Unbiased, stored_metrics
 from tps.pipeline.withheld import model_free_energy, one_end, weightless
 from tps.report import withheld_sentences
+from tps.systems import System
 
 #: Where stages that are no paths write their metrics.
 STAGE_METRICS = {
@@ -80,6 +84,7 @@ def analyse_run(
             bound.error,
             "the flood-fill lower bound of every path's maximum",
         )
+    own_energy, no_own_energy = _solute_ends(run, frames)
     regions = avoided_regions(system, run.config.geodesic)
     unbiased = Unbiased.load(run) if "shoot" in done else None
     same = one_end(run, solved)
@@ -95,6 +100,8 @@ def analyse_run(
             **work_metrics(ensemble, model_free_energy(run, frames, solved, doubt, method)),
             **shape_metrics(system, ensemble),
         }
+        if own_energy:
+            found |= solute_metrics(run.molecule, ensemble.segments(positions), own_energy)
         if regions:
             found["paths_out_of_regions"] = avoidance_metric(system, positions, regions)
         if unbiased is not None:
@@ -106,7 +113,7 @@ def analyse_run(
         **methods[MAIN],
         **_curve_metrics(run, solved, model_free_energy(run, frames, solved, doubt)),
         **_evaluation_metrics(run, ensembles[MAIN], bound, done),
-        **_end_metrics(system.energy_unit, ends),
+        **_end_metrics(system, ends),
         **_bound_metrics(system.energy_unit, bound),
     }
     if unbiased is not None:
@@ -136,7 +143,7 @@ def analyse_run(
     if "free-energy" in done:
         result = read_json(run.path / STAGE_METRICS["free-energy"])
         content["free_energy"] = {key: result[key] for key in ("roads", "agreement")}
-    content["warnings"] = _warnings(run, content)
+    content["warnings"] = _warnings(run, content) + no_own_energy
     return Analysis(content, 0 if bound is None else bound.n_evaluations, tuple(content["warnings"]))
 
 
@@ -149,6 +156,23 @@ def end_energies(run: RunFolder, frames: Conformations) -> dict[str, tuple[float
         for label, state in (("a", system.state_a), ("b", system.state_b))
     }
     return {label: (mean, np.nan) for label, (mean, _) in found.items()} if run.on_grid else found
+
+
+def _solute_ends(run: RunFolder, frames: Conformations) -> tuple[dict[str, tuple[float, float]], list[str]]:
+    """Return the Boltzmann means of the solute's own energy in "a" and "b"; or none, and why they are not known."""
+    if not run.system.solvated:
+        return {}, []
+    system, positions = run.molecule, run.frame_positions(frames)
+    values, found = system.values(positions), {}
+    try:
+        for label, state in (("a", system.state_a), ("b", system.state_b)):
+            inside = state.region.contains(values)
+            energy = np.zeros(frames.n_frames)
+            energy[inside] = solute_energies(system, positions[inside])
+            found[label] = frames.weighted_mean(energy, inside)
+    except SystemDefinitionError as error:
+        return {}, [str(error)]
+    return found, []
 
 
 def _counts(ensemble: PathEnsemble) -> Metrics:
@@ -256,13 +280,13 @@ def _evaluation_metrics(
     }
 
 
-def _end_metrics(unit: str, ends: Mapping[str, tuple[float, float]]) -> Metrics:
+def _end_metrics(system: System, ends: Mapping[str, tuple[float, float]]) -> Metrics:
     return {
         f"mean_energy_{label}": Metric(
             mean,
             error,
-            unit,
-            f"Boltzmann mean potential energy in state {label.upper()} from the weighted frames; standard error.",
+            system.energy_unit,
+            f"Boltzmann mean {system.energy_name} in state {label.upper()} from the weighted frames; standard error.",
         )
         for label, (mean, error) in ends.items()
     }

@@ -99,8 +99,7 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
             f"{metrics['paths_started']['value']:.0f} started, {metrics['paths_failed']['value']:.0f} failed",
         ),
         ("ending in state B", format_quantity(metrics["hit_rate"])),
-        ("maximum energy above A", format_quantity(metrics["u_max_minus_a"])),
-        ("maximum energy above B", format_quantity(metrics["u_max_minus_b"])),
+        *_energy_rows(metrics, run.system.solvated),
         ("free energy B - A", format_quantity(metrics["free_energy_difference"])),
         ("dissipated work", format_quantity(metrics["dissipated_work"])),
         (solved["method"], f"{solved['status']}, length {solved['length']:.3f}"),
@@ -116,6 +115,18 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
         for number, (name, share) in enumerate(content["channels"][MAIN].items())
     ]
     return rows + unbiased_rows(content)
+
+
+def _energy_rows(metrics: Mapping[str, Any], solvated: bool) -> list[tuple[str, str]]:
+    """Return the maximum energies above A and B; of all atoms and of the solute where there is solvent."""
+    rows = []
+    for end in "AB":
+        name = f"u_max_minus_{end.lower()}"
+        label = f"maximum above {end}, all atoms" if solvated else f"maximum energy above {end}"
+        rows.append((label, format_quantity(metrics[name])))
+        if f"solute_{name}" in metrics:
+            rows.append((f"maximum above {end}, solute", format_quantity(metrics[f"solute_{name}"])))
+    return rows
 
 
 def _figures(
@@ -140,7 +151,7 @@ def _figures(
                 unit=system.energy_unit,
             ),
             "Potential energy along the paths",
-            "Energy of the system alone, without tilt and wall.",
+            f"The {system.energy_name}, without tilt and wall.",
         ),
         "log_snr": (
             log_snr_along_curve(curve.s, curve.eta, system.space, floor=run.config.geodesic.min_log_snr),

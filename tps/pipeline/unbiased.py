@@ -51,7 +51,10 @@ class Unbiased:
         unit = system.energy_unit
         highest = np.repeat(np.nanmax(self.frames.potential_energy, axis=1), self.paths.multiplicity)
         mean, deviation = mean_and_deviation(highest)
-        over = "maximum of the potential energy over a path of the unbiased ensemble, every path counted for each move"
+        over = (
+            f"maximum of the {system.energy_name} over a path of the unbiased ensemble, every path counted for each "
+            "move"
+        )
         n_decorrelated = sum(found.n_decorrelated)
         metrics = {
             "ensemble_u_max": Metric(

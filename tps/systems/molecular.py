@@ -141,6 +141,16 @@ class MolecularSystem:
         """Atoms that are looked at (n_solute,): RMSD, export, report."""
         return solute_atoms(self.mdtraj_topology) if self.chosen_solute is None else self.chosen_solute
 
+    @property
+    def solvated(self) -> bool:
+        """Whether there is more than the solute."""
+        return len(self.solute) < self.n_atoms
+
+    @property
+    def energy_name(self) -> str:
+        """What its energies are of."""
+        return "potential energy" + (" of the whole system, solvent included" if self.solvated else "")
+
     def create_openmm_system(self) -> openmm.System:
         """Return a fresh openmm.System, to which forces may be added."""
         return openmm.XmlSerializer.deserialize(self.system_xml)

@@ -79,6 +79,8 @@ class SurfaceSystem:
 
     #: Of the overdamped dynamics dx = -grad U/kT dt + sqrt(2) dW.
     time_unit: ClassVar[str] = "unit²"
+    energy_name: ClassVar[str] = "potential energy"
+    solvated: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.axes) <= MAX_AXES or len(set(self.axis_names)) != len(self.axes):
