@@ -100,6 +100,7 @@ def test_wrap_unwrap_and_difference_know_which_columns_are_circles():
     assert here.difference(path[0], path[1]) == pytest.approx([1.0, 2 * math.pi - 6])
     assert here.mean([[1.0, 3.1], [2.0, -3.1]]) == pytest.approx([1.5, math.pi])
     assert here.mean(np.array([[1.0, 3.1], [2.0, -3.1]]), np.array([3.0, 1.0]))[0] == 1.25
+    assert space("xn").mean(np.array([[1.0, 3.0], [2.0, 4.0]])).tolist() == [1.5, 3.5]
 
 
 def test_ranges_take_the_data_where_nothing_is_said():

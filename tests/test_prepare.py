@@ -18,7 +18,7 @@ from tps.systems import data_directory, load_system
 ALANINE = data_directory("systems") / "alanine-dipeptide"
 C5, C7AX = ALANINE / "c5.pdb", ALANINE / "c7ax.pdb"
 PREPARED = Path(__file__).parent / "prepared"
-QUICK = {"short_run": 4.0, "platform": "Reference"}
+QUICK = {"short_run": 2.0, "platform": "Reference"}
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_what_is_printed_says_what_tells_and_what_a_run_costs(alanine):
         "ACE-ALA-NME (22 atoms), no solvent added: c5.pdb to c7ax.pdb",
         "phi2           turns by",
         "heavy atoms    RMSD 0.16",
-        "Short runs: two of 4 ps from each end at 300 K, time step 2 fs",
+        "Short runs: two of 2 ps from each end at 300 K, time step 2 fs",
         "feature (torsion)",
         "States\n  A  phi2_degree",
         "conformations",
@@ -147,10 +147,42 @@ def test_two_atoms_are_told_by_their_distance_and_kept_together(tmp_path):
     assert system.feature_names == ("d_AR_KR",)
     assert found.walls == {"d_AR_KR": (0.0, 1.3)}  # 0.3 beyond 1.0
     low, high = system.space.bounds[0]
-    assert 0 < low < 0.3 and high == pytest.approx(1.4)
+    assert 0.2 < low < 0.35 and high == pytest.approx(1.4)
     whole = system.create_openmm_system()
     assert "confinement_d_AR_KR" in [force.getName() for force in whole.getForces()]
     assert system.state_b.region.ranges["d_AR_KR"][1] == np.inf
+
+
+def test_contacts_become_one_number(tmp_path):
+    """Two diatomic molecules that attract each other, side by side and apart."""
+    topology, system = app.Topology(), openmm.System()
+    chain, bonds, force = topology.addChain("A"), openmm.HarmonicBondForce(), openmm.NonbondedForce()
+    for k in range(2):
+        residue = topology.addResidue("NNN", chain, str(k + 1))
+        first, second = (topology.addAtom(name, app.element.nitrogen, residue) for name in ("N1", "N2"))
+        topology.addBond(first, second)
+        bonds.addBond(first.index, second.index, 0.11, 100_000.0)
+    for _ in range(4):
+        system.addParticle(14.007)
+        force.addParticle(0.0, 0.33, 6.0)
+    force.createExceptionsFromBonds([(0, 1), (2, 3)], 1.0, 1.0)
+    system.addForce(bonds)
+    system.addForce(force)
+    (tmp_path / "pair.xml").write_text(openmm.XmlSerializer.serialize(system))
+    ends = [
+        write_pdb(tmp_path / f"{name}.pdb", topology, [[0, 0, 0], [0.11, 0, 0], [0, 0, r], [0.11, 0, r]])
+        for name, r in (("near", 0.37), ("far", 1.0))
+    ]
+    asked = ("contacts", "distances")
+    found = initialise(
+        Request(*ends, system_xml=tmp_path / "pair.xml", features=asked, **QUICK), tmp_path / "out"
+    )
+    assert [t.candidate.name for t in found.features] == ["contacts_a", "d_NNN1_NNN2"]
+    system = load_system(tmp_path / "out")
+    assert system.collective_variables["contacts_a"].kind == "contact"
+    a, b = system.values(system.ends)["contacts_a"]
+    assert len(found.contacts.broken) == 4 and a > 3 and b < 0.1
+    assert system.space.scale[0] == pytest.approx((a - b) / 3, rel=0.05)
 
 
 def test_ends_of_one_basin_are_refused_with_numbers(tmp_path):
@@ -182,7 +214,8 @@ def test_groups_of_features_share_a_table(tmp_path):
     assert [t.candidate.name for t in found.features] == ["phi2", "psi2", "omega2"]
     text = (tmp_path / "out" / "system.toml").read_text()
     assert text.count("[collective_variables.") == 2
-    assert 'bias_features = ["phi2", "psi2"]' in (tmp_path / "out" / "run.toml").read_text()
+    biased = load_config(tmp_path / "out" / "run.toml").conformations.bias_features
+    assert set(biased) == {"phi2", "psi2"}  # the strongest
     assert set(found.states.a) <= {"phi2", "psi2"}
 
 
@@ -251,7 +284,7 @@ def test_gaps_need_pdbfixer(tmp_path):
 
 def test_the_command_prints_and_writes(tmp_path):
     a, b = pair(tmp_path, 0.40), pair(tmp_path, 1.0)
-    options = ("--system-xml", tmp_path / "pair.xml", "--short-run", 4, "--platform", "Reference")
+    options = ("--system-xml", tmp_path / "pair.xml", "--short-run", 2, "--platform", "Reference")
     result = tps("init", a, b, "-o", tmp_path / "out", *options)
     assert "d_AR_KR        distance of AR1-AR and KR2-KR, 0.3" in result.stdout
     assert (tmp_path / "out" / "run.toml").is_file()

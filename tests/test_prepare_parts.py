@@ -21,7 +21,7 @@ from tps.prepare.estimate import FLIGHT, estimate_stages, spoken_size, spoken_ti
 from tps.prepare.gromacs_top import flatten_top
 from tps.prepare.relax import rmsd, shape_springs, superposed
 from tps.prepare.request import Request
-from tps.prepare.short_runs import ShortRuns, _n_before_leaving
+from tps.prepare.short_runs import ShortRuns, frames_before_leaving
 from tps.prepare.sizes import sized_settings, timestep_of
 from tps.prepare.states import propose_states
 from tps.prepare.water import WATER_MOLARITY, _solvated
@@ -144,13 +144,13 @@ def test_features_that_say_the_same_are_taken_once():
 
 def test_a_run_leaves_its_end_where_it_stays_with_the_other():
     space = Features((DISTANCE.variable,)).space
-    ends, counted = np.array([[0.3], [0.9]]), np.array([True])
+    ends = np.array([[0.3], [0.9]])
     path = np.r_[np.full(40, 0.3), 0.7, np.full(20, 0.32), np.linspace(0.32, 0.9, 11), np.full(30, 0.9)][
         :, None
     ]
     # 0.7 for one frame is no leaving; the last frame less than a quarter of the way there is 0.32 + 2 * 0.058 = 0.436
-    assert _n_before_leaving(space, counted, ends, path, 0, 5) == 40 + 1 + 20 + 3
-    assert _n_before_leaving(space, counted, ends, path[:61], 0, 5) == 61
+    assert frames_before_leaving(space, ends, path, 0, 0.1) == 40 + 1 + 20 + 3
+    assert frames_before_leaving(space, ends, path[:61], 0, 0.1) == 61
 
 
 def test_torsions_about_every_bond_but_those_whose_turning_changes_nothing():

@@ -202,7 +202,7 @@ def test_channels_follow_the_points_they_are_given(tmp_path):
 
 
 def test_points_to_avoid_are_given_in_the_axes_own_unit(well, tmp_path):
-    """The KL divergence of every point of the curve from the tilt about (0, 0.1), below 0.5 before, is what was asked."""
+    """The KL divergence of every point of the curve from the tilt about (0, 0.1) rises to what was asked for."""
     shutil.copytree(well, tmp_path / "run")
     result = tps("geodesic", tmp_path / "run", "--avoid-point", "x=0,y=0.1,log_snr=2,kl=0.8", "--force")
     assert "KL" in result.stdout and "held" in result.stdout

@@ -19,7 +19,7 @@ from openmm.app.metadynamics import BiasVariable, Metadynamics
 
 from tps.conformations.bias import BiasGrid, add_frozen_bias, add_range_walls
 from tps.conformations.sampling import SampledFrames, SamplingTask, sample_frames
-from tps.engine import LangevinSettings, PlatformChoice, map_tasks, openmm_seed
+from tps.engine import LangevinSettings, PlatformChoice, independent_seeds, map_tasks, openmm_seed
 from tps.errors import ParameterError, SimulationError
 from tps.features import CollectiveVariable
 
@@ -121,11 +121,12 @@ def build_bias(task: BuildTask) -> NDArray[np.float64]:
         settings.hill_interval,
     )
     platform = openmm.Platform.getPlatformByName(task.platform.name)
+    noise, velocities = independent_seeds(task.seed, 2)
     simulation = app.Simulation(
-        app.Topology(), system, task.langevin.integrator(task.seed), platform, task.platform.properties
+        app.Topology(), system, task.langevin.integrator(noise), platform, task.platform.properties
     )
     simulation.context.setPositions(task.start)
-    simulation.context.setVelocitiesToTemperature(temperature, openmm_seed(task.seed))
+    simulation.context.setVelocitiesToTemperature(temperature, openmm_seed(velocities))
     try:
         sampler.step(simulation, settings.n_build_steps)
     except openmm.OpenMMException as error:

@@ -176,8 +176,9 @@ class FeatureSpace:
         """Return the weighted mean (d,) of values (n, d), angles by the mean of their directions."""
         x = self._checked(values)
         found = np.average(x, axis=0, weights=weights)
-        around = np.average(np.exp(1j * x[:, self.circles]), axis=0, weights=weights)
-        found[self.circles] = np.angle(around)
+        if self.n_circles:
+            around = np.average(np.exp(1j * x[:, self.circles]), axis=0, weights=weights)
+            found[self.circles] = np.angle(around)
         return np.asarray(found)
 
     def statistic(self, values: ArrayLike) -> Array:

@@ -92,8 +92,8 @@ class Contacts:
     Parameters
     ----------
     formed, broken : tuple of (int, int)
-        Pairs of heavy atoms that B has and A has not, and the other way round; one per pair of residues, those that
-        change most first.
+        Pairs of heavy atoms that B has and A has not, and the other way round; one for two residues of a chain; those
+        that change most first.
     """
 
     formed: tuple[tuple[int, int], ...]
@@ -233,11 +233,17 @@ def _contacts(ends: Ends, graph: MolecularGraph) -> Contacts:
 
 
 def _strongest(graph: MolecularGraph, change: Mapping[tuple[int, int], float]) -> tuple[tuple[int, int], ...]:
-    """Return the pair that changes most of each two residues, or all pairs within one residue, most first."""
+    """Return the pair that changes most of each two residues of a chain, or all pairs without one; most first."""
+    chained = {
+        atom
+        for atoms in graph.molecules
+        if len({graph.atoms[i].residue.index for i in atoms}) > 1
+        for atom in atoms
+    }
     best: dict[object, tuple[int, int]] = {}
     for pair in sorted(change, key=lambda pair: (-change[pair], pair)):
         residues = frozenset(graph.atoms[atom].residue.index for atom in pair)
-        best.setdefault(residues if len(residues) > 1 else pair, pair)
+        best.setdefault(residues if chained.intersection(pair) else pair, pair)
     return tuple(best.values())
 
 

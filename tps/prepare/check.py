@@ -15,8 +15,7 @@ from tps.conformations import MAX_BIASED, SamplingTask, sample_frames
 from tps.diffusion import MIN_FRAMES
 from tps.engine import LangevinSettings, PlatformChoice, choose_platform, default_workers
 from tps.errors import ConfigError, SimulationError, SystemDefinitionError
-from tps.features import FeatureSpace
-from tps.prepare.choose import SEPARATION
+from tps.prepare.choose import SEPARATION, separation
 from tps.prepare.estimate import StageEstimate, estimate_stages, spoken_size, spoken_time, steps_per_second
 from tps.systems import MolecularSystem, System
 
@@ -25,6 +24,8 @@ _SECONDS, _FEWEST_STEPS, _MOST_STEPS = 2.0, 400, 20_000
 _N_FRAMES = 40
 #: Share of the frames of a short run that should be in the state of their end.
 _STAYING = 0.5
+#: Fewest frames in a state by which its features are judged.
+_FEWEST_INSIDE = 5
 #: Forces beyond this are those of atoms that overlap [kJ/mol/nm].
 _LARGEST_FORCE = 1e6
 
@@ -91,7 +92,7 @@ def check_system(system: System, *, seed: int = 0, platform: str | None = None) 
     ]
     runs = [_short_run(system, end, choice, seed) for end in range(2)]
     warnings = [text for end in range(2) if (text := _staying(system, end, runs[end]))]
-    values = [system.feature_values(positions) for positions in runs]
+    values = [_of_their_end(system, end, runs[end]) for end in range(2)]
     apart = separation(system.space, *values)
     lines += [
         (f"feature {name}", f"{_range(system, k, values)}: {apart[k]:.1f} times its spread apart")
@@ -146,7 +147,13 @@ def check_run(config: RunConfig, system: System, folder: Path, result: CheckResu
         )
     choice = choose_platform(system.system_xml, system.positions_a, forced=config.run.platform)
     speed = steps_per_second(system.system_xml, system.positions_a, choice)
-    found = estimate_stages(config, speed, config.run.n_workers or default_workers(), system.n_atoms)
+    found = estimate_stages(
+        config,
+        speed,
+        config.run.n_workers or default_workers(),
+        system.n_atoms,
+        angles=not system.space.n_lines,
+    )
     disk = sum(stage.disk_bytes for stage in found)
     free = shutil.disk_usage(_existing(folder)).free
     if disk > free:
@@ -162,18 +169,6 @@ def check_run(config: RunConfig, system: System, folder: Path, result: CheckResu
         assumed = f" ({stage.assumed})" if stage.assumed else ""
         lines.append((f"  {stage.stage}", f"{spoken_time(stage.seconds)}{assumed}"))
     return CheckResult((*result.lines, *lines), tuple(warnings), found)
-
-
-def separation(space: FeatureSpace, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return |mean_A - mean_B| / sqrt(var_A + var_B) (d,) of feature values (n, d), round circles the shorter way."""
-    means = [space.mean(values) for values in (a, b)]
-    variances = [
-        np.mean(space.difference(mean, values) ** 2, axis=0)
-        for mean, values in zip(means, (a, b), strict=True)
-    ]
-    apart = np.abs(space.difference(*means))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan_to_num(apart / np.sqrt(variances[0] + variances[1]), nan=0.0)
 
 
 def _energy(system: MolecularSystem, end: int, choice: PlatformChoice) -> float:
@@ -219,6 +214,12 @@ def _short_run(system: MolecularSystem, end: int, choice: PlatformChoice, seed: 
             f"a short run from end {'AB'[end]} of {system.name} with steps of 1 fs broke down: {reason}; minimise the "
             "structure in its force field first"
         ) from None
+
+
+def _of_their_end(system: MolecularSystem, end: int, positions: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the features of the frames in the state of their end; of all frames where hardly any is."""
+    inside = (system.state_a, system.state_b)[end].region.contains(system.values(positions))
+    return system.feature_values(positions[inside] if inside.sum() >= _FEWEST_INSIDE else positions)
 
 
 def _staying(system: MolecularSystem, end: int, positions: NDArray[np.float32]) -> str:

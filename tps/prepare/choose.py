@@ -56,21 +56,21 @@ class Telling:
 
 def separations(candidates: Sequence[Candidate], runs: ShortRuns) -> tuple[Telling, ...]:
     """Return how well each candidate tells A from B, in the order of the candidates."""
-    space = runs.space
-    means = np.stack([_mean(space, values) for values in runs.values])
-    spreads = np.stack(
-        [
-            np.sqrt(np.mean(space.difference(mean, values) ** 2, axis=0))
-            for mean, values in zip(means, runs.values, strict=True)
-        ]
-    )
-    apart = np.abs(space.difference(means[0], means[1]))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.nan_to_num(apart / np.sqrt(np.sum(spreads**2, axis=0)))
+    moments = [_moments(runs.space, values) for values in runs.values]
+    means, spreads = (np.stack([one[k] for one in moments]) for k in (0, 1))
+    found = separation(runs.space, *runs.values)
     return tuple(
         Telling(candidate, k, runs.ends[:, k], means[:, k], spreads[:, k], float(found[k]))
         for k, candidate in enumerate(candidates)
     )
+
+
+def separation(space: FeatureSpace, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return |mean_A - mean_B| / sqrt(var_A + var_B) (d,) of values (n, d), on circles the shorter way round."""
+    (mean_a, spread_a), (mean_b, spread_b) = (_moments(space, values) for values in (a, b))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = np.abs(space.difference(mean_a, mean_b)) / np.hypot(spread_a, spread_b)
+    return np.nan_to_num(apart, nan=0.0)
 
 
 def choose_features(
@@ -111,13 +111,16 @@ def spoken(telling: Telling, value: float, digits: int = 3) -> str:
     variable = telling.candidate.variable
     number = value / variable.user_scale
     if variable.user_unit == "degree":
-        return f"{number:.0f}°"
+        return f"{round(number)}°"
     return f"{number:.{digits}g} {variable.user_unit}".strip()
 
 
-def _mean(space: FeatureSpace, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return where the mean of the statistic T lies: the mean direction of angles, the mean of other features."""
-    return space.center(space.statistic(values).mean(axis=0))
+def _moments(
+    space: FeatureSpace, values: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where the mean of the statistic T lies (d,), and the standard deviation about it (d,)."""
+    mean = space.center(space.statistic(values).mean(axis=0))
+    return mean, np.sqrt(np.mean(space.difference(mean, values) ** 2, axis=0))
 
 
 def _says_more(telling: Telling, chosen: Sequence[Telling], runs: ShortRuns) -> bool:
@@ -125,7 +128,7 @@ def _says_more(telling: Telling, chosen: Sequence[Telling], runs: ShortRuns) -> 
         return False
     columns = [telling.column, *(t.column for t in chosen)]
     within = np.concatenate(
-        [runs.space.difference(_mean(runs.space, values), values)[:, columns] for values in runs.values]
+        [runs.space.difference(_moments(runs.space, values)[0], values)[:, columns] for values in runs.values]
     )
     correlation = np.corrcoef(within, rowvar=False)[0, 1:]
     return bool(np.abs(np.nan_to_num(correlation)).max() < MOST_CORRELATED)

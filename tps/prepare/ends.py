@@ -292,10 +292,7 @@ def _with_bonds(structure: Structure) -> app.Topology:
 def _solute(topology: app.Topology, selection: str | None) -> tuple[NDArray[np.intp], str | None]:
     found = mdtraj.Topology.from_openmm(topology)
     if selection is None:
-        atoms = solute_atoms(found)
-        if len(atoms) < found.n_atoms or not has_water(topology):
-            return atoms, None
-        selection = "not water"  # nothing but water and ions: the ions are looked at
+        return solute_atoms(found), None
     try:
         atoms = found.select(selection)
     except ValueError as reason:

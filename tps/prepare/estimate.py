@@ -14,10 +14,10 @@ from tps.config import RunConfig
 from tps.engine import Dynamics, LangevinSettings, PlatformChoice
 
 #: Time that a shot or a trial path is taken to fly until it is in A or B [ps]; nobody knows before it has.
-FLIGHT = 2.0
+FLIGHT = 1.0
 #: Seconds of training per step and component of the mixture, and of the other stages without dynamics.
-TRAINING_SECONDS = 1e-4
-CURVE_SECONDS = 20.0
+TRAINING_SECONDS = 2e-4
+CURVE_SECONDS = 30.0
 ANALYSIS_SECONDS = 30.0
 _EQUILIBRATION_STEPS = 5_000
 _WINDOW_EQUILIBRATION_FRAMES = 20
@@ -72,7 +72,7 @@ class _Cost:
 
 
 def estimate_stages(
-    config: RunConfig, steps_per_second: float, n_workers: int, n_atoms: int
+    config: RunConfig, steps_per_second: float, n_workers: int, n_atoms: int, *, angles: bool = True
 ) -> tuple[StageEstimate, ...]:
     """Return what each stage of a molecule's run will cost, in the order in which they run.
 
@@ -85,10 +85,16 @@ def estimate_stages(
         Simulations side by side.
     n_atoms : int
         Of the whole system.
+    angles : bool
+        Whether all features are angles, for which alone a network is trained unasked.
     """
     cost = _Cost(steps_per_second, n_workers, n_atoms)
     n_flight = FLIGHT / config.run.timestep_ps
-    found = [_conformations(config, cost), _train(config), StageEstimate("geodesic", 0, CURVE_SECONDS, 0)]
+    found = [
+        _conformations(config, cost),
+        _train(config, angles),
+        StageEstimate("geodesic", 0, CURVE_SECONDS, 0),
+    ]
     found.append(_paths(config, cost))
     if config.shooting.n_moves:
         found.append(_shooting(config, cost, n_flight))
@@ -158,10 +164,11 @@ def _conformations(config: RunConfig, cost: _Cost) -> StageEstimate:
     return cost.stage("conformations", (section.n_walkers, steps), n_frames=n_frames)
 
 
-def _train(config: RunConfig) -> StageEstimate:
+def _train(config: RunConfig, angles: bool) -> StageEstimate:
     section = config.train
     seconds = TRAINING_SECONDS * section.n_steps * section.n_components
-    return StageEstimate("train", 0, 0.0 if section.model == "frames" else seconds, 0)
+    none = section.model == "frames" or (section.model == "auto" and not angles)
+    return StageEstimate("train", 0, 0.0 if none else seconds, 0)
 
 
 def _paths(config: RunConfig, cost: _Cost) -> StageEstimate:

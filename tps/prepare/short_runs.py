@@ -104,9 +104,9 @@ def short_runs(
             task = SamplingTask(system_xml, start, n_steps, interval, langevin, platform, own_seed, 0)
             runs.append(features.values(_frames(task, "AB"[k // N_RUNS]), ends.box))
             advance(k + 1)
-    n_in_a_row = max(LEAVING_FRAMES, round(LEAVING_TIME / frame_time))
     stays = [
-        _n_before_leaving(space, counted, at_ends, run, k // N_RUNS, n_in_a_row) for k, run in enumerate(runs)
+        frames_before_leaving(space, at_ends, run, k // N_RUNS, frame_time, counted)
+        for k, run in enumerate(runs)
     ]
     heating = round(HEATING / frame_time)
     skipped = [min(n // 2, max(int(EQUILIBRATION * n), heating)) for n in stays]
@@ -133,21 +133,36 @@ def _frames(task: SamplingTask, end: str) -> NDArray[np.floating]:
         ) from None
 
 
-def _n_before_leaving(
+def frames_before_leaving(
     space: FeatureSpace,
-    counted: NDArray[np.bool_],
     ends: NDArray[np.float64],
     run: NDArray[np.float64],
     end: int,
-    n_in_a_row: int,
+    frame_time: float,
+    counted: NDArray[np.bool_] | None = None,
 ) -> int:
     """Return the number of frames before a run goes over to the other end.
 
-    It has when it is nearer to it for a while, in nearly all that tells the ends apart.
-    The way over does not count: the last frame is the last one that was less than `STILL_THERE` of the way.
+    It has when it is nearer to it for a while, in nearly all that tells the ends apart. The way over does not count:
+    the last frame is the last one that was less than `STILL_THERE` of the way.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+    ends : array (2, d)
+        Values in the end structures.
+    run : array (n_frames, d)
+    end : int
+        0 for A, 1 for B.
+    frame_time : float
+        Between frames [ps].
+    counted : array (d,) of bool, optional
+        Features that count; all unless given.
     """
+    n_in_a_row = max(LEAVING_FRAMES, round(LEAVING_TIME / frame_time))
     unit = np.array([TELLING[unit] for unit in space.units])
-    telling = (np.abs(space.difference(ends[0], ends[1])) > unit) & counted
+    telling = np.abs(space.difference(ends[0], ends[1])) > unit
+    telling &= True if counted is None else counted
     if not telling.any():
         return len(run)
     own, other = (np.abs(space.difference(ends[k], run) / unit)[:, telling] for k in (end, 1 - end))

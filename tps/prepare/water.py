@@ -11,7 +11,14 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from tps.engine import Dynamics, LangevinSettings, PlatformChoice, choose_platform, openmm_seed
+from tps.engine import (
+    Dynamics,
+    LangevinSettings,
+    PlatformChoice,
+    choose_platform,
+    default_workers,
+    openmm_seed,
+)
 from tps.errors import ConfigError, SystemDefinitionError
 from tps.features.variable import nearest_image
 from tps.pipeline import Progress
@@ -197,6 +204,7 @@ def _equilibrated(
     system_xml = openmm.XmlSerializer.serialize(system)
     platform = choose_platform(system_xml, a, forced=request.platform)
     n_steps = _n_steps(steps_per_second(system_xml, a, platform))
+    platform = platform.for_tasks(1, default_workers())
     langevin = LangevinSettings(request.temperature, TIMESTEP)
     progress.say(f"water around A: {n_steps * TIMESTEP:.0f} ps at {PRESSURE:g} bar")
     a, settled = _under_pressure(started[0], a, langevin, platform, request, n_steps)
