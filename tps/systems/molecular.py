@@ -182,7 +182,7 @@ class MolecularSystem:
 
 
 def solute_atoms(topology: mdtraj.Topology) -> NDArray[np.intp]:
-    """Return the atoms that are neither water nor ions; those that are no water, or all, where there is nothing else."""
+    """Return the atoms that are neither water nor ions; or those that are no water, or all of them."""
     dry = [residue for residue in topology.residues if not residue.is_water]
     found = [r for r in dry if r.n_atoms > 1 or getattr(r.atom(0).element, "symbol", "") not in IONS]
     residues = found or dry or topology.residues
