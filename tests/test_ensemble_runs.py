@@ -147,8 +147,11 @@ def test_the_analysis_speaks_of_everything(tiny):
         value = numbers["divergence_to_ensemble"]["value"]
         assert value is None or 0 <= value <= np.log(2) + 1e-12
     by_frames, by_chains = (content["ensemble"][name] for name in ("channels", "channels_of_chains"))
-    assert all("effective paths" in share["withheld"] for share in by_frames.values())  # of 40 shots
-    assert any("share of" in text and "effective paths" in text for text in content["warnings"])
+    if (tiny / "run" / "shooting" / "from_frames.json").is_file():  # some of the 40 shots went from A to B
+        assert all("effective paths" in share["withheld"] for share in by_frames.values())
+        assert any("share of" in text and "effective paths" in text for text in content["warnings"])
+    else:
+        assert by_frames == by_chains
     assert sum(share["value"] for share in by_chains.values()) == pytest.approx(1)
     stages = json.loads((tiny / "run" / "manifest.json").read_text())["stages"]
     spent = sum(stages[name]["force_evaluations"] for name in stages)

@@ -89,12 +89,35 @@ def support_warning(support: Mapping[str, Any], n_features: int, grid: bool) -> 
 
 
 def needed_support(n_features: int, grid: bool) -> float:
-    """Return the effective number of frames, or of points of a grid, that every point of a curve needs."""
+    """Return the effective number of frames, or of points of a grid, that every point of a curve needs.
+
+    Parameters
+    ----------
+    n_features : int
+    grid : bool
+        Whether the frames are the points of a grid.
+
+    Returns
+    -------
+    float
+    """
     return _GRID_POINTS_PER_AXIS**n_features if grid else float(SUPPORTED_FRAMES)
 
 
 def indistinct_ends(length: float, anchor_log_snr: float) -> str:
-    """Return why two anchored states are one and the same, from the length of their geodesic; "" if they are two."""
+    """Return why two anchored states are one and the same, from the length of their geodesic.
+
+    Parameters
+    ----------
+    length : float
+        Of the geodesic between them.
+    anchor_log_snr : float
+
+    Returns
+    -------
+    str
+        A sentence with the remedy; empty if they are two.
+    """
     if length >= DISTINCT_LENGTH:
         return ""
     return (
