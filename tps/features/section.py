@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +28,6 @@ class Surroundings:
 class VariableSection(Section):
     """[collective_variables.NAME] One variable, or a group of them."""
 
+    @abstractmethod
     def build(self, name: str, around: Surroundings) -> tuple[CollectiveVariable, ...]:
         """Return the variables that this table defines."""
-        raise NotImplementedError
