@@ -8,7 +8,7 @@ import pytest
 import torch
 from commands import complaint, tps
 
-from tps.arrays import FORMAT_VERSION
+from tps.arrays import FORMAT_VERSION, load_arrays
 from tps.config import load_config
 from tps.pipeline import RunFolder
 from tps.pipeline.folder import Chance
@@ -151,6 +151,14 @@ x = [1.0, 2.0]
         assert abs(road["value"] - exact) < 10, name
     for name in ("windows (MBAR)", "windows, integration of μ", "straight pulls, both ways (BAR)"):
         assert abs(roads[name]["value"] - exact) < 4 * roads[name]["error"], name
+    # and so is the profile: F = k K c² / 2 (k + K) + ln(1 + K/k) / 2 all along the curve, of stiffness K about c
+    profile = load_arrays(tmp_path / "run" / "free_energy" / "profile.npz")
+    curve = load_curve(tmp_path / "run")
+    strength = np.exp(curve.log_snr)
+    along = strength * curve.center[:, 0] ** 2 / (2 + strength) + 0.5 * np.log1p(strength / 2)
+    along = np.interp(profile["s"], curve.s, along - along[0])
+    assert (np.abs(profile["free_energy"] - along) <= 4 * profile["free_energy_error"] + 0.05).all()
+    assert profile["free_energy"][-1] == pytest.approx(roads["windows (MBAR)"]["value"])
     # a Gaussian family: the length is that of the half-plane
     family = GaussianFamily(mean=[0.0], variance=0.5)
     exact = half_plane_distance(family, SpacetimePoint([0.0], 4.0), SpacetimePoint([1.5], 4.0))

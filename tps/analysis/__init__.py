@@ -39,6 +39,7 @@ from tps.analysis.free_energy.windows import (
     region_difference,
     region_energies,
     sampling_metrics,
+    spring_profile,
     window_profile,
 )
 from tps.analysis.free_energy.work import work_differences
@@ -116,6 +117,7 @@ __all__ = [
     "solute_energies",
     "solute_metrics",
     "spring_difference",
+    "spring_profile",
     "surface_barriers",
     "surface_lower_bound",
     "window_profile",

@@ -205,7 +205,7 @@ def _save(
     anchored: Metric,
 ) -> dict[str, Any]:
     """Write profile.npz, surface.npz and result.json; return the metrics."""
-    profile = window_profile(analysis)
+    profile = window_profile(analysis, run.system.space)
     save_arrays(
         folder / "profile.npz",
         s=profile.s,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.analysis import surface_lower_bound
+from tps.analysis import spring_profile, surface_lower_bound
 from tps.conformations import Conformations
 from tps.paths import PathEnsemble, load_paths
 from tps.pipeline.candidates import path_folder
@@ -170,8 +170,9 @@ def _figures(
     if "committor" in metrics:
         pictures |= committor_pictures(run)
     if "free_energy" in content:
-        profile = system.kt * _model_free_energy(run, MAIN, main.s)
-        model = (main.s, profile) if MAIN in believed else None
+        curve = load_curve(run.path)
+        springs = spring_profile(system.space, curve.eta)
+        model = (curve.s, system.kt * (springs - curve.psi_from_a)) if MAIN in believed else None
         pictures |= free_energy_pictures(run, content, model)
     return pictures
 

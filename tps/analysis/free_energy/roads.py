@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tps.analysis.free_energy.frames import frames_anchored_difference, frames_region_difference
+from tps.analysis.free_energy.windows import spring_profile
 from tps.analysis.free_energy.work import work_differences
 from tps.analysis.metrics import Metric
 from tps.conformations import Conformations
@@ -97,7 +98,7 @@ def region_frames_road(
 
 def spring_difference(space: FeatureSpace, eta_a: ArrayLike, eta_b: ArrayLike) -> float:
     """Return what the anchors' springs add to F(η_B) - F(η_A) [kT], which η·T leaves out: 0 on circles."""
-    return float(space.spring(eta_b) - space.spring(eta_a))
+    return float(spring_profile(space, np.stack([eta_a, eta_b]))[-1])
 
 
 def with_springs(roads: Mapping[str, Metric], spring: float) -> dict[str, Metric]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 from tps.analysis.free_energy.mbar import WindowAnalysis, jackknife_error
 from tps.analysis.metrics import Metric, Metrics
+from tps.features import FeatureSpace
 
 #: What the two differences are, for every road to them.
 ANCHORED = "F(η_B) - F(η_A) = -kT (ψ(η_B) - ψ(η_A)) of the two anchored states"
@@ -27,7 +28,7 @@ class WindowProfile:
     ----------
     s : (n,) array
     free_energy, free_energy_error : (n,) arrays
-        F(η_k) - F(η_A) = -kT (ψ(η_k) - ψ(η_A)).
+        F(η_k) - F(η_A) = -kT (ψ(η_k) - ψ(η_A)), and the springs' own where they were asked for.
     mean_energy, mean_energy_error : (n,) arrays
         Mean potential energy, the tilt left out.
     unit : str
@@ -41,20 +42,34 @@ class WindowProfile:
     unit: str
 
 
-def window_profile(analysis: WindowAnalysis) -> WindowProfile:
-    """Return the free energy and the mean potential energy along the curve."""
+def window_profile(analysis: WindowAnalysis, space: FeatureSpace | None = None) -> WindowProfile:
+    """Return the free energy and the mean potential energy along the curve.
+
+    Parameters
+    ----------
+    analysis : WindowAnalysis
+    space : FeatureSpace, optional
+        Adds the free energy of the tilts' own springs, which -kT psi leaves out where features lie on lines.
+    """
     n = analysis.windows.on_curve
+    springs = 0.0 if space is None else analysis.kt * spring_profile(space, analysis.windows.eta[:n])
     relative = -analysis.kt * (analysis.block_psi[:, :n] - analysis.block_psi[:, :1])
     error = np.fmax(analysis.kt * analysis.sampling_error[0, :n], jackknife_error(relative))
     mean, mean_error = _window_energies(analysis)
     return WindowProfile(
         s=analysis.windows.s[:n],
-        free_energy=-analysis.kt * (analysis.psi[:n] - analysis.psi[0]),
+        free_energy=-analysis.kt * (analysis.psi[:n] - analysis.psi[0]) + springs,
         free_energy_error=error,
         mean_energy=mean,
         mean_energy_error=mean_error,
         unit=analysis.unit,
     )
+
+
+def spring_profile(space: FeatureSpace, eta: ArrayLike) -> NDArray[np.float64]:
+    """Return what the springs of tilts eta (n, K) add to their free energy, from the first on (n,) [kT]."""
+    found = space.spring(eta)
+    return np.asarray(found - found[0])
 
 
 def anchored_difference(analysis: WindowAnalysis) -> Metric:
