@@ -83,7 +83,7 @@ def posteriors(family, a, b, n_points, n_grid, folder):
         f"geodesic     {geodesic.status}, length {geodesic.length:.3f}, {geodesic.n_gradient_evaluations} gradients"
     )
     health = curve_health(family, curve)
-    slope = anchor_sensitivity(family, a, b, start=curve, n_points=n_points)
+    slope = anchor_sensitivity(family, curve)
     chords = f"negative chords: {health.negative_chords:.0%}"
     print(f"             equal steps: 2 E / length^2 = {health.constant_speed:.5f}; {chords}")
     print(f"             length grows by {slope:.2f} per unit of the anchors' log-SNR: quote both together")

@@ -191,7 +191,7 @@ def solve_geodesic(
             "negative_chords": health.negative_chords,
             "jacobian_asymmetry": health.jacobian_asymmetry,
             "indefinite_points": health.indefinite_points,
-            "anchor_sensitivity": _sensitivity(section, family, a, b, constraints, found.curve),
+            "anchor_sensitivity": anchor_sensitivity(family, found.curve),
         },
     }
     warnings = [] if main.status == "converged" else [f"{section.method}: {main.status}"]
@@ -231,27 +231,6 @@ def _channels(
         b,
         starts=starts or None,
         frames=empirical,
-        n_points=section.n_points,
-        representation=section.representation,
-        constraints=constraints,
-        max_iterations=section.max_iterations,
-    )
-
-
-def _sensitivity(
-    section: GeodesicSection,
-    family: Family,
-    a: SpacetimePoint,
-    b: SpacetimePoint,
-    constraints: list[Constraint],
-    curve: SpacetimeCurve,
-) -> float:
-    """Return d length / d log-SNR of the anchors, in the channel of `curve`."""
-    return anchor_sensitivity(
-        family,
-        a,
-        b,
-        start=curve,
         n_points=section.n_points,
         representation=section.representation,
         constraints=constraints,

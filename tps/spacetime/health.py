@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Unpack
 
 import torch
 from torch import Tensor
 
-from tps.errors import ParameterError
 from tps.spacetime.curve import SpacetimeCurve, curve_energy, fisher_rao_length, negative_chord_fraction
 from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family, fisher_metric
-from tps.spacetime.geodesic import find_geodesics
-from tps.spacetime.points import SpacetimePoint
-from tps.spacetime.solver_settings import SolverOptions
-from tps.spacetime.starts import Start
 
 #: Below this effective number of frames a point of a curve counts as unsupported.
 SUPPORTED_FRAMES = 30.0
@@ -82,52 +76,29 @@ def curve_health(family: Family, curve: SpacetimeCurve, frames: EmpiricalFamily 
     )
 
 
-def anchor_sensitivity(
-    family: Family,
-    a: SpacetimePoint,
-    b: SpacetimePoint,
-    *,
-    step: float = 0.25,
-    start: Start | None = None,
-    **options: Unpack[SolverOptions],
-) -> float:
-    """Return d length / d log_snr when both anchors move together, by a central difference of two more solves.
+def anchor_sensitivity(family: Family, curve: SpacetimeCurve) -> float:
+    """Return d length / d log_snr of a geodesic when both anchors move together.
 
     For anchors deep in their wells each end adds sqrt(D / 2) per unit of log-SNR, D the number of features (angles
     count one each): the distance depends on the anchor, and this says how much.
 
+    A geodesic is stationary, so only its ends count, which move as d eta / d log_snr = eta: the derivative is that with
+    respect to them. Constraints change nothing where they do not depend on the anchors.
+
     Parameters
     ----------
     family : Family
-    a, b : SpacetimePoint
-    step : float
-        Of log_snr, either way.
-    start : optional
-        As for `find_geodesic`. Give the geodesic whose sensitivity is asked for (its curve), so that both solves
-        stay in its channel; they are short then.
-    **options
-        As for `find_geodesic`: those of that geodesic.
+    curve : SpacetimeCurve
+        Of a converged geodesic, at equal Fisher-Rao steps.
 
     Returns
     -------
     float
         [1 per unit of log_snr]
-
-    Raises
-    ------
-    ParameterError
-        If the step is not positive.
-    CurveError
-        If the start cannot be used, or a moved anchor violates a constraint: take a smaller step.
     """
-    if not step > 0:
-        raise ParameterError(f"the step of log_snr must be positive, but got {step}")
-    ends = {d: [SpacetimePoint(p.center, p.log_snr + d) for p in (a, b)] for d in (-step, step)}
-    starts: list[Start | None] = [start, start]
-    if isinstance(start, SpacetimeCurve | Tensor):
-        eta = start.eta if isinstance(start, SpacetimeCurve) else start
-        # eta is proportional to e^log_snr: lift the ends to the moved anchors, and leave the middle where it is
-        s = torch.linspace(-1, 1, len(eta), dtype=torch.float64)[:, None]
-        starts = [(d * s.abs()).exp() * eta for d in ends]
-    low, high = find_geodesics(family, [(p, q) for p, q in ends.values()], starts=starts, **options)
-    return (high.length - low.length) / (2 * step)
+    ends, inner = [0, -1], [1, -2]
+    metric = fisher_metric(family, curve.eta[ends])
+    chord, slope = curve.eta[ends] - curve.eta[inner], curve.mu[ends] - curve.mu[inner]
+    pull = slope + (metric @ chord[..., None])[..., 0]
+    step = (chord * slope).sum(-1).clamp_min(1e-300).sqrt()
+    return float((0.5 * (pull * curve.eta[ends]).sum(-1) / step).sum())
