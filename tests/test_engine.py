@@ -2,6 +2,10 @@
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import openmm
@@ -229,3 +233,33 @@ def test_what_a_task_raises_is_raised():
 def test_langevin_settings_are_positive(name):
     with pytest.raises(ParameterError, match=f"{name} .* must be positive"):
         LangevinSettings(**{"temperature": 300.0, name: 0.0})
+
+
+_LONG_WORK = """
+import time
+from tps.engine import local_executor, map_tasks
+
+def work(seconds):
+    print("ready", flush=True)
+    time.sleep(seconds)
+
+if __name__ == "__main__":
+    with local_executor("processes", 2) as executor:
+        map_tasks(executor, work, [600.0, 600.0, 600.0])
+"""
+
+
+def test_an_interrupt_of_the_program_alone_ends_its_workers_too(tmp_path):
+    """A scheduler's signal, unlike Ctrl-C, does not reach the workers."""
+    script = tmp_path / "long_work.py"
+    script.write_text(_LONG_WORK)
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as program:
+        assert program.stdout.readline().strip() == b"ready"
+        program.send_signal(signal.SIGINT)
+        try:
+            assert program.wait(timeout=120) != 0
+        finally:
+            if program.poll() is None:
+                os.killpg(program.pid, signal.SIGKILL)

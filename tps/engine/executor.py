@@ -46,8 +46,8 @@ def shared_executor(kind: Literal["threads", "processes"], n_workers: int) -> It
     executor = _shared(kind, n_workers)
     try:
         yield executor
-    except BaseException:
-        executor.shutdown(wait=True, cancel_futures=True)
+    except BaseException as error:
+        _stop(executor, error)
         _shared.cache_clear()
         raise
 
@@ -69,10 +69,19 @@ def local_executor(kind: Literal["threads", "processes"], n_workers: int) -> Ite
     executor = _executor(kind, n_workers)
     try:
         yield executor
-    except BaseException:
-        executor.shutdown(wait=True, cancel_futures=True)
+    except BaseException as error:
+        _stop(executor, error)
         raise
     executor.shutdown()
+
+
+def _stop(executor: Executor, error: BaseException) -> None:
+    """End the workers: after an interrupt at once, although it may have reached this process alone."""
+    executor.shutdown(wait=False, cancel_futures=True)
+    if isinstance(error, KeyboardInterrupt):
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+    executor.shutdown(wait=True)
 
 
 def _executor(kind: Literal["threads", "processes"], n_workers: int) -> Executor:
