@@ -19,7 +19,7 @@ from openmm import unit
 from tps.systems import load_system
 
 #: Steps between stored values, and of each window before the first one.
-INTERVAL, EQUILIBRATION = 20, 4_000
+INTERVAL, EQUILIBRATION = 20, 2_000
 
 
 def main() -> None:
@@ -48,7 +48,9 @@ def main() -> None:
             integrator.step(INTERVAL)
             found.append(distance(context, i, j))
         series.append(np.array(found))
-        print(f"window {number + 1} of {len(centers)} at {center:.3f} nm: {np.mean(found):.3f} nm", flush=True)
+        print(
+            f"window {number + 1} of {len(centers)} at {center:.3f} nm: {np.mean(found):.3f} nm", flush=True
+        )
     value, error, n = difference(series, centers, stiffness / kt, (system.state_a, system.state_b), name)
     print(f"F(B) - F(A) = {value * kt:.2f} ± {error * kt:.2f} kJ/mol from {n} independent frames")
 

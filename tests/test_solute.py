@@ -13,7 +13,8 @@ from test_analysis import ensemble_of
 from tps.analysis import energy_metrics, solute_energies, solute_metrics
 from tps.engine import PlatformChoice, potential_energies
 from tps.errors import SystemDefinitionError
-from tps.systems import load_system
+from tps.systems import Region, load_system
+from tps.systems.confinement import add_confinement
 from tps.systems.solute import solute_alone
 
 #: ff19SB has maps of torsions beside bonds, angles, torsions, charges and Lennard-Jones.
@@ -72,6 +73,16 @@ def test_a_solute_across_the_border_of_its_box_has_the_same_energy(wet):
     wrapped = moved - np.floor(moved / 1.9) * 1.9
     assert np.ptp(wrapped[0, :22], axis=0).max() > 1.5
     np.testing.assert_allclose(solute_energies(system, wrapped), exact, atol=0.02)
+
+
+def test_walls_are_no_energy_of_the_solute(wet):
+    system, _ = wet
+    model = system.create_openmm_system()
+    without = solute_alone(model, system.solute)
+    phi = system.collective_variables["phi"]
+    add_confinement(model, Region({"phi": (0.1, 0.2)}), {"phi": phi}, 100.0)
+    assert model.getNumForces() == system.create_openmm_system().getNumForces() + 1
+    assert solute_alone(model, system.solute).getNumForces() == without.getNumForces()
 
 
 def test_maxima_of_the_solutes_energy_by_hand(wet):

@@ -10,6 +10,9 @@ import openmm
 from tps.features import CollectiveVariable
 from tps.systems.regions import Region
 
+#: Begins the names of these forces.
+CONFINEMENT = "confinement_"
+
 
 def add_confinement(
     system: openmm.System, region: Region, variables: Mapping[str, CollectiveVariable], stiffness: float
@@ -40,5 +43,5 @@ def add_confinement(
             sides += [f"max(0, value - {high!r})^2"] if high < math.inf else []
             energy = f"{0.5 * stiffness!r}*({' + '.join(sides) or '0*value'})"
         force = variable.force(energy, periodic)
-        force.setName(f"confinement_{name}")
+        force.setName(f"{CONFINEMENT}{name}")
         system.addForce(force)

@@ -9,6 +9,7 @@ import openmm
 from numpy.typing import NDArray
 
 from tps.errors import SystemDefinitionError
+from tps.systems.confinement import CONFINEMENT
 
 #: Forces of bonded terms, with the number of particles of one term and the names of its readers and writers.
 _BONDED: dict[type[openmm.Force], tuple[int, str]] = {
@@ -25,7 +26,7 @@ def solute_alone(system: openmm.System, solute: NDArray[np.integer]) -> openmm.S
     """Return the System of some atoms by themselves: bonded terms and all pairs among them, no cutoff and no images.
 
     Its potential energy is what the force field gives these atoms in vacuum, at the positions they have in the
-    solution; what they feel of the solvent is not in it.
+    solution; what they feel of the solvent is not in it, nor are the walls of a confinement.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def solute_alone(system: openmm.System, solute: NDArray[np.integer]) -> openmm.S
             )
         found.addParticle(system.getParticleMass(atom))
     for force in system.getForces():
-        if isinstance(force, _NO_ENERGY):
+        if isinstance(force, _NO_ENERGY) or force.getName().startswith(CONFINEMENT):
             continue
         if isinstance(force, openmm.NonbondedForce):
             found.addForce(_pairs(force, place))
