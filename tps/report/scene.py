@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tps.report.feature_axes import FeatureAxes, Ranges
 from tps.report.style import INK, NO_DATA, ORANGE, PURPLE, VEIL, VERMILLION
-from tps.report.tilt import WEAK_SPREAD_DEGREE, WEAK_TILT
+from tps.report.tilt import WEAK_SPREAD, WEAK_SPREAD_DEGREE, WEAK_TILT
 
 _MAX_DOTS = 33
 
@@ -52,10 +52,8 @@ class FreeEnergyScene:
 
     @property
     def weak(self) -> NDArray[np.bool_] | None:
-        """Where along the curve the tilt leaves an angle shown nearly free, so that its centre says little."""
-        if self.strength is None:
-            return None
-        return np.any(self.strength[:, self.axes.space.circles] < WEAK_TILT, axis=1)
+        """Where along the curve the tilt leaves a feature shown nearly free, so that its centre says little."""
+        return None if self.strength is None else np.any(self.strength < WEAK_TILT, axis=1)
 
     def middles(self, axis: int) -> NDArray[np.float64]:
         """Return the middles of the bins in user units."""
@@ -86,7 +84,8 @@ def draw_legend(figure: Figure, scene: FreeEnergyScene) -> None:
         dot: dict[str, Any] = {"color": ORANGE, "marker": "o", "lw": 1.2}
         handles.append(Line2D([], [], **dot, markeredgecolor=INK, ms=6, label="geodesic: centre of the tilt"))
         if scene.weak is not None and scene.weak.any():
-            label = f"weak tilt (> {WEAK_SPREAD_DEGREE:g}° wide): centre says little"
+            wide = f"{WEAK_SPREAD_DEGREE:g}°" if scene.axes.space.n_circles else f"{WEAK_SPREAD:.2g} scales"
+            label = f"weak tilt (> {wide} wide): centre says little"
             handles.append(Line2D([], [], **dot, markerfacecolor="white", ms=4, label=label))
     if scene.mean is not None:
         label = "geodesic: mean of the tilted ensemble"

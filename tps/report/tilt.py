@@ -9,8 +9,9 @@ from tps.features import FeatureSpace
 
 #: A tilt that alone would spread an angle by more than this is weak: its centre says little.
 WEAK_SPREAD_DEGREE = 30.0
-#: The same as ln kappa (spread 1/sqrt(kappa)).
-WEAK_TILT = float(-2 * np.log(np.deg2rad(WEAK_SPREAD_DEGREE)))
+#: The same in rad, or in scales of a feature on a line; and as ln kappa or log-SNR (spread exp(-strength / 2)).
+WEAK_SPREAD = float(np.deg2rad(WEAK_SPREAD_DEGREE))
+WEAK_TILT = float(-2 * np.log(WEAK_SPREAD))
 
 
 def tilt_strength(space: FeatureSpace, eta: ArrayLike) -> NDArray[np.float64]:
