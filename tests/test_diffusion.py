@@ -23,7 +23,7 @@ from tps.diffusion import (
     train_denoiser,
     train_log_partition,
 )
-from tps.diffusion.log_partition import bessel_ratio, log_bessel_i0
+from tps.diffusion.bessel import bessel_ratio, log_bessel_i0, tabulated_bessel
 from tps.errors import ModelError, ParameterError
 
 ONE, TWO = feature_space("a"), feature_space("aa")
@@ -58,6 +58,30 @@ def test_bessel_functions_and_their_derivatives():
     )
     assert torch.autograd.gradcheck(log_bessel_i0, kappa, eps=1e-6, atol=1e-7)
     assert torch.autograd.gradcheck(bessel_ratio, kappa[1:], eps=1e-6, atol=1e-7)
+
+
+def test_the_table_of_bessel_functions_is_exact_to_what_its_series_leaves_out():
+    """All over the table, between nodes and at them, and beyond it; round-off of log I0 grows with itself."""
+    kappa = torch.cat([torch.arange(0, 256, 1 / 100), torch.tensor([1e-4, 1 / 64, 255.99, 256.01])]).double()
+    for part in (kappa[:-1], kappa):
+        log_i0, ratio = tabulated_bessel(part[:, None])
+        exact = part.numpy()
+        np.testing.assert_allclose(log_i0[:, 0], np.log(i0e(exact)) + exact, rtol=2e-15, atol=1e-14)
+        np.testing.assert_allclose(ratio[:, 0], i1e(exact) / i0e(exact), atol=1e-13)
+
+
+@pytest.mark.parametrize("n_torsions", [1, 2, 3])
+def test_moments_in_closed_form_equal_automatic_derivatives(n_torsions):
+    """psi, its gradient and its Hessian, near the centre of a component and at no tilt too; the tilts in two blocks."""
+    network = random_network(n_torsions)
+    eta = 5 * torch.randn(150, 2 * n_torsions, generator=rng(3), dtype=torch.float64)
+    eta[0], eta[1] = 0, -network.xi[0].detach().flatten()
+    moments = network.moments(eta)
+    torch.testing.assert_close(moments.psi, network(eta).detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(moments.mu, network.mu(eta).detach(), rtol=1e-12, atol=1e-12)
+    eta.requires_grad_(True)
+    rows = [torch.autograd.grad(column.sum(), eta, retain_graph=True)[0] for column in network.mu(eta).T]
+    torch.testing.assert_close(moments.covariance, torch.stack(rows, 1), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("eta", [[0.0, 0, 0, 0], [2.0, -1, 0.5, 3], [-8.0, 4, 0, 9]])

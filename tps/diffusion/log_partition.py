@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
+
+from tps.diffusion.bessel import bessel_ratio, log_bessel_i0, tabulated_bessel
+from tps.diffusion.posterior import TiltedMoments
 
 _SMOOTH = 1e-8  # keeps |η| differentiable at 0
 _START_KAPPA = 20.0
 _KAPPA_BOUNDS = (1.0, 60.0)  # a component narrower than 60 would stand for a single frame
 _EMPTY_LOG_WEIGHT = -40.0  # of a component no frame belongs to
 _EM_ITERATIONS = 15
-
-
-class _LogBesselI0(torch.autograd.Function):
-    """log I0(κ), with I1/I0 as its derivative."""
-
-    @staticmethod
-    def forward(ctx: Any, kappa: Tensor) -> Tensor:
-        ctx.save_for_backward(kappa)
-        return torch.log(torch.special.i0e(kappa)) + kappa
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (kappa,) = ctx.saved_tensors
-        return grads[0] * bessel_ratio(kappa)
-
-
-class _BesselRatio(torch.autograd.Function):
-    """A(κ) = I1(κ)/I0(κ), with A' = 1 - A/κ - A²."""
-
-    @staticmethod
-    def forward(ctx: Any, kappa: Tensor) -> Tensor:
-        ratio = torch.special.i1e(kappa) / torch.special.i0e(kappa)
-        ctx.save_for_backward(kappa, ratio)
-        return ratio
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        kappa, ratio = ctx.saved_tensors
-        return grads[0] * (1 - ratio / kappa - ratio.square())
-
-
-def log_bessel_i0(kappa: Tensor) -> Tensor:
-    """Return log I0(κ), elementwise: ψ of one free angle (Mardia and Jupp, Directional Statistics, 3.5.17)."""
-    value: Tensor = _LogBesselI0.apply(kappa)
-    return value
-
-
-def bessel_ratio(kappa: Tensor) -> Tensor:
-    """Return I1(κ)/I0(κ), elementwise: the mean resultant length of one von Mises distribution."""
-    value: Tensor = _BesselRatio.apply(kappa)
-    return value
+_BLOCK = 128  # tilts at once in `moments`: what a processor's cache holds
 
 
 class LogPartitionNetwork(nn.Module):
@@ -131,6 +94,48 @@ class LogPartitionNetwork(nn.Module):
         tilted, kappa, log_weight = self._components(eta)
         share = torch.softmax(log_weight, dim=1)
         return torch.einsum("nj,njd,njdc->ndc", share, bessel_ratio(kappa) / kappa, tilted).flatten(1)
+
+    def moments(self, eta: Tensor) -> TiltedMoments:
+        """Map natural parameters (n, 2 n_circles) to ψ, μ and Cov[T] in closed form: one pass, without derivatives."""
+        with torch.no_grad():
+            parts = [self._moments(block) for block in eta.detach().double().split(_BLOCK)]
+        return TiltedMoments(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def _moments(self, eta: Tensor) -> TiltedMoments:
+        """Of few tilts: sums over components, whose angles are independent.
+
+        Of one angle t = η_i + ξ_ji tilts T: E[T] = r t and E[T T'] = r + (1 - 2 r)/κ² t t' with κ = |t|, r = A(κ)/κ.
+        All sums over j are of ξ and 1, since t = (1, η) (ξ, 1)'.
+        """
+        xi, around = self.xi.double().movedim(1, 0), eta.unflatten(-1, (-1, 2)).movedim(1, 0)  # (d, J or n, 2)
+        own_square = xi.square().sum(-1) + _SMOOTH
+        square = torch.baddbmm(own_square[:, None], around, 2 * xi.mT)
+        square.add_(around.square().sum(-1, keepdim=True)).clamp_min_(_SMOOTH)
+        kappa = square.sqrt()
+        log_i0, stretch = tabulated_bessel(kappa)
+        stretch.div_(kappa)
+        own = torch.log_softmax(self.log_weights.double(), 0) - log_bessel_i0(own_square.sqrt()).sum(0)
+        log_weight = log_i0.sum(0).add_(own)
+        psi = torch.logsumexp(log_weight, dim=1)
+        share = log_weight.sub_(psi[:, None]).exp_()
+        basis = torch.cat([xi, torch.ones_like(xi[..., :1])], dim=-1)
+        lift = torch.cat(
+            [torch.eye(2, dtype=torch.float64).expand(*around.shape, 2), around[..., None]], dim=-1
+        )
+        first = share * stretch  # (d, n, J)
+        mean = first @ basis
+        mu = (lift @ mean[..., None])[..., 0].movedim(0, 1)
+        second = -mu[:, :, :, None, None] * mu[:, None, None]  # (n, d, 2, d, 2)
+        for i in range(self.n_circles):
+            second[:, i, :, i] += torch.diag_embed(mean[i, :, 2:].expand(-1, 2))
+            for k in range(i, self.n_circles):
+                weight = first[i] * stretch[k] if k != i else share * (1 - 2 * stretch[i]) / square[i]
+                pairs = (basis[i][:, :, None] * basis[k][:, None]).flatten(1)
+                block = lift[i] @ (weight @ pairs).unflatten(1, (3, 3)) @ lift[k].mT
+                second[:, i, :, k] += block
+                if k != i:
+                    second[:, k, :, i] += block.mT
+        return TiltedMoments(psi, mu.flatten(1), second.flatten(3).flatten(1, 2))
 
 
 def farthest_points(points: Tensor, first: int, n: int) -> Tensor:

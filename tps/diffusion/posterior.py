@@ -20,6 +20,14 @@ class PosteriorMoments(NamedTuple):
     effective_sample_size: Tensor
 
 
+class TiltedMoments(NamedTuple):
+    """At each η: ψ (n,), μ (n, K) and Cov[T] (n, K, K)."""
+
+    psi: Tensor
+    mu: Tensor
+    covariance: Tensor
+
+
 def tilted_weights(
     eta: Tensor, statistics: Tensor, log_weights: Tensor
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:

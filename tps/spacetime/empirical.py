@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tps.diffusion.posterior import posterior_moments, tilted_weights
+from tps.diffusion.posterior import TiltedMoments, posterior_moments, tilted_weights
 from tps.errors import ParameterError
+from tps.spacetime.one_pass import OnePass
 from tps.spacetime.points import Spacetime
+
+#: Up to this many statistics the covariance comes with the mean; above, its product with a vector where it is needed.
+_MAX_ONE_PASS = 8
 
 
 class _LogPartition(torch.autograd.Function):
@@ -117,6 +122,7 @@ class EmpiricalFamily:
                 f"statistics and log_weights of all {shape[0]} frames must be finite; drop the frames that are not"
             )
         self.log_weights = raw - raw.logsumexp(0)
+        self._one_pass = OnePass(self._moments, self._mean) if width <= _MAX_ONE_PASS else None
 
     @property
     def n_frames(self) -> int:
@@ -125,24 +131,42 @@ class EmpiricalFamily:
 
     def mu(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to the weighted mean of T (n, K)."""
-        result: Tensor = _Mean.apply(eta, self.statistics, self.log_weights)
-        return result
+        return self._mean(eta) if self._one_pass is None else self._one_pass.mu(eta)
 
     def psi(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to ln sum_i w_i exp(eta . T_i) (n,), zero at eta = 0."""
+        if self._one_pass is not None:
+            return self._one_pass.psi(eta)
         result: Tensor = _LogPartition.apply(eta, self.statistics, self.log_weights)
         return result
 
     def metric(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to the weighted covariance of T (n, K, K)."""
-        metric = torch.empty(len(eta), eta.shape[1], eta.shape[1], dtype=torch.float64)
-        for part, weights, _ in tilted_weights(eta.detach(), self.statistics, self.log_weights):
-            weights /= weights.sum(1, keepdim=True)
-            mu = weights @ self.statistics
-            for i in range(eta.shape[1]):
-                second = weights @ (self.statistics[:, i : i + 1] * self.statistics)
-                metric[part, i] = second - mu[:, i : i + 1] * mu
-        return metric
+        return self._moments(eta.detach()).covariance if self._one_pass is None else self._one_pass(eta).covariance
+
+    def _mean(self, eta: Tensor) -> Tensor:
+        result: Tensor = _Mean.apply(eta, self.statistics, self.log_weights)
+        return result
+
+    @cached_property
+    def _products(self) -> Tensor:
+        """T and T_i T_j, i <= j, of every frame (n_frames, K + K (K + 1) / 2)."""
+        i, j = torch.triu_indices(self.statistics.shape[1], self.statistics.shape[1])
+        return torch.cat([self.statistics, self.statistics[:, i] * self.statistics[:, j]], dim=1)
+
+    def _moments(self, eta: Tensor) -> TiltedMoments:
+        """All at once: psi, mu and Cov[T]."""
+        n, k = eta.shape
+        psi, means = eta.new_empty(n), eta.new_empty(n, self._products.shape[1])
+        for rows, weights, shift in tilted_weights(eta, self.statistics, self.log_weights):
+            total = weights.sum(1)
+            psi[rows] = total.log() + shift
+            means[rows] = (weights @ self._products) / total[:, None]
+        mu, covariance = means[:, :k], eta.new_empty(n, k, k)
+        i, j = torch.triu_indices(k, k)
+        covariance[:, i, j] = means[:, k:] - mu[:, i] * mu[:, j]
+        covariance[:, j, i] = covariance[:, i, j]
+        return TiltedMoments(psi, mu, covariance)
 
     def effective_sample_size(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to (sum_i p_i)**2 / sum_i p_i**2 (n,): how many frames carry the posterior (Kish)."""

@@ -8,7 +8,9 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from tps.diffusion.posterior import TiltedMoments
 from tps.errors import ParameterError
+from tps.spacetime.one_pass import OnePass
 from tps.spacetime.points import Spacetime
 
 
@@ -46,6 +48,14 @@ class HasMean(Protocol):
         """Map natural parameters (n, K) to the gradient (n, K), differentiable."""
 
 
+@runtime_checkable
+class HasMoments(HasMean, Protocol):
+    """A log-partition function that gives itself, its gradient and its Hessian in one pass."""
+
+    def moments(self, eta: Tensor) -> TiltedMoments:
+        """Map natural parameters (n, K) to psi, mu and Cov[T], in float64 and without derivatives."""
+
+
 def fisher_metric(family: Family, eta: Tensor) -> Tensor:
     """Return the Fisher-Rao metric G = d mu / d eta = Cov[T | eta], not symmetrised.
 
@@ -61,9 +71,14 @@ def fisher_metric(family: Family, eta: Tensor) -> Tensor:
     """
     if isinstance(family, HasMetric):
         return family.metric(eta)
+    return _jacobian(family.mu, eta)
+
+
+def _jacobian(function: Callable[[Tensor], Tensor], eta: Tensor) -> Tensor:
+    """Return the derivatives (n, K, K) of a function that maps each row of eta (n, K) to a row."""
     with torch.enable_grad():
         leaf = eta.detach().requires_grad_(True)
-        mu = family.mu(leaf)
+        mu = function(leaf)
         rows = [torch.autograd.grad(mu[:, i].sum(), leaf, retain_graph=True)[0] for i in range(mu.shape[1])]
     return torch.stack(rows, dim=1)
 
@@ -76,7 +91,8 @@ class LogPartitionFamily:
     Parameters
     ----------
     psi : callable
-        Maps eta (n, K) to (n,), twice differentiable. Where it has a method `mu`, that is used for its gradient.
+        Maps eta (n, K) to (n,), twice differentiable. Where it has a method `mu`, that is used for its gradient, and
+        where it has `moments`, that gives all three at once.
     spacetime : Spacetime
     dtype : torch.dtype
         What `psi` computes in; results come back in float64.
@@ -90,6 +106,7 @@ class LogPartitionFamily:
         self._psi = psi
         self.spacetime = spacetime
         self.dtype = dtype
+        self._moments = OnePass(psi.moments, self.slow_mu) if isinstance(psi, HasMoments) else None
 
     def psi(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to psi (n,).
@@ -103,18 +120,29 @@ class LogPartitionFamily:
             raise ParameterError(
                 f"eta must be (n, {self.spacetime.n_statistics}), but got {tuple(eta.shape)}; one row per point"
             )
+        if self._moments is not None:
+            return self._moments.psi(eta)
         value = self._psi(eta.to(self.dtype)).to(torch.float64)
         if value.shape != eta.shape[:1]:
             raise ParameterError(
                 f"psi must return one number per point, ({eta.shape[0]},), but returned {tuple(value.shape)}"
             )
-        return value
+        return value if eta.requires_grad else value.detach()
 
     def mu(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to grad psi (n, K)."""
+        return self.slow_mu(eta) if self._moments is None else self._moments.mu(eta)
+
+    def slow_mu(self, eta: Tensor) -> Tensor:
+        """The same by automatic differentiation, as often differentiable as psi."""
         if isinstance(self._psi, HasMean):
-            return self._psi.mu(eta.to(self.dtype)).to(torch.float64)
-        with torch.enable_grad():
-            leaf = eta if eta.requires_grad else eta.detach().requires_grad_(True)
-            (mu,) = torch.autograd.grad(self.psi(leaf).sum(), leaf, create_graph=True)
+            mu = self._psi.mu(eta.to(self.dtype)).to(torch.float64)
+        else:
+            with torch.enable_grad():
+                leaf = eta if eta.requires_grad else eta.detach().requires_grad_(True)
+                (mu,) = torch.autograd.grad(self.psi(leaf).sum(), leaf, create_graph=True)
         return mu if eta.requires_grad else mu.detach()
+
+    def metric(self, eta: Tensor) -> Tensor:
+        """Map eta (n, K) to Cov[T] (n, K, K), the Hessian of psi."""
+        return _jacobian(self.mu, eta) if self._moments is None else self._moments(eta).covariance
