@@ -107,7 +107,10 @@ class LogPartitionNetwork(nn.Module):
         Of one angle t = η_i + ξ_ji tilts T: E[T] = r t and E[T T'] = r + (1 - 2 r)/κ² t t' with κ = |t|, r = A(κ)/κ.
         All sums over j are of ξ and 1, since t = (1, η) (ξ, 1)'.
         """
-        xi, around = self.xi.double().movedim(1, 0), eta.unflatten(-1, (-1, 2)).movedim(1, 0)  # (d, J or n, 2)
+        xi, around = (
+            self.xi.double().movedim(1, 0),
+            eta.unflatten(-1, (-1, 2)).movedim(1, 0),
+        )  # (d, J or n, 2)
         own_square = xi.square().sum(-1) + _SMOOTH
         square = torch.baddbmm(own_square[:, None], around, 2 * xi.mT)
         square.add_(around.square().sum(-1, keepdim=True)).clamp_min_(_SMOOTH)

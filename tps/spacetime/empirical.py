@@ -142,7 +142,11 @@ class EmpiricalFamily:
 
     def metric(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to the weighted covariance of T (n, K, K)."""
-        return self._moments(eta.detach()).covariance if self._one_pass is None else self._one_pass(eta).covariance
+        return (
+            self._moments(eta.detach()).covariance
+            if self._one_pass is None
+            else self._one_pass(eta).covariance
+        )
 
     def _mean(self, eta: Tensor) -> Tensor:
         result: Tensor = _Mean.apply(eta, self.statistics, self.log_weights)
