@@ -113,7 +113,12 @@ class GeodesicSection(Section):
     via: tuple[str, ...] = Field(
         (), description='Starting curves by points they pass: "x=0,y=1; x=0.7,y=0.7", in degrees and nm.'
     )
-    channel: NonNegativeInt = Field(0, description="Which of the geodesics found: 0 is the shortest.")
+    channel: NonNegativeInt = Field(0, description="Which of the geodesics found: 0 is the first by rank.")
+    rank: Literal["barrier", "length"] | None = Field(
+        None,
+        description="What orders the geodesics: the barrier of free energy on the way (by default, where the tilt is "
+        "tight enough for one), or the length.",
+    )
     min_log_snr: float | None = Field(
         None, description="Low variance: ln kappa of every torsion stays above."
     )

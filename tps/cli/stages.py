@@ -102,7 +102,14 @@ def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
     help='Points that a starting curve passes, such as "phi=0,psi=-70; phi=40,psi=-40".',
 )
 @click.option(
-    "--channel", type=click.IntRange(min=0), help="Which of the geodesics found; 0 is the shortest."
+    "--channel",
+    type=click.IntRange(min=0),
+    help="Which of the geodesics found, 0 the first by rank; those there are not solved again.",
+)
+@click.option(
+    "--rank",
+    type=click.Choice(["barrier", "length"]),
+    help="What orders the geodesics; the barrier by default, where the tilt is tight enough for one.",
 )
 @click.option(
     "--method",
@@ -129,13 +136,17 @@ def geodesic(
 
 def geodesic_text(solved: Mapping[str, Any]) -> str:
     """Return the channels, the constraints and the health of a solved geodesic as a text."""
-    lines = [f"{'channel':8}{'length':>9}{'min log-SNR':>13}{'support':>9}  starts"]
+    lines = [
+        f"{'channel':8}{'length':>9}{'barrier above A':>18}{'above B':>14}{'min log-SNR':>13}{'support':>9}  starts"
+    ]
     for number, channel in enumerate(solved["channels"]):
         lines.append(
-            f"{number:<8}{channel['length']:9.3f}{channel['min_log_snr']:13.2f}"
-            f"{channel['min_effective_sample_size']:9.0f}  {'; '.join(channel['starts'])}"
+            f"{number:<8}{channel['length']:9.3f}{_height(channel, 'a'):>18}{_height(channel, 'b'):>14}"
+            f"{channel['min_log_snr']:13.2f}{channel['min_effective_sample_size']:9.0f}  "
+            f"{'; '.join(channel['starts'])}"
             + ("" if channel["status"] == "converged" else f" ({channel['status']})")
         )
+    lines.append(_ranking(solved))
     for report in solved["constraints"]:
         held = "held" if report["satisfied"] else "BROKEN"
         lines.append(
@@ -148,6 +159,23 @@ def geodesic_text(solved: Mapping[str, Any]) -> str:
         f"{support['min_effective_sample_size']:.0f}, d length / d anchor log-SNR {health['anchor_sensitivity']:.2f}"
     )
     return "\n".join(lines)
+
+
+def _height(channel: Mapping[str, Any], end: str) -> str:
+    barrier = channel["barrier"]
+    if barrier is None:
+        return "-"
+    error = barrier[f"error_{end}"]
+    return f"{barrier[f'above_{end}']:.1f}" + ("" if error is None else f" ± {error:.1f}")
+
+
+def _ranking(solved: Mapping[str, Any]) -> str:
+    """Return what the channels are ranked by, the unit of barriers, and why there are none."""
+    said = f"ranked by {solved['rank']}; the curve is that of channel {solved['channel']}"
+    for number, channel in enumerate(solved["channels"]):
+        if channel["barrier"] is None:
+            return f"{said}; no barrier of channel {number}: {channel['no_barrier']}"
+    return f"{said}; barriers of free energy in {solved['channels'][0]['barrier']['unit']}"
 
 
 @click.command()

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tps.arrays import load_arrays, save_arrays
 from tps.config import GeodesicSection
 from tps.conformations import Conformations
 from tps.errors import ConfigError
+from tps.pipeline.channels import (
+    channel_file,
+    channel_said,
+    frame_blocks,
+    free_energy_said,
+    read_channels,
+    reports_said,
+    solve_channels,
+)
 from tps.pipeline.constraints import build_constraints
 from tps.pipeline.folder import read_json, write_json
 from tps.spacetime import (
     Channel,
-    Constraint,
-    ConstraintReport,
-    EmpiricalFamily,
     Family,
     MethodProblem,
     SpacetimeCurve,
-    SpacetimePoint,
     anchor_sensitivity,
     anchors,
     constraint_reports,
@@ -33,14 +37,13 @@ from tps.spacetime import (
     curve_health,
     curve_support,
     empirical_family,
-    find_channels,
     fisher_rao_length,
     follow,
+    free_energy_profile,
     geodesic_windings,
     integrated_psi,
+    ranked,
     support_warning,
-    via_curves,
-    winding_name,
 )
 from tps.systems import System
 
@@ -92,7 +95,7 @@ class SolvedGeodesic:
         for method, curve in self.curves.items():
             _save_curve(folder / curve_file(method), curve)
         for number, channel in enumerate(self.channels):
-            _save_curve(folder / curve_file(f"channels/{number}"), channel.geodesic.curve)
+            _save_curve(folder / channel_file(number), channel.geodesic.curve)
         write_json(folder / "result.json", self.result)
 
 
@@ -120,6 +123,7 @@ def solve_geodesic(
     seed: int,
     *,
     grid: bool = False,
+    kept: Path | None = None,
 ) -> SolvedGeodesic:
     """Solve for the geodesics between the anchored ends, and for the curve of the method asked for.
 
@@ -136,6 +140,8 @@ def solve_geodesic(
         Of random probes, where the family needs them.
     grid : bool
         Whether the frames are the points of a grid.
+    kept : path, optional
+        Run folder whose channels were solved with these very inputs: they are taken from there.
 
     Raises
     ------
@@ -143,13 +149,20 @@ def solve_geodesic(
         If the channel asked for was not found, or a point cannot be read.
     SystemDefinitionError
         If a region to avoid contains an end.
+    ParameterError
+        If channels are to be ranked by barriers that they do not have.
     """
     torch.manual_seed(seed)
     empirical = empirical_family(system.space, frames.values, frames.log_weights)
     family = empirical if family is None else family
     a, b = anchors(system.space, system.feature_values(system.ends), section.anchor_log_snr)
     constraints = build_constraints(system, section, empirical, positions)
-    channels = _channels(system, section, family, a, b, constraints, empirical)
+    blocks = frame_blocks(frames, grid)
+    if kept is None:
+        channels = solve_channels(system, section, family, (a, b), constraints, empirical, blocks)
+    else:
+        channels = read_channels(kept, family, empirical, blocks)
+    channels, rank = ranked(channels, section.rank)
     if section.channel >= len(channels):
         raise ConfigError(
             f"geodesic.channel = {section.channel} was asked for, but only {len(channels)} geodesics were found "
@@ -184,9 +197,15 @@ def solve_geodesic(
         "n_gradient_evaluations": sum(c.geodesic.n_gradient_evaluations for c in channels),
         "anchor_log_snr": section.anchor_log_snr,
         "windings": problem.windings,
-        "constraints": [_report(report) for report in reports],
-        "channels": [_channel(channel) for channel in channels],
-        "curves": {name: curve_support(c, empirical, system.space) for name, c in curves.items()},
+        "constraints": reports_said(reports),
+        "channel": section.channel,
+        "rank": rank,
+        "channels": [channel_said(channel, system) for channel in channels],
+        "curves": {
+            name: curve_support(c, empirical, system.space)
+            | free_energy_said(free_energy_profile(c, empirical, blocks), c, system)
+            for name, c in curves.items()
+        },
         "health": {
             "negative_chords": health.negative_chords,
             "jacobian_asymmetry": health.jacobian_asymmetry,
@@ -201,56 +220,6 @@ def solve_geodesic(
         ]
     warnings += support_warning(result["curves"][MAIN], system.space.n_features, grid)
     return SolvedGeodesic(curves, channels, result, tuple(warnings))
-
-
-def _channels(
-    system: System,
-    section: GeodesicSection,
-    family: Family,
-    a: SpacetimePoint,
-    b: SpacetimePoint,
-    constraints: list[Constraint],
-    empirical: EmpiricalFamily,
-) -> tuple[Channel, ...]:
-    """Return the distinct geodesics, the converged ones first, then by length."""
-    starts: dict[str, Tensor | tuple[int, ...]] = {}
-    starts |= via_curves(
-        system.space,
-        family.spacetime,
-        a,
-        b,
-        section.via,
-        log_snr=section.anchor_log_snr,
-        n_points=section.n_points,
-    )
-    if section.windings is not None:
-        starts[winding_name(section.windings)] = section.windings
-    return find_channels(
-        family,
-        a,
-        b,
-        starts=starts or None,
-        frames=empirical,
-        n_points=section.n_points,
-        representation=section.representation,
-        constraints=constraints,
-        max_iterations=section.max_iterations,
-    )
-
-
-def _channel(channel: Channel) -> dict[str, Any]:
-    curve, size = channel.geodesic.curve, channel.effective_sample_size
-    return {
-        "length": channel.geodesic.length,
-        "status": channel.geodesic.status,
-        "starts": list(channel.starts),
-        "min_log_snr": float(curve.log_snr.min()),
-        "min_effective_sample_size": None if size is None else float(size.min()),
-    }
-
-
-def _report(report: ConstraintReport) -> dict[str, Any]:
-    return {**asdict(report), "satisfied": report.satisfied}
 
 
 def _save_curve(file: Path, curve: SpacetimeCurve) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from tps.errors import RunFolderError, SideStageError, TpsError
 from tps.pipeline.folder import RunFolder, versions
 from tps.pipeline.progress import Progress
-from tps.pipeline.stages import STAGES, Stage, StageResult, find_stage, stage_key, stage_state
+from tps.pipeline.stages import STAGES, Stage, StageResult, can_go_on, find_stage, stage_key, stage_state
 
 
 def run_stage(run: RunFolder, name: str, progress: Progress, *, force: bool = False) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def run_stage(run: RunFolder, name: str, progress: Progress, *, force: bool = Fa
     state = stage_state(run, stage)
     if state == "up to date" and not force:
         return {**run.manifest()["stages"][name], "reused": True}
-    if not (force or stage.derived or state == "missing" or _can_grow(run, stage)):
+    if not (force or stage.derived or state == "missing" or can_go_on(run, stage)):
         raise RunFolderError(
             f"{run.path} holds a {stage.name} result of other settings or inputs: replace it with --force, or start "
             "another run folder"
@@ -84,7 +84,7 @@ def run_all(run: RunFolder, progress: Progress, *, force: bool = False, until: s
 
 def _step(run: RunFolder, stage: Stage, progress: Progress, force: bool) -> list[str]:
     """Run one stage of all; return why a side stage has failed, raise where another has."""
-    stale = stage_state(run, stage) == "out of date" and not _can_grow(run, stage)
+    stale = stage_state(run, stage) == "out of date" and not can_go_on(run, stage)
     try:
         entry = run_stage(run, stage.name, progress, force=force and stale)
     except TpsError as error:
@@ -98,14 +98,6 @@ def _step(run: RunFolder, stage: Stage, progress: Progress, force: bool) -> list
     if entry["failure"] and not stage.side:
         raise RunFolderError(entry["failure"])
     return [f"{stage.name}: {entry['failure']}"] if entry["failure"] else []
-
-
-def _can_grow(run: RunFolder, stage: Stage) -> bool:
-    """Return whether a stage's result is that of the same inputs, but for what may rise."""
-    entry = run.manifest()["stages"].get(stage.name)
-    return (
-        bool(stage.grows) and entry is not None and entry["growth_key"] == stage_key(run, stage, grown=False)
-    )
 
 
 def _entry(run: RunFolder, stage: Stage, result: StageResult, seconds: float) -> dict[str, Any]:

@@ -62,6 +62,8 @@ class Stage:
         Whether its result follows from the others at no cost, so that a new one replaces it unasked.
     grows : str
         Key "section.key" that may rise: the stage then goes on from what is there, written in place, block by block.
+    chooses : tuple of str
+        Keys "section.key" that only choose among what the stage has found: another choice starts from what is there.
     """
 
     name: str
@@ -74,3 +76,9 @@ class Stage:
     side: bool = False
     derived: bool = False
     grows: str = ""
+    chooses: tuple[str, ...] = ()
+
+    @property
+    def open_keys(self) -> tuple[str, ...]:
+        """Keys that may change while the stage goes on from its result."""
+        return (*((self.grows,) if self.grows else ()), *self.chooses)

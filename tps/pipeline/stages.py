@@ -123,6 +123,7 @@ def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
             family,
             run.seeds(Chance.GEODESIC, 1)[0],
             grid=run.on_grid,
+            kept=run.path if _another_choice(run) else None,
         )
         advance(1)
     solved.save(out / "geodesic")
@@ -132,6 +133,12 @@ def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     failure = "" if status == "converged" else f"the curve is not what was asked for: {status}"
     failure = one_end(run, solved.result) or failure
     return StageResult(details=details, notes=solved.warnings, failure=failure)
+
+
+def _another_choice(run: RunFolder) -> bool:
+    """Return whether the channels that are there were solved with the same inputs, and another choice is asked for."""
+    stage = find_stage("geodesic")
+    return stage_state(run, stage) == "out of date" and can_go_on(run, stage)
 
 
 def analyse(run: RunFolder, out: Path, progress: Progress) -> StageResult:
@@ -167,7 +174,14 @@ SIDE_STAGES = ("shoot", "committor", "free-energy", "rate")
 STAGES: tuple[Stage, ...] = (
     Stage("conformations", ("conformations",), None, ("run", "conformations"), conformations),
     Stage("train", ("model",), "conformations", ("train",), train),
-    Stage("geodesic", ("geodesic",), "train", ("geodesic",), geodesic),
+    Stage(
+        "geodesic",
+        ("geodesic",),
+        "train",
+        ("geodesic",),
+        geodesic,
+        chooses=("geodesic.channel", "geodesic.rank", "geodesic.method", "geodesic.method_log_snr"),
+    ),
     Stage("paths", ("paths", "baselines"), "geodesic", ("paths",), make_paths),
     Stage(
         "shoot",
@@ -230,7 +244,7 @@ def stage_state(run: RunFolder, stage: Stage) -> StageState:
 def stage_key(run: RunFolder, stage: Stage, *, grown: bool = True) -> str:
     """Return what a stage's result depends on, as a digest: molecule, seed, its sections, and the stages before.
 
-    Without `grown`, what may rise while the stage goes on from its result is left out.
+    Without `grown`, what may rise or be chosen anew while the stage goes on from its result is left out.
     """
     content: dict[str, Any] = {}
     for name in stage.sections:
@@ -245,8 +259,8 @@ def stage_key(run: RunFolder, stage: Stage, *, grown: bool = True) -> str:
         section = run.config.conformations
         files = [*section.trajectories, *([section.weights_file] if section.weights_file else [])]
         content["files"] = [file_digest(Path(file)) for file in files]
-    if stage.grows and not grown:
-        name, key = stage.grows.split(".")
+    for open_key in () if grown else stage.open_keys:
+        name, key = open_key.split(".")
         del content[name][key]
     if stage.needs is not None:
         content["needs"] = stage_key(run, find_stage(stage.needs))
@@ -255,6 +269,17 @@ def stage_key(run: RunFolder, stage: Stage, *, grown: bool = True) -> str:
         if stage_state(run, used) == "up to date":
             content[name] = stage_key(run, used)
     return digest(json.dumps(content, sort_keys=True).encode())
+
+
+def can_go_on(run: RunFolder, stage: Stage) -> bool:
+    """Return whether a stage's result is that of the same inputs, but for what may rise or be chosen anew."""
+    entry = run.manifest()["stages"].get(stage.name)
+    return (
+        bool(stage.open_keys)
+        and entry is not None
+        and entry["growth_key"] == stage_key(run, stage, grown=False)
+        and all((run.path / name).exists() for name in stage.outputs)
+    )
 
 
 def find_stage(name: str) -> Stage:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from tps.errors import ParameterError
 from tps.features import FeatureSpace
 from tps.report.style import BLUE, FAINT, HALO, INK, METHOD_COLORS, VERMILLION, new_figure, styled
-from tps.report.tilt import WEAK_SPREAD_DEGREE, WEAK_TILT, tilt_strength
+from tps.report.tilt import WEAK_TILT, tilt_strength
+from tps.spacetime import WEAK_SPREAD_DEGREE
 
 _S_LABEL = "s along the path [-]"
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from tps.report.feature_axes import FeatureAxes, Ranges
 from tps.report.style import INK, NO_DATA, ORANGE, PURPLE, VEIL, VERMILLION
-from tps.report.tilt import WEAK_SPREAD, WEAK_SPREAD_DEGREE, WEAK_TILT
+from tps.report.tilt import WEAK_SPREAD, WEAK_TILT
+from tps.spacetime import WEAK_SPREAD_DEGREE
 
 _MAX_DOTS = 33
 

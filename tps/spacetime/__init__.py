@@ -1,7 +1,23 @@
 """The geometry of tilted distributions: families, curves, constraints, geodesics and their neighbours."""
 
+from tps.spacetime.barrier import (
+    WEAK_SPREAD_DEGREE,
+    Barrier,
+    FreeEnergyProfile,
+    free_energy_profile,
+    means_place,
+    tethered_free_energy,
+)
 from tps.spacetime.baselines import straight_line
-from tps.spacetime.channels import Channel, cluster_points, find_channels, winding_name, winding_starts
+from tps.spacetime.channels import (
+    Channel,
+    Rank,
+    cluster_points,
+    find_channels,
+    ranked,
+    winding_name,
+    winding_starts,
+)
 from tps.spacetime.constraints import (
     Constraint,
     ConstraintReport,
@@ -76,6 +92,8 @@ from tps.spacetime.via import via_curves
 __all__ = [
     "CURVE_METHODS",
     "SUPPORTED_FRAMES",
+    "WEAK_SPREAD_DEGREE",
+    "Barrier",
     "Box",
     "Channel",
     "Constraint",
@@ -90,6 +108,7 @@ __all__ = [
     "EuclideanSpacetime",
     "Family",
     "FeatureCurve",
+    "FreeEnergyProfile",
     "GaussianFamily",
     "GaussianMixtureFamily",
     "Geodesic",
@@ -101,6 +120,7 @@ __all__ = [
     "MethodProblem",
     "MinimumFreeEnergyPath",
     "ProductSpacetime",
+    "Rank",
     "RegionProbability",
     "Spacetime",
     "SpacetimeCurve",
@@ -130,6 +150,7 @@ __all__ = [
     "fisher_metric",
     "fisher_rao_length",
     "follow",
+    "free_energy_profile",
     "geodesic_windings",
     "half_plane_distance",
     "half_plane_geodesic",
@@ -139,6 +160,7 @@ __all__ = [
     "kl_divergence",
     "kl_from_point",
     "m_geodesic",
+    "means_place",
     "minimum_free_energy_path",
     "model_family",
     "named_point",
@@ -151,6 +173,7 @@ __all__ = [
     "posterior_mean",
     "probability_flow",
     "pullback_geodesic",
+    "ranked",
     "resample",
     "score",
     "score_jacobian_geodesic",
@@ -160,6 +183,7 @@ __all__ = [
     "straight_line",
     "support_warning",
     "symmetrised_kl",
+    "tethered_free_energy",
     "via_curves",
     "winding_line",
     "winding_name",

@@ -107,6 +107,15 @@ class EuclideanSpacetime:
         """No angle has a stiffness (n, 0)."""
         return eta[..., :0]
 
+    def precision(self, eta: Tensor) -> Tensor:
+        """Map eta (n, D + 1) to e^l, the same for every feature (n, D)."""
+        return (-2 * eta[..., -1:]).expand(*eta.shape[:-1], self.n_features)
+
+    def flat_psi(self, eta: Tensor) -> Tensor:
+        """Map eta (n, D + 1) to (D / 2) ln(2 pi e^-l) + e^l |c|**2 / 2 (n,); infinite without signal."""
+        snr = -2 * eta[..., -1]
+        return self.n_features / 2 * (2 * math.pi / snr).log() + eta[..., :-1].square().sum(-1) / (2 * snr)
+
     def positions(self, eta: Tensor) -> Tensor:
         """Map eta (n, D + 1) to centers (n, D)."""
         return self.split(eta)[0]

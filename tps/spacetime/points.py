@@ -91,6 +91,12 @@ class Spacetime(Protocol):
     def kappa(self, eta: Tensor) -> Tensor:
         """Map (n, K) to the stiffness of each angle (n, n_circles) [1/rad**2]."""
 
+    def precision(self, eta: Tensor) -> Tensor:
+        """Map (n, K) to the stiffness with which a tilt alone holds each position (n, d) [1/rad**2 or 1/scale**2]."""
+
+    def flat_psi(self, eta: Tensor) -> Tensor:
+        """Map (n, K) to psi of a flat p0 (n,): ln of the mean of e^(eta . T) over circles, its integral over lines."""
+
     def positions(self, eta: Tensor) -> Tensor:
         """Map the points of a curve (n, K) to positions (n, d), whose angles do not jump from one to the next."""
 

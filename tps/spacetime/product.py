@@ -99,6 +99,16 @@ class ProductSpacetime:
         """Map eta (n, K) to the stiffness of each angle (n, n_circles) [1/rad**2]."""
         return self.torus.kappa(self._blocks(eta)[0])
 
+    def precision(self, eta: Tensor) -> Tensor:
+        """Map eta (n, K) to kappa of each angle, then e^l of each line (n, n_circles + D)."""
+        angles, lines = self._blocks(eta)
+        return torch.cat([self.torus.precision(angles), self.lines.precision(lines)], dim=-1)
+
+    def flat_psi(self, eta: Tensor) -> Tensor:
+        """Map eta (n, K) to the sum of both blocks' (n,)."""
+        angles, lines = self._blocks(eta)
+        return self.torus.flat_psi(angles) + self.lines.flat_psi(lines)
+
     def positions(self, eta: Tensor) -> Tensor:
         """Map the points of a curve (n, K) to angles without jumps and centers on lines (n, n_circles + D)."""
         angles, lines = self._blocks(eta)

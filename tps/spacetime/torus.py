@@ -56,6 +56,15 @@ class TorusSpacetime:
         """Map eta (n, 2 d) to the stiffness of each angle (n, d) [1/rad**2]."""
         return self._pairs(eta).norm(dim=-1)
 
+    def precision(self, eta: Tensor) -> Tensor:
+        """Map eta (n, 2 d) to kappa (n, d) [1/rad**2]."""
+        return self.kappa(eta)
+
+    def flat_psi(self, eta: Tensor) -> Tensor:
+        """Map eta (n, 2 d) to the sum of ln I0(kappa_i) (n,), differentiable."""
+        kappa = self._pairs(eta).square().sum(-1).clamp_min(1e-24).sqrt()
+        return (torch.special.i0e(kappa).log() + kappa).sum(-1)
+
     def angles(self, eta: Tensor) -> Tensor:
         """Map eta (n, 2 d) to the centers (n, d) [rad], in (-pi, pi]."""
         pairs = self._pairs(eta)

@@ -1,0 +1,176 @@
+"""The channels of a run: solved, or read again from its folder, and what result.json says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tps.arrays import load_arrays
+from tps.config import GeodesicSection
+from tps.conformations import Conformations
+from tps.pipeline.folder import read_json
+from tps.spacetime import (
+    Channel,
+    Constraint,
+    ConstraintReport,
+    EmpiricalFamily,
+    Family,
+    FreeEnergyProfile,
+    Geodesic,
+    SpacetimeCurve,
+    SpacetimePoint,
+    find_channels,
+    via_curves,
+    winding_name,
+)
+from tps.systems import System
+
+_N_BLOCKS = 10
+
+
+def channel_file(number: int) -> str:
+    """Return the name of a channel's curve in geodesic/."""
+    return f"channels/{number}.npz"
+
+
+def frame_blocks(frames: Conformations, grid: bool) -> Tensor:
+    """Return to which of some independent blocks each frame belongs (n_frames,): for errors of free energies.
+
+    Stretches of the walkers' time; of the points of a grid every second one, whose two sums differ by more than the
+    grid's own error.
+    """
+    n = frames.n_frames
+    if grid:
+        return torch.arange(n) % 2
+    labels = np.empty(n, dtype=np.int64)
+    labels[np.argsort(frames.walker, kind="stable")] = np.arange(n) * _N_BLOCKS // n
+    return torch.as_tensor(labels)
+
+
+def solve_channels(
+    system: System,
+    section: GeodesicSection,
+    family: Family,
+    ends: tuple[SpacetimePoint, SpacetimePoint],
+    constraints: list[Constraint],
+    frames: EmpiricalFamily,
+    blocks: Tensor,
+) -> tuple[Channel, ...]:
+    """Return the distinct geodesics between the ends."""
+    starts: dict[str, Tensor | tuple[int, ...]] = {}
+    starts |= via_curves(
+        system.space,
+        family.spacetime,
+        *ends,
+        section.via,
+        log_snr=section.anchor_log_snr,
+        n_points=section.n_points,
+    )
+    if section.windings is not None:
+        starts[winding_name(section.windings)] = section.windings
+    return find_channels(
+        family,
+        *ends,
+        starts=starts or None,
+        frames=frames,
+        blocks=blocks,
+        n_points=section.n_points,
+        representation=section.representation,
+        constraints=constraints,
+        max_iterations=section.max_iterations,
+    )
+
+
+def read_channels(run: Path, family: Family, frames: EmpiricalFamily, blocks: Tensor) -> tuple[Channel, ...]:
+    """Return the channels that the geodesic stage has left in a run folder."""
+    folder = run / "geodesic"
+    return tuple(
+        Channel.of(
+            _geodesic(folder / channel_file(number), family, said), tuple(said["starts"]), frames, blocks
+        )
+        for number, said in enumerate(read_json(folder / "result.json")["channels"])
+    )
+
+
+def _geodesic(file: Path, family: Family, said: dict[str, Any]) -> Geodesic:
+    arrays = {name: torch.as_tensor(array) for name, array in load_arrays(file).items()}
+    curve = SpacetimeCurve(
+        family.spacetime, arrays["eta"], arrays["mu"], arrays["psi"] if family.has_psi else None, arrays["s"]
+    )
+    reports = [{k: v for k, v in report.items() if k != "satisfied"} for report in said["constraints"]]
+    return Geodesic(
+        curve=curve,
+        length=said["length"],
+        curve_energy=said["curve_energy"],
+        status=said["status"],
+        n_gradient_evaluations=said["n_gradient_evaluations"],
+        constraints=tuple(ConstraintReport(**report) for report in reports),
+        n_iterations=said["n_iterations"],
+    )
+
+
+def channel_said(channel: Channel, system: System) -> dict[str, Any]:
+    """Return what result.json says of a channel."""
+    geodesic, size = channel.geodesic, channel.effective_sample_size
+    return {
+        "length": geodesic.length,
+        "status": geodesic.status,
+        "starts": list(channel.starts),
+        "min_log_snr": float(geodesic.curve.log_snr.min()),
+        "min_effective_sample_size": None if size is None else float(size.min()),
+        **free_energy_said(channel.free_energy, geodesic.curve, system),
+        "curve_energy": geodesic.curve_energy,
+        "n_gradient_evaluations": geodesic.n_gradient_evaluations,
+        "n_iterations": geodesic.n_iterations,
+        "constraints": reports_said(geodesic.constraints),
+    }
+
+
+def reports_said(reports: Sequence[ConstraintReport]) -> list[dict[str, Any]]:
+    """Return what result.json says of constraints."""
+    return [{**asdict(report), "satisfied": report.satisfied} for report in reports]
+
+
+def free_energy_said(profile: FreeEnergyProfile, curve: SpacetimeCurve, system: System) -> dict[str, Any]:
+    """Return the free energy along a curve and its barrier, in the system's unit of energy.
+
+    Returns
+    -------
+    dict
+        "free_energy" and "free_energy_error": lists, above A, None where the tilt is too weak to mean a place;
+        "barrier": heights above A and B with their errors, and where, in the features' user units; None with
+        "no_barrier", a sentence, where there is none.
+    """
+    known, error = profile.means_place.tolist(), profile.error()
+
+    def shown(values: Tensor | None) -> list[float | None] | None:
+        if values is None:
+            return None
+        pairs = zip((system.kt * values).tolist(), known, strict=True)
+        return [round(value, 4) if place else None for value, place in pairs]
+
+    said: dict[str, Any] = {"free_energy": shown(profile.values), "free_energy_error": shown(error)}
+    barrier = profile.barrier
+    if barrier is None:
+        first, last = (float(curve.s[index]) for index in profile.loose or (0, -1))
+        why = f"the tilt is too weak to mean a place from s = {first:.2f} to {last:.2f}"
+        return {**said, "barrier": None, "no_barrier": why}
+    place = system.space.center(curve.eta[barrier.index].numpy()) / system.space.user_scale
+    return {
+        **said,
+        "barrier": {
+            "above_a": system.kt * barrier.above_a,
+            "error_a": None if barrier.error_a is None else system.kt * barrier.error_a,
+            "above_b": system.kt * barrier.above_b,
+            "error_b": None if barrier.error_b is None else system.kt * barrier.error_b,
+            "unit": system.energy_unit,
+            "at_s": float(curve.s[barrier.index]),
+            "at": dict(zip(system.space.names, place.tolist(), strict=True)),
+        },
+    }
