@@ -79,9 +79,9 @@ class FreeEnergyProfile:
         if not bool(self.means_place.all()):
             return None
         top = int(self.values.argmax())
-        above = [float(self.values[top] - self.values[end]) for end in (0, -1)]
-        errors = [None if e is None else float(e[top]) for e in (self.error(0), self.error(-1))]
-        return Barrier(*above, *errors, top)
+        above_a, above_b = (float(self.values[top] - self.values[end]) for end in (0, -1))
+        error_a, error_b = (None if e is None else float(e[top]) for e in (self.error(0), self.error(-1)))
+        return Barrier(above_a, above_b, error_a, error_b, top)
 
     @property
     def loose(self) -> tuple[int, int] | None:
