@@ -12,7 +12,7 @@ import click
 from tps.cli.console import ConsoleProgress
 from tps.cli.results import free_energy_text, metrics_text, shooting_text
 from tps.errors import ConfigError
-from tps.pipeline import MAIN, RunFolder, run_stage
+from tps.pipeline import MAIN, RunFolder, barrier_text, run_stage
 from tps.spacetime import CURVE_METHODS
 
 RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
@@ -162,11 +162,7 @@ def geodesic_text(solved: Mapping[str, Any]) -> str:
 
 
 def _height(channel: Mapping[str, Any], end: str) -> str:
-    barrier = channel["barrier"]
-    if barrier is None:
-        return "-"
-    error = barrier[f"error_{end}"]
-    return f"{barrier[f'above_{end}']:.1f}" + ("" if error is None else f" ± {error:.1f}")
+    return "-" if channel["barrier"] is None else barrier_text(channel["barrier"], end)
 
 
 def _ranking(solved: Mapping[str, Any]) -> str:

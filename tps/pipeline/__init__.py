@@ -1,5 +1,6 @@
 """From a run file to a run folder: stages, their order, and what is up to date."""
 
+from tps.pipeline.channels import barrier_text
 from tps.pipeline.committor import (
     TRANSITION_STATES,
     FrameCommittors,
@@ -26,6 +27,7 @@ __all__ = [
     "RunFolder",
     "Silent",
     "Unbiased",
+    "barrier_text",
     "committor_of_file",
     "committor_of_path",
     "find_stage",

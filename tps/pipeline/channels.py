@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,12 @@ def channel_said(channel: Channel, system: System) -> dict[str, Any]:
 def reports_said(reports: Sequence[ConstraintReport]) -> list[dict[str, Any]]:
     """Return what result.json says of constraints."""
     return [{**asdict(report), "satisfied": report.satisfied} for report in reports]
+
+
+def barrier_text(barrier: Mapping[str, Any], end: str) -> str:
+    """Return the height of a barrier of result.json above an end, "a" or "b", with its error."""
+    error = barrier[f"error_{end}"]
+    return f"{barrier[f'above_{end}']:.1f}" + ("" if error is None else f" ± {error:.1f}")
 
 
 def free_energy_said(profile: FreeEnergyProfile, curve: SpacetimeCurve, system: System) -> dict[str, Any]:

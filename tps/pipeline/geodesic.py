@@ -51,6 +51,7 @@ from tps.systems import System
 MAIN = "paths"
 STRAIGHT, WITH_PROFILE = "straight_line", "straight_line_with_profile"
 BASELINES = (STRAIGHT, WITH_PROFILE)
+_NO_BARRIER = "solved before barriers were known; solve again with `tps geodesic RUN --force`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +106,18 @@ def curve_file(method: str) -> str:
 
 
 def load_solved(run: Path) -> dict[str, Any]:
-    """Return what result.json of a run folder says of its curves."""
-    return read_json(run / "geodesic" / "result.json")
+    """Return what result.json of a run folder says of its curves; barriers are missing where none were computed yet."""
+    said = read_json(run / "geodesic" / "result.json")
+    said.setdefault("channel", 0)
+    for curve in (*said["channels"], *said["curves"].values()):
+        if "barrier" not in curve:
+            curve |= {
+                "free_energy": [],
+                "free_energy_error": None,
+                "barrier": None,
+                "no_barrier": _NO_BARRIER,
+            }
+    return said
 
 
 def load_curve(run: Path, method: str = MAIN) -> StoredCurve:

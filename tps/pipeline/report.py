@@ -16,6 +16,7 @@ from tps.pipeline.candidates import path_folder
 from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import RunFolder, read_json
 from tps.pipeline.geodesic import MAIN, load_curve, load_solved
+from tps.pipeline.report_channels import barrier_row, channel_curves, channel_pictures
 from tps.pipeline.report_unbiased import (
     Picture,
     committor_pictures,
@@ -103,6 +104,7 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
         ("free energy B - A", format_quantity(metrics["free_energy_difference"])),
         ("dissipated work", format_quantity(metrics["dissipated_work"])),
         (solved["method"], f"{solved['status']}, length {solved['length']:.3f}"),
+        ("its barrier", barrier_row(solved)),
         ("support", f"at least {metrics['support']['value']:.0f} effective frames"),
         ("force evaluations", f"{metrics['evaluations_total']['value']:,.0f}"),
     ]
@@ -163,6 +165,7 @@ def _figures(
             "Work along the protocol",
             "Work done by moving the tilt, and the free energy -ψ of the model along the same curve.",
         ),
+        **channel_pictures(run),
         **_learning_picture(run),
     }
     if "ensemble" in content:
@@ -194,11 +197,13 @@ def _landscape(run: RunFolder, frames: Conformations, main: PathEnsemble) -> dic
             unit=system.energy_unit,
             eta=curve.eta,
             paths=paths,
+            channels=channel_curves(run),
             **regions,
         )
         caption = (
             "Free energy of the weighted frames; the curve's centres, larger where the tilt is stronger and hollow "
-            "where it is too weak for the centre to mean a place; the paths run along it."
+            "where it is too weak for the centre to mean a place; the paths run along it; the other channels, dashed, "
+            "each with its barrier of free energy above A."
         )
         return {"free_energy_map": (figure, "Free energy, curve and paths", caption)}
     grid, energy = run.surface.energy_grid(_GRID)
@@ -210,10 +215,12 @@ def _landscape(run: RunFolder, frames: Conformations, main: PathEnsemble) -> dic
         curve=system.space.center(curve.mu),
         paths=paths[:_SHOWN_PATHS],
         highest=np.array(surface_lower_bound(run.surface).point),
+        channels=channel_curves(run),
         **regions,
     )
     caption = (
-        "Energy of the surface; the mean of the tilted distribution along the curve; paths run along it."
+        "Energy of the surface; the mean of the tilted distribution along the curve; paths run along it; the other "
+        "channels, dashed, each with its barrier of free energy above A."
     )
     return {"surface": (surface_map(scene), "Surface, curve and paths", caption)}
 

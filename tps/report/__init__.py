@@ -1,5 +1,6 @@
 """Figures and the one-page report of a run."""
 
+from tps.report.channels import ChannelCurve, free_energy_along_channels
 from tps.report.committors import committor_histogram_figure, committor_path_figure
 from tps.report.comparison import comparison_figure
 from tps.report.convergence import convergence_figure
@@ -20,6 +21,7 @@ from tps.report.surface import SurfaceScene, surface_map
 
 __all__ = [
     "CANDIDATE_NOTE",
+    "ChannelCurve",
     "ReportFigure",
     "SurfaceScene",
     "committor_histogram_figure",
@@ -29,6 +31,7 @@ __all__ = [
     "ensemble_figure",
     "format_quantity",
     "format_value",
+    "free_energy_along_channels",
     "free_energy_map",
     "learning_curve",
     "log_snr_along_curve",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tps.errors import ParameterError
 from tps.features import FeatureSpace
+from tps.report.channels import ChannelCurve, draw_channels
 from tps.report.density import free_energy_on_grid
 from tps.report.feature_axes import FeatureAxes, Ranges
 from tps.report.scene import FreeEnergyScene, draw_dots, draw_legend
@@ -35,6 +36,7 @@ def free_energy_map(
     paths: Sequence[NDArray[np.floating]] = (),
     states: Mapping[str, Ranges] | None = None,
     avoided: Sequence[Ranges] = (),
+    channels: Sequence[ChannelCurve] = (),
     features: Sequence[str] | None = None,
 ) -> Figure:
     """Draw the free energy over two features (one: a profile), with the geodesic and the paths.
@@ -60,6 +62,8 @@ def free_energy_map(
     states : mapping of str to ranges, optional
         Ranges (low, high) by feature, for each state.
     avoided : sequence of ranges, optional
+    channels : sequence of ChannelCurve, optional
+        Drawn over two features, each with its barrier.
     features : sequence of str, optional
         The one or two features to show; the first two by default.
 
@@ -93,10 +97,10 @@ def free_energy_map(
         states=states or {},
         avoided=avoided,
     )
-    return _draw_map(scene) if len(names) == 2 else _draw_profile(scene)
+    return _draw_map(scene, channels, columns) if len(names) == 2 else _draw_profile(scene)
 
 
-def _draw_map(scene: FreeEnergyScene) -> Figure:
+def _draw_map(scene: FreeEnergyScene, channels: Sequence[ChannelCurve], columns: Sequence[int]) -> Figure:
     figure, axes = new_figure(6.4, 5.6), scene.axes
     ax = figure.add_subplot()
     ax.set_facecolor(NO_DATA)
@@ -121,6 +125,7 @@ def _draw_map(scene: FreeEnergyScene) -> Figure:
             ax.add_collection(lines)
     if scene.center is not None:
         draw_dots(ax, axes.shown(axes.space.wrap(scene.center)), scene)
+    draw_channels(ax, axes, channels, columns)
     axes.dress(ax)
     ax.set_title(scene.title)
     if all(axes.space.periodic):

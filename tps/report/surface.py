@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tps.errors import ParameterError
 from tps.features import FeatureSpace
+from tps.report.channels import ChannelCurve, draw_channels
 from tps.report.feature_axes import FeatureAxes, Ranges
 from tps.report.free_energy import MAP_COLORS
 from tps.report.style import NO_DATA, ORANGE, VERMILLION, new_figure, styled
@@ -43,6 +44,8 @@ class SurfaceScene:
     avoided : sequence of ranges
     highest : (d,) array or None
         Where the lower bound of the maximum energy lies.
+    channels : sequence of ChannelCurve
+        Drawn over two axes, each with its barrier.
     """
 
     space: FeatureSpace
@@ -54,6 +57,7 @@ class SurfaceScene:
     states: Mapping[str, Ranges] | None = None
     avoided: Sequence[Ranges] = ()
     highest: NDArray[np.floating] | None = None
+    channels: Sequence[ChannelCurve] = ()
 
     def __post_init__(self) -> None:
         if self.energy.shape != tuple(len(axis) for axis in self.grid) or len(self.grid) not in (1, 2):
@@ -106,6 +110,7 @@ def _draw_map(scene: SurfaceScene) -> Figure:
     ax.add_collection(LineCollection(lines, colors=ORANGE, linewidths=1.8, zorder=5))
     if scene.highest is not None:
         ax.plot(*axes.shown(scene.highest), "x", color=VERMILLION, ms=9, mew=2.2, zorder=6)
+    draw_channels(ax, axes, scene.channels, range(2))
     axes.dress(ax)
     ax.set_aspect("equal")
     _legend(figure, scene)
