@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from tps.features import FeatureSpace
 from tps.spacetime import WEAK_SPREAD_DEGREE
 
-#: The widest spread of a tilt that is not weak [rad], and the same as ln kappa (spread 1/sqrt(kappa)).
+#: The same in rad, or in scales of a feature on a line; and as ln kappa or log-SNR (spread exp(-strength / 2)).
 WEAK_SPREAD = float(np.deg2rad(WEAK_SPREAD_DEGREE))
 WEAK_TILT = float(-2 * np.log(WEAK_SPREAD))
 
