@@ -16,8 +16,10 @@ _GAP = 1e-3
 _LOOSEST = 1e-3
 
 
-def solve(problem: CurveProblem, max_iterations: int, rtol: float, tolerance: float) -> tuple[Tensor, int]:
-    """Minimise a batch of curves under its constraints, from where it stands.
+def solve(
+    problem: CurveProblem, index: Tensor, budget: Tensor, rtol: float, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    """Minimise curves under their constraints, from where they stand.
 
     The terms are a barrier inside and a parabola outside (see `CurveProblem`), so a start that obeys the constraints
     keeps obeying them, and one that does not is pushed back.
@@ -26,7 +28,10 @@ def solve(problem: CurveProblem, max_iterations: int, rtol: float, tolerance: fl
     ----------
     problem : CurveProblem
         Left at the solution, with its multipliers.
-    max_iterations : int
+    index : Tensor (b,)
+        Which of its curves.
+    budget : Tensor (b,)
+        Iterations for each.
     rtol : float
         Relative decrease of the energy at which to stop.
     tolerance : float
@@ -34,7 +39,7 @@ def solve(problem: CurveProblem, max_iterations: int, rtol: float, tolerance: fl
 
     Returns
     -------
-    Tensor (B,) of bool, int
+    Tensor (b,) of bool, Tensor (b,) of int
         Which curves converged, and the iterations spent.
 
     References
@@ -42,22 +47,23 @@ def solve(problem: CurveProblem, max_iterations: int, rtol: float, tolerance: fl
     Ben-Tal and Zibulevsky, SIAM J. Optim. 7, 347 (1997): penalty/barrier multiplier methods.
     """
     if not problem.constraints:
-        return descend(problem, problem.everything, max_iterations, rtol)
-    spent, loose = 0, max(rtol, _LOOSEST)
-    finished = torch.zeros(problem.n_curves, dtype=torch.bool)
+        return descend(problem, index, budget, torch.full((len(index),), rtol, dtype=torch.float64))
+    spent = torch.zeros(len(index), dtype=torch.int64)
+    finished = torch.zeros(len(index), dtype=torch.bool)
+    loose = torch.full((len(index),), max(rtol, _LOOSEST), dtype=torch.float64)
     for _ in range(_MAX_ROUNDS):
-        going = problem.everything[~finished]
-        converged, used = descend(problem, going, max_iterations - spent, loose)
-        spent += used
-        violation, gap = problem.violations().amax(1), problem.gaps()
-        held = (violation <= tolerance / 2) & (gap <= _GAP)
-        if loose <= rtol:
-            finished[going] = converged & held[going]
-        if bool(finished.all()) or spent >= max_iterations:
+        going = torch.nonzero(~finished & (spent < budget))[:, 0]
+        if len(going) == 0:
             break
-        problem.update_multipliers(_UPDATE)
-        harder = problem.stiffness * _HARDEN
-        problem.stiffness = torch.where(violation > tolerance / 2, harder, problem.stiffness)
-        far = 1e-2 * float(torch.maximum(violation, gap)[~finished].max())
-        loose = rtol if bool(held[~finished].all()) else max(rtol, min(_LOOSEST, far))
+        curves = index[going]
+        converged, used = descend(problem, curves, (budget - spent)[going], loose[going])
+        spent[going] += used
+        violation, gap = problem.violations(curves).amax(1), problem.gaps(curves)
+        held = (violation <= tolerance / 2) & (gap <= _GAP)
+        finished[going] = converged & held & (loose[going] <= rtol)
+        problem.update_multipliers(_UPDATE, curves[~finished[going]])
+        broken = violation > tolerance / 2
+        problem.stiffness[curves[broken]] *= _HARDEN
+        far = (1e-2 * torch.maximum(violation, gap)).clamp(rtol, max(rtol, _LOOSEST))
+        loose[going] = torch.where(held, rtol, far)
     return finished, spent

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -33,6 +33,21 @@ class Constraint(Protocol):
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """Map the points of one curve, eta and mu (n, K), to (n, n_conditions): at most 0 where it holds."""
+
+
+@runtime_checkable
+class Pointwise(Protocol):
+    """A condition that may know each point by itself: then curves need not come one by one."""
+
+    def pointwise(self, family: Family) -> bool:
+        """Whether the values at a point of this family depend on that point alone."""
+
+
+def curve_values(constraint: Constraint, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
+    """Map the points of curves, eta and mu (B, N, K), to a constraint's values (B, N, n_conditions)."""
+    if isinstance(constraint, Pointwise) and constraint.pointwise(family):
+        return constraint.values(family, eta.flatten(0, 1), mu.flatten(0, 1)).unflatten(0, eta.shape[:2])
+    return torch.stack([constraint.values(family, *curve) for curve in zip(eta, mu, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -84,6 +99,10 @@ class LogSnrFloor:
         """How a report calls it."""
         return f"log-SNR floor {self.floor:g}"
 
+    def pointwise(self, family: Family) -> bool:
+        """Yes."""
+        return True
+
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """Floor - log_snr, to first order: of each angle, and of the features on lines (n, n_conditions)."""
         return family.spacetime.floor_violation(eta, self.floor)
@@ -108,6 +127,10 @@ class StdCeiling:
     def name(self) -> str:
         """How a report calls it."""
         return f"standard-deviation ceiling {self.ceiling:g}"
+
+    def pointwise(self, family: Family) -> bool:
+        """Yes."""
+        return True
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """Std - ceiling, of each angle, and of a feature on a line (n, n_conditions)."""
@@ -153,6 +176,10 @@ class RegionProbability:
     def name(self) -> str:
         """How a report calls it."""
         return f"region probability at most {self.p_max:g}"
+
+    def pointwise(self, family: Family) -> bool:
+        """Yes."""
+        return True
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """Ln p(region | eta) - ln p_max (n, 1)."""
@@ -226,6 +253,10 @@ class KLDistance:
     def name(self) -> str:
         """How a report calls it."""
         return f"KL distance of {self.at_least:g} nats"
+
+    def pointwise(self, family: Family) -> bool:
+        """Where psi is known."""
+        return family.has_psi
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """1 - KL / at_least (n, 1)."""

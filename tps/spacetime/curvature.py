@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from tps.spacetime.constraints import curve_values
 from tps.spacetime.curve_problem import CurveProblem
 from tps.spacetime.family import fisher_metric
 from tps.spacetime.penalty_barrier import barrier_curvature
@@ -119,19 +120,16 @@ def _hessian(problem: CurveProblem, chart: Tensor, index: Tensor) -> tuple[Tenso
 
 def _constraint_gradients(problem: CurveProblem, chart: Tensor, index: Tensor) -> Tensor:
     """Return constraint gradients g (b, N, n_conditions, K), scaled so that their terms' Hessian is about g' g."""
-    rows = []
-    for row, curve in enumerate(index.tolist()):
-        leaf = chart[row : row + 1].detach().requires_grad_(True)
-        gradients = []
-        with torch.enable_grad():
-            eta, mu = problem.evaluate(leaf)
-            for number, constraint in enumerate(problem.constraints):
-                value = constraint.values(problem.family, eta[0], mu[0])
-                scaled = problem.scaled(curve, number, value.detach())
-                weight = problem.multipliers[curve][number] * barrier_curvature(scaled)
-                for column in range(value.shape[1]):
-                    (g,) = torch.autograd.grad(value[:, column].sum(), leaf, retain_graph=True)
-                    gradients.append(weight[:, column, None].sqrt() * g[0])
-                    problem.n_evaluations[curve] += 1
-        rows.append(torch.stack(gradients, dim=1) * (problem.stiffness[curve] / problem.n_points).sqrt())
-    return torch.stack(rows)
+    leaf, gradients = chart.detach().requires_grad_(True), []
+    with torch.enable_grad():
+        eta, mu = problem.evaluate(leaf)
+        for number, constraint in enumerate(problem.constraints):
+            value = curve_values(constraint, problem.family, eta, mu)
+            scaled = problem.scaled(number, value.detach(), index)
+            weight = problem.multipliers[number][index] * barrier_curvature(scaled)
+            for column in range(value.shape[-1]):
+                (g,) = torch.autograd.grad(value[..., column].sum(), leaf, retain_graph=True)
+                gradients.append(weight[..., column, None].sqrt() * g)
+                problem.n_evaluations[index] += 1
+    scale = (problem.stiffness[index] / problem.n_points).sqrt()
+    return torch.stack(gradients, dim=2) * scale[:, None, None, None]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tps.spacetime.constraints import Constraint, UserPenalty
+from tps.spacetime.constraints import Constraint, UserPenalty, curve_values
 from tps.spacetime.family import Family
 from tps.spacetime.penalty_barrier import barrier, barrier_slope
 from tps.spacetime.preconditioner import least_squares
@@ -59,13 +59,13 @@ class CurveProblem:
         self.margin = torch.full((self.n_curves, len(constraints)), margin, dtype=torch.float64)
         self.ceiling = torch.full_like(self.margin, torch.inf)
         self.stiffness = torch.ones(self.n_curves, dtype=torch.float64)
-        self.multipliers: list[list[Tensor]] = [[] for _ in range(self.n_curves)]
+        self.multipliers: list[Tensor] = []
         if constraints:
             self._start_multipliers()
 
     def _start_multipliers(self) -> None:
         """Hold back a start that obeys the constraints; lead one that does not gently back."""
-        worst = self.violations().amax(1)
+        worst = self.violations(self.everything).amax(1)
         obeys = worst <= 0
         self.stiffness = torch.where(
             obeys, _INITIAL_STIFFNESS, (_FARTHEST / worst.clamp_min(1e-12)).clamp_max(_INITIAL_STIFFNESS)
@@ -73,8 +73,7 @@ class CurveProblem:
         energy = (0.5 * (self.n_points - 1) ** 2 * self.typical_chord).clamp_min(1.0)
         pressure = energy * torch.where(obeys, _STRONG_PRESSURE, _WEAK_PRESSURE)
         self.multipliers = [
-            [torch.full_like(v, float(p)) for v in row]
-            for p, row in zip(pressure, self.constraint_values(), strict=True)
+            pressure[:, None, None].expand_as(v).clone() for v in self.constraint_values(self.everything)
         ]
 
     def chart(self, coefficients: Tensor | None = None, index: Tensor | None = None) -> Tensor:
@@ -89,51 +88,39 @@ class CurveProblem:
         mu = self.family.mu(eta)
         return eta.unflatten(0, chart.shape[:2]), mu.unflatten(0, chart.shape[:2])
 
-    def constraint_values(self) -> list[list[Tensor]]:
-        """Values (N, n_conditions) of each constraint on each curve, margins not added."""
-        if not self.constraints:
-            return [[] for _ in range(self.n_curves)]
+    def constraint_values(self, index: Tensor) -> list[Tensor]:
+        """Values (b, N, n_conditions) of each constraint on the curves `index`, margins not added."""
         with torch.no_grad():
-            pairs = zip(*self.evaluate(self.chart()), strict=True)
-            return [[c.values(self.family, eta, mu) for c in self.constraints] for eta, mu in pairs]
+            eta, mu = self.evaluate(self.chart(self.coefficients[index], index))
+            return [curve_values(c, self.family, eta, mu) for c in self.constraints]
 
-    def violations(self) -> Tensor:
-        """Largest value of each constraint on each curve (B, n_constraints), margins added."""
-        return (
-            torch.stack([torch.stack([v.max() for v in row]) for row in self.constraint_values()])
-            + self.margin
-        )
+    def violations(self, index: Tensor) -> Tensor:
+        """Largest value of each constraint on each of the curves `index` (b, n_constraints), margins added."""
+        largest = torch.stack([v.amax((1, 2)) for v in self.constraint_values(index)], dim=1)
+        return largest + self.margin[index]
 
-    def pressures(self) -> list[list[Tensor]]:
-        """What each constraint presses with at each point (N, n_conditions) of each curve."""
-        return [
-            [self._pressure(curve, number, value) for number, value in enumerate(row)]
-            for curve, row in enumerate(self.constraint_values())
-        ]
+    def gaps(self, index: Tensor) -> Tensor:
+        """Return |mean of pressure * value| over the energy (b,): what the multipliers may still hide."""
+        energy = 0.5 * (self.n_points - 1) ** 2 * self.mean_chord(index)
+        hidden = torch.zeros_like(energy)
+        for number, value in enumerate(self.constraint_values(index)):
+            margin = self.margin[index, number, None, None]
+            hidden += (self._pressure(number, value, index) * (value + margin)).abs().sum((1, 2))
+        return hidden / (self.n_points * energy)
 
-    def gaps(self) -> Tensor:
-        """Return |mean of pressure * value| over the energy (B,): what the multipliers may still hide."""
-        energy = 0.5 * (self.n_points - 1) ** 2 * self.mean_chord()
-        rows = zip(self.constraint_values(), self.pressures(), self.margin, strict=True)
-        gaps = [
-            sum(float((p * (v + m)).abs().sum()) for v, p, m in zip(row, pressure, margin, strict=True))
-            for row, pressure, margin in rows
-        ]
-        return torch.tensor(gaps, dtype=torch.float64) / (self.n_points * energy)
+    def update_multipliers(self, limit: float, index: Tensor) -> None:
+        """Move the multipliers of the curves `index` towards the pressures, by at most a factor `limit`."""
+        for number, value in enumerate(self.constraint_values(index)):
+            old, new = self.multipliers[number][index], self._pressure(number, value, index)
+            self.multipliers[number][index] = torch.minimum(torch.maximum(new, old / limit), old * limit)
 
-    def update_multipliers(self, limit: float) -> None:
-        """Move the multipliers towards the pressures, by at most a factor `limit`."""
-        for old, new in zip(self.multipliers, self.pressures(), strict=True):
-            old[:] = [
-                torch.minimum(torch.maximum(n, o / limit), o * limit) for o, n in zip(old, new, strict=True)
-            ]
+    def scaled(self, number: int, value: Tensor, index: Tensor) -> Tensor:
+        """Values (b, N, n_conditions) of a constraint, margin added, in units of 1 / stiffness."""
+        return (value + self.margin[index, number, None, None]) * self.stiffness[index, None, None]
 
-    def scaled(self, curve: int, number: int, value: Tensor) -> Tensor:
-        """Values of a constraint on a curve, margin added, in units of 1 / stiffness."""
-        return (value + self.margin[curve, number]) * self.stiffness[curve]
-
-    def _pressure(self, curve: int, number: int, value: Tensor) -> Tensor:
-        return self.multipliers[curve][number] * barrier_slope(self.scaled(curve, number, value))
+    def _pressure(self, number: int, value: Tensor, index: Tensor) -> Tensor:
+        """What a constraint presses with at each point of the curves `index` (b, N, n_conditions)."""
+        return self.multipliers[number][index] * barrier_slope(self.scaled(number, value, index))
 
     def value_and_gradient(self, chart: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Map chart points (b, N, K) of the curves `index` to what is minimised (b,) and its gradient (b, N, K)."""
@@ -143,8 +130,7 @@ class CurveProblem:
             chords = (eta.diff(dim=1) * mu.diff(dim=1)).sum(-1)
             value = 0.5 * (self.n_points - 1) * self._guarded(chords, self.typical_chord[index, None]).sum(-1)
             if self.constraints or self.penalties:
-                rows = enumerate(index.tolist())
-                value = value + torch.stack([self._terms(eta[row], mu[row], curve) for row, curve in rows])
+                value = value + self._terms(eta, mu, index)
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
         return value.detach(), gradient
 
@@ -159,17 +145,17 @@ class CurveProblem:
         leap = (chords / typical - _LONG_CHORD).clamp_min(0).square() * typical
         return chords + below + leap
 
-    def _terms(self, eta: Tensor, mu: Tensor, curve: int) -> Tensor:
-        """Penalties, and for each constraint the mean over points of multiplier * barrier / stiffness."""
-        total = torch.zeros((), dtype=torch.float64)
+    def _terms(self, eta: Tensor, mu: Tensor, index: Tensor) -> Tensor:
+        """Penalties, and for each constraint the mean over points of multiplier * barrier / stiffness (b,)."""
+        total = torch.zeros(len(index), dtype=torch.float64)
         for penalty in self.penalties:
-            total = total + penalty.cost(eta, mu)
+            total = total + torch.stack([penalty.cost(*curve) for curve in zip(eta, mu, strict=True)])
         for number, constraint in enumerate(self.constraints):
-            scaled = self.scaled(curve, number, constraint.values(self.family, eta, mu))
-            cost = (self.multipliers[curve][number] * barrier(scaled)).sum()
-            if float(scaled.detach().amax()) > self.ceiling[curve, number]:
-                cost = cost + torch.inf
-            total = total + cost / (self.stiffness[curve] * self.n_points)
+            scaled = self.scaled(number, curve_values(constraint, self.family, eta, mu), index)
+            cost = (self.multipliers[number][index] * barrier(scaled)).sum((1, 2))
+            beyond = scaled.detach().amax((1, 2)) > self.ceiling[index, number]
+            total = total + cost / (self.stiffness[index] * self.n_points)
+            total = total.masked_fill(beyond, torch.inf)
         return total
 
     def objective(self, coefficients: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,39 +14,54 @@ from tps.spacetime.preconditioner import CurvePreconditioner, GroupedPreconditio
 
 #: Iterations between two looks at the metric; constraints change what it has to know more often.
 _REFRESH, _REFRESH_FREE = 12, 30
-_CEILING = 0.9
+#: A condition is broken by at most this over the stiffness, and is up against that from this fraction of it.
+_CEILING, _PRESSED = 0.9, 0.95
 #: Under constraints no point moves farther than this Fisher-Rao distance in one step, lest it leap over a hole.
 _LONGEST_MOVE = 1.0
 
 
-def descend(problem: CurveProblem, index: Tensor, max_iterations: int, rtol: float) -> tuple[Tensor, int]:
-    """Minimise the curves `index` (b,) from where they are; return converged (b,) and the iterations spent."""
-    spent, done = 0, torch.zeros(len(index), dtype=torch.bool)
-    stalled = torch.zeros(len(index), dtype=torch.bool)
+def descend(problem: CurveProblem, index: Tensor, budget: Tensor, rtol: Tensor) -> tuple[Tensor, Tensor]:
+    """Minimise the curves `index` (b,) from where they are, each in at most `budget` (b,) iterations.
+
+    A curve ends as well where no step lowers what is minimised, or where it presses against the ceiling that no step
+    may cross: its multipliers have to move first.
+
+    Returns
+    -------
+    Tensor (b,) of bool, Tensor (b,) of int
+        Which converged, to `rtol` (b,), and the iterations spent.
+    """
+    spent = torch.zeros(len(index), dtype=torch.int64)
+    done, stalled = torch.zeros(len(index), dtype=torch.bool), torch.zeros(len(index), dtype=torch.bool)
     refresh = _REFRESH if problem.constraints else _REFRESH_FREE
     if problem.constraints:
         # no step may lead across what is forbidden
-        problem.ceiling = (1.5 * problem.violations() * problem.stiffness[:, None]).clamp_min(_CEILING)
-    while spent < max_iterations and not bool((done | stalled).all()):
-        going = torch.nonzero(~(done | stalled))[:, 0]
+        stiffness = problem.stiffness[index, None]
+        problem.ceiling[index] = (1.5 * problem.violations(index) * stiffness).clamp_min(_CEILING)
+    while bool((open_ := ~(done | stalled) & (spent < budget)).any()):
+        going = torch.nonzero(open_)[:, 0]
         curves = index[going]
         problem.typical_chord[curves] = problem.mean_chord(curves)
         # the metric alone is enough for most free curves, and the true Hessian costs 3 K gradients
-        precondition, metric = curvature(problem, curves, newton=bool(problem.constraints) or spent > 0)
+        newton = bool(problem.constraints) or bool((spent[going] > 0).all())
+        precondition, metric = curvature(problem, curves, newton=newton)
         before, _ = problem.value_and_gradient(problem.chart(problem.coefficients[curves], curves), curves)
         found = minimise(
             partial(_objective_of, problem, curves),
             problem.coefficients[curves],
             partial(_step_of, precondition, problem.width),
-            tolerance=rtol * before.abs().clamp_min(1e-12),
+            tolerance=rtol[going] * before.abs().clamp_min(1e-12),
             largest_decrease=0.5 * (problem.n_points - 1) ** 2 * problem.typical_chord[curves],
             longest_step=partial(_longest_step, problem, metric) if problem.constraints else None,
-            max_iterations=min(refresh, max_iterations - spent),
+            max_iterations=min(refresh, int((budget - spent)[going].max())),
         )
         problem.coefficients[curves] = found.position
-        stalled[going] = (found.value >= before - rtol * before.abs()) & (spent > 0)
+        stalled[going] = (found.value >= before - rtol[going] * before.abs()) & (spent[going] > 0)
+        if problem.constraints:
+            pressed = problem.violations(curves) * problem.stiffness[curves, None]
+            stalled[going] |= (pressed > _PRESSED * problem.ceiling[curves]).any(1)
         done[going] = found.converged
-        spent += found.n_iterations
+        spent[going] += found.n_iterations
     return done, spent
 
 

@@ -261,7 +261,7 @@ def _minimise(
     positions = torch.cat([line[:1], found.position[0].unflatten(0, shape), line[-1:]])
     status = "converged"
     if not bool(found.converged[0]):
-        status = f"stopped after {found.n_iterations} iterations; raise max_iterations or rtol"
+        status = f"stopped after {int(found.n_iterations[0])} iterations; raise max_iterations or rtol"
     return FeatureCurve(
         curve=level.curve(positions),
         value=float(found.value[0]),

@@ -89,7 +89,7 @@ def find_geodesics(
     starts: Sequence[Start | None] | None = None,
     **options: Unpack[SolverOptions],
 ) -> tuple[Geodesic, ...]:
-    """Find geodesics between many pairs of points: in one batch without constraints, one by one with them.
+    """Find geodesics between many pairs of points, in one batch.
 
     Parameters
     ----------
@@ -122,8 +122,4 @@ def find_geodesics(
         None if start is None else start_eta(family, a, b, start, settings.n_points)
         for (a, b), start in zip(pairs, given, strict=True)
     ]
-    if not settings.hard:
-        return tuple(solve_batch(family, pairs, curves, settings))
-    return tuple(
-        solve_batch(family, [pair], [curve], settings)[0] for pair, curve in zip(pairs, curves, strict=True)
-    )
+    return tuple(solve_batch(family, pairs, curves, settings))

@@ -21,13 +21,13 @@ _NOISE = 100.0
 
 @dataclass(frozen=True)
 class Minimum:
-    """Where the problems ended: position (B, n), value, converged and n_evaluations (B,), n_iterations."""
+    """Where the problems ended: position (B, n), value, converged, n_evaluations and n_iterations (B,)."""
 
     position: Tensor
     value: Tensor
     converged: Tensor
     n_evaluations: Tensor
-    n_iterations: int
+    n_iterations: Tensor
 
 
 class _Memory:
@@ -110,9 +110,11 @@ def minimise(
     calm = torch.zeros(n_problems, dtype=torch.int64)
     stuck = torch.zeros(n_problems, dtype=torch.bool)
     past = _Memory(n_problems, memory)
-    iteration = 0
-    while iteration < max_iterations and len(active) > 0:
-        iteration += 1
+    iterations = torch.zeros(n_problems, dtype=torch.int64)
+    for _ in range(max_iterations):
+        if len(active) == 0:
+            break
+        iterations[active] += 1
         step = past.direction(gradient[active], precondition, active)
         slope = (gradient[active] * step).sum(-1)
         uphill = ~(slope < 0)
@@ -163,4 +165,4 @@ def minimise(
         past.add(moved, change, precondition, active)
         if len(given_up):
             active = active[~torch.isin(active, given_up)]
-    return Minimum(x, value, converged, evaluations, iteration)
+    return Minimum(x, value, converged, evaluations, iterations)

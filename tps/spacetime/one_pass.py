@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,11 @@ from torch import Tensor
 
 from tps.diffusion.posterior import TiltedMoments
 
+_REMEMBERED = 3
+
 
 class OnePass:
-    """What a family knows at the same eta, evaluated once: the last eta is remembered.
+    """What a family knows at the same eta, evaluated once: the last few eta are remembered.
 
     Parameters
     ----------
@@ -24,13 +27,16 @@ class OnePass:
 
     def __init__(self, moments: Callable[[Tensor], TiltedMoments], mean: Callable[[Tensor], Tensor]) -> None:
         self.moments, self.mean = moments, mean
-        self._last: tuple[Tensor, TiltedMoments] | None = None
+        self._last: deque[tuple[Tensor, TiltedMoments]] = deque(maxlen=_REMEMBERED)
 
     def __call__(self, eta: Tensor) -> TiltedMoments:
         """Map eta (n, K) to psi, mu and Cov[T]."""
-        if self._last is None or not torch.equal(self._last[0], eta):
-            self._last = (eta.detach().clone(), self.moments(eta.detach()))
-        return self._last[1]
+        for known, moments in self._last:
+            if torch.equal(known, eta):
+                return moments
+        point = eta.detach().clone()
+        self._last.append((point, self.moments(point)))
+        return self._last[-1][1]
 
     def psi(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to psi (n,), differentiable."""

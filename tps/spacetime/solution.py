@@ -80,30 +80,37 @@ def solve_batch(
         for (a, b), s in zip(pairs, starts, strict=True)
     ]
     problem = _problem(family, torch.stack(charts), settings)
-    spent, evaluations = 0, torch.zeros(len(pairs), dtype=torch.float64)
-    tolerance = settings.constraint_tolerance
+    budget = torch.full((len(pairs),), settings.max_iterations)
+    evaluations = torch.zeros(len(pairs), dtype=torch.float64)
+    tolerance, all_of_them = settings.constraint_tolerance, problem.everything
     if coarse:
         rough = max(tolerance, _COARSE_TOLERANCE)
-        _, spent = solve(problem, settings.max_iterations // 2, max(settings.rtol, _COARSE_RTOL), rough)
+        _, used = solve(problem, all_of_them, budget // 2, max(settings.rtol, _COARSE_RTOL), rough)
+        budget = budget - used
         evaluations = problem.n_evaluations * (n_start / settings.n_points)
         problem = _refined(family, problem, settings)
-    converged, used = solve(problem, settings.max_iterations - spent, settings.rtol, tolerance)
-    spent += used
+    converged, used = solve(problem, all_of_them, budget, settings.rtol, tolerance)
+    budget = budget - used
     curves = _resampled(problem, pairs)
     for _ in range(_MARGIN_ROUNDS if settings.hard else 0):
         reports = [_reports(family, curve, settings) for curve in curves]
         worst = torch.tensor([[r.largest for r in row] for row in reports], dtype=torch.float64)
-        if bool((worst <= tolerance).all()) or spent >= settings.max_iterations:
+        again = torch.nonzero((worst > tolerance).any(1) & (budget > 0))[:, 0]
+        if len(again) == 0:
             break
         # points moved when they were spaced evenly: aim further inside by what was found outside
-        problem.margin = problem.margin + 1.2 * worst.clamp_min(0)
-        converged, used = solve(problem, settings.max_iterations - spent, settings.rtol, tolerance)
-        spent += used
-        curves = _resampled(problem, pairs)
+        problem.margin[again] += 1.2 * worst[again].clamp_min(0)
+        converged[again], used = solve(problem, again, budget[again], settings.rtol, tolerance)
+        budget[again] -= used
+        for number, curve in zip(again.tolist(), _resampled(problem, pairs, again), strict=True):
+            curves[number] = curve
     evaluations = evaluations + problem.n_evaluations
+    spent = (settings.max_iterations - budget).tolist()
     return [
-        _verdict(family, curve, done, spent, round(count), settings)
-        for curve, done, count in zip(curves, converged.tolist(), evaluations.tolist(), strict=True)
+        _verdict(family, curve, done, used, round(count), settings)
+        for curve, done, used, count in zip(
+            curves, converged.tolist(), spent, evaluations.tolist(), strict=True
+        )
     ]
 
 
@@ -140,7 +147,7 @@ def _refined(family: Family, coarse: CurveProblem, settings: SolverSettings) -> 
     fine = _problem(family, chart, settings)
     fine.stiffness = coarse.stiffness
     between = _linear_design(coarse.n_points, settings.n_points)
-    fine.multipliers = [[between @ m for m in row] for row in coarse.multipliers]
+    fine.multipliers = [between @ m for m in coarse.multipliers]
     return fine
 
 
@@ -151,10 +158,14 @@ def _linear_design(n_old: int, n_new: int) -> Tensor:
 
 
 def _resampled(
-    problem: CurveProblem, pairs: Sequence[tuple[SpacetimePoint, SpacetimePoint]]
+    problem: CurveProblem,
+    pairs: Sequence[tuple[SpacetimePoint, SpacetimePoint]],
+    index: Tensor | None = None,
 ) -> list[SpacetimeCurve]:
-    curves = []
-    for (a, b), chart in zip(pairs, problem.chart(), strict=True):
+    """Return the curves `index`, all unless given, at equal steps."""
+    index, curves = problem.everything if index is None else index, []
+    charts = problem.chart(problem.coefficients[index], index)
+    for (a, b), chart in zip([pairs[i] for i in index.tolist()], charts, strict=True):
         eta = problem.spacetime.from_chart(chart)
         eta[0], eta[-1] = eta_of(problem.spacetime, a), eta_of(problem.spacetime, b)
         curves.append(resample(problem.family, SpacetimeCurve.from_eta(problem.family, eta)))
