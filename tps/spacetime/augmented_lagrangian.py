@@ -61,6 +61,8 @@ def solve(
         violation, gap = problem.violations(curves).amax(1), problem.gaps(curves)
         held = (violation <= tolerance / 2) & (gap <= _GAP)
         finished[going] = converged & held & (loose[going] <= rtol)
+        if bool(finished[going].all()):
+            continue
         problem.update_multipliers(_UPDATE, curves[~finished[going]])
         broken = violation > tolerance / 2
         problem.stiffness[curves[broken]] *= _HARDEN
