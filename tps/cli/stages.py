@@ -154,8 +154,9 @@ def geodesic_text(solved: Mapping[str, Any]) -> str:
         )
     health, support = solved["health"], solved["curves"][MAIN]
     lines.append(
-        f"health of the {solved['method']}: negative chords {health['negative_chords']:.0%}, asymmetry of the Jacobian "
-        f"{health['jacobian_asymmetry']:.1e}, 2 E / length² {solved['constant_speed']:.4f}, support at least "
+        f"health of the {solved['method']}: negative chords {health['negative_chords']:.0%}, doubtful length "
+        f"{health['doubtful']:.0%}, asymmetry of the Jacobian {health['jacobian_asymmetry']:.1e}, "
+        f"2 E / length² {solved['constant_speed']:.4f}, support at least "
         f"{support['min_effective_sample_size']:.0f}, d length / d anchor log-SNR {health['anchor_sensitivity']:.2f}"
     )
     return "\n".join(lines)

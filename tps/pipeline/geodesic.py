@@ -32,6 +32,7 @@ from tps.spacetime import (
     SpacetimeCurve,
     anchor_sensitivity,
     anchors,
+    clamped_energy,
     constraint_reports,
     curve_energy,
     curve_health,
@@ -221,10 +222,14 @@ def solve_geodesic(
             "negative_chords": health.negative_chords,
             "jacobian_asymmetry": health.jacobian_asymmetry,
             "indefinite_points": health.indefinite_points,
+            "doubtful": health.doubtful,
+            "clamped_energy": clamped_energy(main.curve),
             "anchor_sensitivity": anchor_sensitivity(family, found.curve),
         },
     }
     warnings = [] if main.status == "converged" else [f"{section.method}: {main.status}"]
+    if found.warning:
+        warnings.append(f"geodesic: {found.warning}")
     if not knows:
         warnings += [
             f"the {section.method} does not know constraints: {r}" for r in reports if not r.satisfied

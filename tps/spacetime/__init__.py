@@ -31,6 +31,7 @@ from tps.spacetime.constraints import (
 )
 from tps.spacetime.curve import (
     SpacetimeCurve,
+    clamped_energy,
     curve_energy,
     fisher_rao_length,
     negative_chord_fraction,
@@ -44,6 +45,7 @@ from tps.spacetime.distance import (
     diffusion_edit_distance,
     distance_matrix,
 )
+from tps.spacetime.doubt import doubtful_share
 from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.euclidean import EuclideanSpacetime
 from tps.spacetime.family import Family, LogPartitionFamily, fisher_metric
@@ -134,6 +136,7 @@ __all__ = [
     "anchors",
     "bregman_divergence",
     "chart_line",
+    "clamped_energy",
     "cluster_points",
     "constraint_reports",
     "curve_energy",
@@ -141,6 +144,7 @@ __all__ = [
     "curve_support",
     "diffusion_edit_distance",
     "distance_matrix",
+    "doubtful_share",
     "e_geodesic",
     "empirical_family",
     "eta_of",

@@ -58,8 +58,9 @@ class SpacetimeCurve:
         """Evaluate a family along eta (n_points, K); s is uniform unless given."""
         eta = eta.detach().to(torch.float64)
         with torch.no_grad():
-            mu = family.mu(eta)
-            psi = family.psi(eta) if family.has_psi else None
+            # a user's own module may keep its graph, or compute in single precision
+            mu = family.mu(eta).detach().to(torch.float64)
+            psi = family.psi(eta).detach().to(torch.float64) if family.has_psi else None
         if s is None:
             s = torch.linspace(0, 1, len(eta), dtype=torch.float64)
         return cls(family.spacetime, eta, mu, psi, s)
@@ -96,7 +97,7 @@ def squared_chords(curve: SpacetimeCurve) -> Tensor:
     ----------
     Karczewski et al., ICLR 2026, Eq. 14.
     """
-    return (curve.eta.diff(dim=0) * curve.mu.diff(dim=0)).sum(-1)
+    return _terms(curve).sum(-1)
 
 
 def curve_energy(curve: SpacetimeCurve) -> float:
@@ -116,6 +117,28 @@ def curve_energy(curve: SpacetimeCurve) -> float:
     Karczewski et al., ICLR 2026, Eq. 14.
     """
     return float(0.5 * (curve.n_points - 1) * squared_chords(curve).sum())
+
+
+def clamped_energy(curve: SpacetimeCurve) -> float:
+    """Return the energy of a curve without the negative terms of single coordinates.
+
+    Nothing that a model's error makes negative lowers it, so that it can be minimised on models that are no true
+    family. Of a true family it is at least the energy.
+
+    Parameters
+    ----------
+    curve : SpacetimeCurve
+
+    Returns
+    -------
+    float
+        (N - 1)/2 sum max(0, d eta_i d mu_i) over chords and coordinates [nats].
+    """
+    return float(0.5 * (curve.n_points - 1) * _terms(curve).clamp_min(0).sum())
+
+
+def _terms(curve: SpacetimeCurve) -> Tensor:
+    return curve.eta.diff(dim=0) * curve.mu.diff(dim=0)
 
 
 def fisher_rao_length(curve: SpacetimeCurve) -> float:
@@ -154,7 +177,9 @@ def negative_chord_fraction(curve: SpacetimeCurve) -> float:
     return float((chords < -round_off).double().mean())
 
 
-def resample(family: Family, curve: SpacetimeCurve, n_points: int | None = None) -> SpacetimeCurve:
+def resample(
+    family: Family, curve: SpacetimeCurve, n_points: int | None = None, *, clamped: bool = False
+) -> SpacetimeCurve:
     """Return the same curve with points at equal Fisher-Rao distance.
 
     Points between the given ones are interpolated by a cubic spline in the solver's chart; the end points
@@ -166,6 +191,8 @@ def resample(family: Family, curve: SpacetimeCurve, n_points: int | None = None)
     curve : SpacetimeCurve
     n_points : int, optional
         As many as the curve has unless given.
+    clamped : bool
+        Whether lengths are those of the clamped energy, for models that are no true family.
 
     Returns
     -------
@@ -186,17 +213,21 @@ def resample(family: Family, curve: SpacetimeCurve, n_points: int | None = None)
         eta[0], eta[-1] = curve.eta[0], curve.eta[-1]
         return SpacetimeCurve.from_eta(family, eta)
 
+    def steps(found: SpacetimeCurve) -> np.ndarray:
+        squared = _terms(found).clamp_min(0).sum(-1) if clamped else squared_chords(found).clamp_min(0)
+        return squared.sqrt().numpy()
+
     where = np.linspace(0.0, 1.0, 2 * max(n, len(chart)) - 1)
     for _ in range(6):
         found = at(where)
-        chords = squared_chords(found).clamp_min(0).sqrt().numpy()
+        chords = steps(found)
         if len(where) == n and np.square(chords).mean() <= np.square(chords.mean()) * (1 + 1e-4):
             break
         arc = np.concatenate([[0.0], np.cumsum(chords + 1e-9 * chords.mean() + 1e-300)])
         where = np.interp(np.linspace(0.0, arc[-1], n), arc, where)
     else:
         found = at(where)
-        chords = squared_chords(found).clamp_min(0).sqrt().numpy()
+        chords = steps(found)
     arc = np.concatenate([[0.0], np.cumsum(chords)])
     s = torch.tensor(arc / arc[-1]) if arc[-1] > 0 else found.s
     return SpacetimeCurve(found.spacetime, found.eta, found.mu, found.psi, s)

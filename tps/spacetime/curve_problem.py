@@ -15,6 +15,8 @@ from tps.spacetime.preconditioner import least_squares
 #: Negative squared chords cost this times their square over the mean; from this many times the mean, chords are leaps.
 _NEGATIVE_CHORD = 25.0
 _LONG_CHORD = 3.0
+#: The clamp at zero is rounded over this fraction of the mean squared chord, so that it has a gradient everywhere.
+_ROUNDED = 0.05
 #: The barrier's stiffness to begin with, and the multipliers in units of the energy.
 _INITIAL_STIFFNESS = 100.0
 _STRONG_PRESSURE, _WEAK_PRESSURE = 1.0, 0.01
@@ -36,6 +38,8 @@ class CurveProblem:
     penalties : sequence of UserPenalty
     margin : float
         How far inside the constraints to aim.
+    clamped : bool
+        Whether the energy counts no negative term of any coordinate: for models that are no true family.
     """
 
     def __init__(
@@ -46,8 +50,10 @@ class CurveProblem:
         constraints: Sequence[Constraint],
         penalties: Sequence[UserPenalty],
         margin: float,
+        *,
+        clamped: bool = False,
     ) -> None:
-        self.family, self.spacetime = family, family.spacetime
+        self.family, self.spacetime, self.clamped = family, family.spacetime, clamped
         self.constraints, self.penalties = constraints, penalties
         self.moving = design[:, 1:-1]
         self.n_points, self.n_curves, self.width = len(design), len(start), start.shape[-1]
@@ -86,6 +92,7 @@ class CurveProblem:
         """Map chart points (b, N, K) to eta and mu (b, N, K)."""
         eta = self.spacetime.from_chart(chart.flatten(0, 1))
         mu = self.family.mu(eta)
+        mu = mu if chart.requires_grad else mu.detach()
         return eta.unflatten(0, chart.shape[:2]), mu.unflatten(0, chart.shape[:2])
 
     def constraint_values(self, index: Tensor) -> list[Tensor]:
@@ -127,21 +134,24 @@ class CurveProblem:
         leaf = chart.detach().requires_grad_(True)
         with torch.enable_grad():
             eta, mu = self.evaluate(leaf)
-            chords = (eta.diff(dim=1) * mu.diff(dim=1)).sum(-1)
-            value = 0.5 * (self.n_points - 1) * self._guarded(chords, self.typical_chord[index, None]).sum(-1)
+            terms, typical = eta.diff(dim=1) * mu.diff(dim=1), self.typical_chord[index, None]
+            value = 0.5 * (self.n_points - 1) * self._guarded(terms, typical).sum(-1)
             if self.constraints or self.penalties:
                 value = value + self._terms(eta, mu, index)
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
         return value.detach(), gradient
 
-    @staticmethod
-    def _guarded(chords: Tensor, typical: Tensor) -> Tensor:
-        """Squared chords (b, N - 1), made dear where they are negative or leap.
+    def _guarded(self, terms: Tensor, typical: Tensor) -> Tensor:
+        """Map the terms of squared chords (b, N - 1, K) to what they cost: dear where they are negative or leap.
 
         Neither happens on a geodesic, whose chords are equal. But only the error of a model makes chords negative,
         and unchecked it is exploited without limit; and a leap passes unseen over what a constraint forbids.
         """
+        chords = terms.sum(-1)
         below = chords.clamp_max(0).square() * (_NEGATIVE_CHORD / typical)
+        if self.clamped:
+            rounded = _ROUNDED * typical[..., None]
+            chords = ((terms + (terms.square() + rounded.square()).sqrt()) / 2).sum(-1)
         leap = (chords / typical - _LONG_CHORD).clamp_min(0).square() * typical
         return chords + below + leap
 
@@ -165,8 +175,10 @@ class CurveProblem:
         return value, (self.moving.T @ gradient).flatten(1)
 
     def mean_chord(self, index: Tensor | None = None) -> Tensor:
-        """Mean absolute squared chord (b,) of the curves `index`, all unless given."""
+        """Mean absolute squared chord (b,) of the curves `index`, all unless given; clamped where the energy is."""
         index = self.everything if index is None else index
         with torch.no_grad():
             eta, mu = self.evaluate(self.chart(self.coefficients[index], index))
-        return (eta.diff(dim=1) * mu.diff(dim=1)).sum(-1).abs().mean(1).clamp_min(1e-14)
+        terms = eta.diff(dim=1) * mu.diff(dim=1)
+        chords = terms.clamp_min(0).sum(-1) if self.clamped else terms.sum(-1).abs()
+        return chords.mean(1).clamp_min(1e-14)

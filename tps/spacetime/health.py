@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tps.spacetime.curve import SpacetimeCurve, curve_energy, fisher_rao_length, negative_chord_fraction
+from tps.spacetime.doubt import asymmetry_of, doubtful_share
 from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family, fisher_metric
 
@@ -29,6 +30,8 @@ class CurveHealth:
         Fraction of points where the symmetrised metric has a negative eigenvalue; 0 for a true family.
     constant_speed : float
         2 E / length**2: 1 at equal steps, above otherwise.
+    doubtful : float
+        Share of the length that the model's own error could have made; 0 for a true family.
     effective_sample_size : Tensor (n_points,) or None
         Of the frames, where given; below 30 the curve is not supported by data.
     """
@@ -37,6 +40,7 @@ class CurveHealth:
     jacobian_asymmetry: float
     indefinite_points: float
     constant_speed: float
+    doubtful: float = 0.0
     effective_sample_size: Tensor | None = None
 
     @property
@@ -62,9 +66,8 @@ def curve_health(family: Family, curve: SpacetimeCurve, frames: EmpiricalFamily 
     CurveHealth
     """
     metric = fisher_metric(family, curve.eta)
-    total = metric + metric.mT
-    asymmetry = (metric - metric.mT).norm(dim=(1, 2)) / total.norm(dim=(1, 2)).clamp_min(1e-300)
-    values = torch.linalg.eigvalsh(total)
+    asymmetry = asymmetry_of(metric)
+    values = torch.linalg.eigvalsh(metric + metric.mT)
     indefinite = values[:, 0] < -1e-9 * values[:, -1].abs()
     length = fisher_rao_length(curve)
     return CurveHealth(
@@ -72,6 +75,7 @@ def curve_health(family: Family, curve: SpacetimeCurve, frames: EmpiricalFamily 
         jacobian_asymmetry=float(asymmetry.max()),
         indefinite_points=float(indefinite.double().mean()),
         constant_speed=2 * curve_energy(curve) / length**2 if length > 0 else 1.0,
+        doubtful=doubtful_share(family, curve),
         effective_sample_size=None if frames is None else frames.effective_sample_size(curve.eta),
     )
 

@@ -14,12 +14,14 @@ from tps.spacetime.augmented_lagrangian import solve
 from tps.spacetime.constraints import ConstraintReport, constraint_reports
 from tps.spacetime.curve import (
     SpacetimeCurve,
+    clamped_energy,
     curve_energy,
     fisher_rao_length,
     negative_chord_fraction,
     resample,
 )
 from tps.spacetime.curve_problem import CurveProblem
+from tps.spacetime.doubt import dipping_lines, doubtful_share, is_symmetric
 from tps.spacetime.family import Family
 from tps.spacetime.points import SpacetimePoint, eta_of
 from tps.spacetime.solver_settings import SolverSettings
@@ -30,6 +32,9 @@ _COARSE_POINTS = 32
 _COARSE_RTOL = 1e-4
 _COARSE_TOLERANCE = 1e-2
 _MARGIN_ROUNDS = 4
+#: Of a model that is no true family nothing finer is worth finding; several starts are tried, less exactly still.
+_DOUBTFUL_RTOL = 1e-4
+_ROUGH_ITERATIONS, _ROUGH_RTOL = 40, 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +55,13 @@ class Geodesic:
         Evaluations of mu along a whole curve of n_points with derivatives, those for the metric included.
     constraints : tuple of ConstraintReport
     n_iterations : int
+    clamped_energy : float
+        The energy without the negative terms of single coordinates: what is minimised where the model is no true
+        family.
+    doubtful : float
+        Share of the length that the model's own error could have made; 0 for a true family.
+    warning : str
+        What that means, in a sentence; empty where nothing is doubtful.
     """
 
     curve: SpacetimeCurve
@@ -59,6 +71,9 @@ class Geodesic:
     n_gradient_evaluations: int
     constraints: tuple[ConstraintReport, ...] = ()
     n_iterations: int = 0
+    clamped_energy: float = 0.0
+    doubtful: float = 0.0
+    warning: str = ""
 
     @property
     def converged(self) -> bool:
@@ -72,24 +87,52 @@ def solve_batch(
     starts: Sequence[Tensor | None],
     settings: SolverSettings,
 ) -> list[Geodesic]:
-    """Find geodesics between checked pairs of points, side by side; see `find_geodesics`."""
+    """Find geodesics between checked pairs of points, side by side; see `find_geodesics`.
+
+    Where the model turns out to be no true family, the energy is clamped: see `CurveProblem`.
+    """
+    lines = [dipping_lines(family.spacetime, a, b, _COARSE_POINTS) for a, b in pairs]
+    if not all(is_symmetric(family, torch.cat(row)) for row in lines):
+        return _solve(family, pairs, starts, settings, clamped=True)
+    found = _solve(family, pairs, starts, settings, clamped=False)
+    untrue = [k for k, one in enumerate(found) if negative_chord_fraction(one.curve) > 0]
+    if untrue:
+        again = _solve(
+            family, [pairs[k] for k in untrue], [starts[k] for k in untrue], settings, clamped=True
+        )
+        for k, one in zip(untrue, again, strict=True):
+            found[k] = one
+    return found
+
+
+def _solve(
+    family: Family,
+    pairs: Sequence[tuple[SpacetimePoint, SpacetimePoint]],
+    starts: Sequence[Tensor | None],
+    settings: SolverSettings,
+    *,
+    clamped: bool,
+) -> list[Geodesic]:
     coarse = settings.n_points >= _COARSE_POINTS
     n_start = min(_COARSE_POINTS, settings.n_points // 2) if coarse else settings.n_points
     charts = [
-        starting_chart(family, a, b, s, n_start, settings.hard)
+        _rough_start(family, a, b, n_start, settings)
+        if clamped and s is None and not settings.hard
+        else starting_chart(family, a, b, s, n_start, settings.hard)
         for (a, b), s in zip(pairs, starts, strict=True)
     ]
-    problem = _problem(family, torch.stack(charts), settings)
+    rtol = max(settings.rtol, _DOUBTFUL_RTOL) if clamped else settings.rtol
+    problem = _problem(family, torch.stack(charts), settings, clamped)
     budget = torch.full((len(pairs),), settings.max_iterations)
     evaluations = torch.zeros(len(pairs), dtype=torch.float64)
     tolerance, all_of_them = settings.constraint_tolerance, problem.everything
     if coarse:
         rough = max(tolerance, _COARSE_TOLERANCE)
-        _, used = solve(problem, all_of_them, budget // 2, max(settings.rtol, _COARSE_RTOL), rough)
+        _, used = solve(problem, all_of_them, budget // 2, max(rtol, _COARSE_RTOL), rough)
         budget = budget - used
         evaluations = problem.n_evaluations * (n_start / settings.n_points)
         problem = _refined(family, problem, settings)
-    converged, used = solve(problem, all_of_them, budget, settings.rtol, tolerance)
+    converged, used = solve(problem, all_of_them, budget, rtol, tolerance)
     budget = budget - used
     curves = _resampled(problem, pairs)
     for _ in range(_MARGIN_ROUNDS if settings.hard else 0):
@@ -100,18 +143,29 @@ def solve_batch(
             break
         # points moved when they were spaced evenly: aim further inside by what was found outside
         problem.margin[again] += 1.2 * worst[again].clamp_min(0)
-        converged[again], used = solve(problem, again, budget[again], settings.rtol, tolerance)
+        converged[again], used = solve(problem, again, budget[again], rtol, tolerance)
         budget[again] -= used
         for number, curve in zip(again.tolist(), _resampled(problem, pairs, again), strict=True):
             curves[number] = curve
     evaluations = evaluations + problem.n_evaluations
     spent = (settings.max_iterations - budget).tolist()
     return [
-        _verdict(family, curve, done, used, round(count), settings)
+        _verdict(family, curve, done, used, round(count), settings, clamped=clamped)
         for curve, done, used, count in zip(
             curves, converged.tolist(), spent, evaluations.tolist(), strict=True
         )
     ]
+
+
+def _rough_start(
+    family: Family, a: SpacetimePoint, b: SpacetimePoint, n_points: int, settings: SolverSettings
+) -> Tensor:
+    """Return the chart (n_points, K) of the lowest of several curves after a few steps: errors make local minima."""
+    lines = dipping_lines(family.spacetime, a, b, n_points)
+    problem = _problem(family, torch.stack([family.spacetime.to_chart(x) for x in lines]), settings, True)
+    budget = torch.full((len(lines),), _ROUGH_ITERATIONS)
+    solve(problem, problem.everything, budget, _ROUGH_RTOL, settings.constraint_tolerance)
+    return problem.chart()[problem.mean_chord().argmin()]
 
 
 def _verdict(
@@ -121,22 +175,40 @@ def _verdict(
     spent: int,
     n_evaluations: int,
     settings: SolverSettings,
+    *,
+    clamped: bool,
 ) -> Geodesic:
-    reports = _reports(family, curve, settings)
+    reports, energy = _reports(family, curve, settings), curve_energy(curve)
+    without = clamped_energy(curve)
+    doubtful = doubtful_share(family, curve) if clamped else 0.0
+    # no step lowers the energy of a noisy model: as exact as it gets
+    done = done or (clamped and spent < settings.max_iterations)
     return Geodesic(
         curve=curve,
         length=fisher_rao_length(curve),
-        curve_energy=curve_energy(curve),
-        status=_status(done, spent, settings, reports, negative_chord_fraction(curve)),
+        curve_energy=energy,
+        status=_status(done, spent, settings, reports, energy),
         n_gradient_evaluations=n_evaluations,
         constraints=reports,
         n_iterations=spent,
+        clamped_energy=without,
+        doubtful=doubtful,
+        warning=_warning(doubtful, energy, without) if clamped else "",
     )
 
 
-def _problem(family: Family, chart: Tensor, settings: SolverSettings) -> CurveProblem:
+def _warning(doubtful: float, energy: float, without: float) -> str:
+    return (
+        f"{doubtful:.0%} of the length is doubtful: the model is no true family here, and its error could have made "
+        f"it (energy {energy:.3g}, {without:.3g} without negative terms); train longer, or a conservative model"
+    )
+
+
+def _problem(family: Family, chart: Tensor, settings: SolverSettings, clamped: bool) -> CurveProblem:
     design = settings.design(chart.shape[1])
-    return CurveProblem(family, chart, design, settings.hard, settings.soft, settings.constraint_tolerance)
+    return CurveProblem(
+        family, chart, design, settings.hard, settings.soft, settings.constraint_tolerance, clamped=clamped
+    )
 
 
 def _refined(family: Family, coarse: CurveProblem, settings: SolverSettings) -> CurveProblem:
@@ -144,7 +216,7 @@ def _refined(family: Family, coarse: CurveProblem, settings: SolverSettings) -> 
     old = torch.linspace(0, 1, coarse.n_points, dtype=torch.float64).numpy()
     new = torch.linspace(0, 1, settings.n_points, dtype=torch.float64).numpy()
     chart = torch.tensor(CubicSpline(old, coarse.chart().numpy(), axis=1)(new))
-    fine = _problem(family, chart, settings)
+    fine = _problem(family, chart, settings, coarse.clamped)
     fine.stiffness = coarse.stiffness
     between = _linear_design(coarse.n_points, settings.n_points)
     fine.multipliers = [between @ m for m in coarse.multipliers]
@@ -168,7 +240,11 @@ def _resampled(
     for (a, b), chart in zip([pairs[i] for i in index.tolist()], charts, strict=True):
         eta = problem.spacetime.from_chart(chart)
         eta[0], eta[-1] = eta_of(problem.spacetime, a), eta_of(problem.spacetime, b)
-        curves.append(resample(problem.family, SpacetimeCurve.from_eta(problem.family, eta)))
+        curve = SpacetimeCurve.from_eta(problem.family, eta)
+        even = resample(problem.family, curve, clamped=problem.clamped)
+        # between the points where it was minimised, a doubtful model may be worse
+        worse = problem.clamped and curve_energy(even) < min(0.0, curve_energy(curve))
+        curves.append(curve if worse else even)
     return curves
 
 
@@ -177,17 +253,13 @@ def _reports(family: Family, curve: SpacetimeCurve, settings: SolverSettings) ->
 
 
 def _status(
-    converged: bool,
-    spent: int,
-    settings: SolverSettings,
-    reports: Sequence[ConstraintReport],
-    negative_chords: float,
+    converged: bool, spent: int, settings: SolverSettings, reports: Sequence[ConstraintReport], energy: float
 ) -> str:
     broken = [str(r) for r in reports if not r.satisfied]
     if broken:
         return "; ".join(broken)
-    if negative_chords > 0:
-        return f"{negative_chords:.0%} of the chords are negative: the model is not a true family here"
+    if energy < 0:
+        return f"the energy is negative ({energy:.3g}): the model is nowhere near a true family here; train again"
     if not converged and spent >= settings.max_iterations:
         return f"stopped after {spent} iterations while the energy was still falling; raise max_iterations"
     if not converged:
