@@ -106,14 +106,20 @@ def test_metadynamics_whose_bias_does_not_carry_walkers_over_is_found():
     assert "under the frozen bias" in found.weightless
 
 
-def test_a_region_to_avoid_that_no_frame_lies_in_is_named():
+def test_a_region_to_avoid_that_no_frame_lies_in_is_known_to_the_tether_alone():
     molecule = torsion_molecule()
     positions = np.stack([chain_positions(angle) for angle in (-1.5, 0.6, 1.5)])
-    frames = empirical_family(molecule.space, molecule.feature_values(positions), np.full(3, -math.log(3)))
+    values = molecule.feature_values(positions)
+    frames = Conformations(values, np.zeros(3), np.zeros(3), np.zeros(3, dtype=np.int64))
+    family = empirical_family(molecule.space, values, frames.log_weights)
     section = GeodesicSection(avoid=["theta=30..40", "theta=-20..20"])
-    with pytest.raises(ConfigError, match=r"none of the 3 weighted frames lies in .* 'theta=-20\.\.20'"):
-        build_constraints(molecule, section, frames, positions)
-    assert len(build_constraints(molecule, GeodesicSection(avoid=["theta=30..40"]), frames, positions)) == 1
+    found, notes = build_constraints(molecule, section, frames, family, positions)
+    assert [c.name.partition("theta")[0] for c in found] == [
+        "tether's probability of ",
+        "probability of ",
+        "tether's probability of ",
+    ]
+    assert len(notes) == 1 and "no" in notes[0] and "'theta=-20..20'" in notes[0]
 
 
 # weights

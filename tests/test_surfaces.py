@@ -417,9 +417,9 @@ def test_regions_name_the_axes():
 
 def test_an_avoided_region_must_leave_the_end_points():
     system = load_system("alanine-surface")
-    system.check_avoided_region(parse_region("phi=-30..30", system.collective_variables))
+    system.check_avoided_regions([parse_region("phi=-30..30", system.collective_variables)])
     with pytest.raises(SystemDefinitionError, match=r"contains end point B \(C7ax: phi = 60.3 degree\)"):
-        system.check_avoided_region(parse_region("phi=0..100", system.collective_variables))
+        system.check_avoided_regions([parse_region("phi=0..100", system.collective_variables)])
 
 
 def test_angles_wrap_into_the_half_open_turn():

@@ -144,6 +144,6 @@ def test_missing_data_is_said(monkeypatch, tmp_path):
 def test_avoided_region_must_leave_the_end_structures(alanine):
     from tps.systems import parse_region
 
-    alanine.check_avoided_region(parse_region("phi=-30..30", alanine.collective_variables))
+    alanine.check_avoided_regions([parse_region("phi=-30..30", alanine.collective_variables)])
     with pytest.raises(SystemDefinitionError, match=r"contains end structure B \(C7ax: phi = 60.18 degree"):
-        alanine.check_avoided_region(parse_region("phi=0..100", alanine.collective_variables))
+        alanine.check_avoided_regions([parse_region("phi=0..100", alanine.collective_variables)])

@@ -158,7 +158,10 @@ def test_constraints_compose(circle):
         0
     ].geodesic
     assert found.status == "converged"
-    assert [r.name for r in found.constraints] == ["log-SNR floor 1.5", "region probability at most 0.02"]
+    assert [r.name for r in found.constraints] == [
+        "log-SNR floor 1.5",
+        "probability of the region at most 0.02",
+    ]
     assert agrees(found.length, brute_force(family, a, b, CIRCLE_BOX, (180, 180), Both()))
     assert found.length > 1.05 * alone.geodesic.length
     assert found.length == pytest.approx(other.geodesic.length, rel=2e-3)

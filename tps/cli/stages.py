@@ -147,11 +147,7 @@ def geodesic_text(solved: Mapping[str, Any]) -> str:
             + ("" if channel["status"] == "converged" else f" ({channel['status']})")
         )
     lines.append(_ranking(solved))
-    for report in solved["constraints"]:
-        held = "held" if report["satisfied"] else "BROKEN"
-        lines.append(
-            f"{report['name']}: {held}, largest violation {report['largest']:.2g} at s = {report['at_s']:.2f}"
-        )
+    lines += [constraint_line(report) for report in solved["constraints"]]
     health, support = solved["health"], solved["curves"][MAIN]
     lines.append(
         f"health of the {solved['method']}: negative chords {health['negative_chords']:.0%}, doubtful length "
@@ -173,6 +169,18 @@ def _ranking(solved: Mapping[str, Any]) -> str:
         if channel["barrier"] is None:
             return f"{said}; no barrier of channel {number}: {channel['no_barrier']}"
     return f"{said}; barriers of free energy in {solved['channels'][0]['barrier']['unit']}"
+
+
+def constraint_line(report: Mapping[str, Any]) -> str:
+    """Return one line on a constraint: whether it holds, and what it bounds at its worst."""
+    held = "held" if report["satisfied"] else "BROKEN"
+    number = report.get("number")
+    worst = (
+        f"largest violation {report['largest']:.2g}"
+        if number is None
+        else f"{number:.3g} {report['unit']}".rstrip() + " at its worst"
+    )
+    return f"{report['name']}: {held}, {worst}, s = {report['at_s']:.2f}"
 
 
 @click.command()

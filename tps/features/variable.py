@@ -86,6 +86,11 @@ class CollectiveVariable(ABC):
             )
 
     @property
+    def extent(self) -> tuple[float, float]:
+        """Least and largest value there can be, in internal units."""
+        return self.lowest, self.highest
+
+    @property
     def range(self) -> tuple[float, float]:
         """Range of grids and pictures, in internal units."""
         return (self.lowest, self.highest) if self.bounds is None else self.bounds

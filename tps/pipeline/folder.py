@@ -28,6 +28,7 @@ from tps.config import RunConfig, load_config
 from tps.conformations import Conformations, read_dcd
 from tps.errors import ConfigError, RunFolderError, SystemDefinitionError
 from tps.paths import PathEnsemble
+from tps.pipeline.constraints import avoided_regions
 from tps.systems import MolecularSystem, SurfaceSystem, System, load_system
 
 CONFIG_FILE, MANIFEST_FILE, TOPOLOGY_FILE = "run.toml", "manifest.json", "topology.pdb"
@@ -86,7 +87,8 @@ class RunFolder:
                 )
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunFolderError(f"{path} exists and is not a run folder: choose another folder with -o")
-        assert run.system  # what is wrong with it must show before anything is written
+        # what is wrong with it must show before anything is written
+        avoided_regions(run.system, config.geodesic)
         return run
 
     @property

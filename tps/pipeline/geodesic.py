@@ -23,7 +23,7 @@ from tps.pipeline.channels import (
     reports_said,
     solve_channels,
 )
-from tps.pipeline.constraints import build_constraints
+from tps.pipeline.constraints import build_constraints, check_anchors
 from tps.pipeline.folder import read_json, write_json
 from tps.spacetime import (
     Channel,
@@ -158,9 +158,9 @@ def solve_geodesic(
     Raises
     ------
     ConfigError
-        If the channel asked for was not found, or a point cannot be read.
+        If the channel asked for was not found, a point cannot be read, or an end breaks a constraint.
     SystemDefinitionError
-        If a region to avoid contains an end.
+        If a region to avoid contains an end, or they leave no way from A to B.
     ParameterError
         If channels are to be ranked by barriers that they do not have.
     """
@@ -168,7 +168,8 @@ def solve_geodesic(
     empirical = empirical_family(system.space, frames.values, frames.log_weights)
     family = empirical if family is None else family
     a, b = anchors(system.space, system.feature_values(system.ends), section.anchor_log_snr)
-    constraints = build_constraints(system, section, empirical, positions)
+    constraints, notes = build_constraints(system, section, frames, empirical, positions)
+    check_anchors(system, section, family, constraints)
     blocks = frame_blocks(frames, grid)
     if kept is None:
         channels = solve_channels(system, section, family, (a, b), constraints, empirical, blocks)
@@ -227,7 +228,7 @@ def solve_geodesic(
             "anchor_sensitivity": anchor_sensitivity(family, found.curve),
         },
     }
-    warnings = [] if main.status == "converged" else [f"{section.method}: {main.status}"]
+    warnings = notes + ([] if main.status == "converged" else [f"{section.method}: {main.status}"])
     if found.warning:
         warnings.append(f"geodesic: {found.warning}")
     if not knows:

@@ -1,5 +1,6 @@
 """The geometry of tilted distributions: families, curves, constraints, geodesics and their neighbours."""
 
+from tps.spacetime.avoidance import KLDistance, RegionProbability, TetherDistance, TetherProbability
 from tps.spacetime.barrier import (
     WEAK_SPREAD_DEGREE,
     Barrier,
@@ -19,11 +20,10 @@ from tps.spacetime.channels import (
     winding_starts,
 )
 from tps.spacetime.constraints import (
+    Bound,
     Constraint,
     ConstraintReport,
-    KLDistance,
     LogSnrFloor,
-    RegionProbability,
     StdCeiling,
     UserConstraint,
     UserPenalty,
@@ -88,6 +88,7 @@ from tps.spacetime.solution import Geodesic
 from tps.spacetime.starts import chart_line, winding_line, winding_numbers
 from tps.spacetime.string_method import MinimumFreeEnergyPath, minimum_free_energy_path
 from tps.spacetime.support import curve_support, indistinct_ends, needed_support, support_warning
+from tps.spacetime.tether import TetherBox, tether_kl
 from tps.spacetime.torus import TorusSpacetime
 from tps.spacetime.via import via_curves
 
@@ -96,6 +97,7 @@ __all__ = [
     "SUPPORTED_FRAMES",
     "WEAK_SPREAD_DEGREE",
     "Barrier",
+    "Bound",
     "Box",
     "Channel",
     "Constraint",
@@ -128,6 +130,9 @@ __all__ = [
     "SpacetimeCurve",
     "SpacetimePoint",
     "StdCeiling",
+    "TetherBox",
+    "TetherDistance",
+    "TetherProbability",
     "TorusDenoiserFamily",
     "TorusSpacetime",
     "UserConstraint",
@@ -187,6 +192,7 @@ __all__ = [
     "straight_line",
     "support_warning",
     "symmetrised_kl",
+    "tether_kl",
     "tethered_free_energy",
     "via_curves",
     "winding_line",

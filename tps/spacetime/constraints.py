@@ -6,10 +6,9 @@ tolerance is in that unit.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,8 +16,6 @@ from torch import Tensor
 from tps.errors import ParameterError
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
-from tps.spacetime.information import kl_along_curve
-from tps.spacetime.points import Spacetime, SpacetimePoint, eta_of
 
 #: What counts as zero unless told otherwise, in each constraint's own unit.
 CONSTRAINT_TOLERANCE = 1e-3
@@ -50,6 +47,18 @@ def curve_values(constraint: Constraint, family: Family, eta: Tensor, mu: Tensor
     return torch.stack([constraint.values(family, *curve) for curve in zip(eta, mu, strict=True)])
 
 
+@runtime_checkable
+class Bound(Protocol):
+    """A constraint that bounds one number."""
+
+    @property
+    def unit(self) -> str:
+        """Of that number; empty for none."""
+
+    def number(self, value: float) -> float:
+        """Return the number that a value of the constraint stands for."""
+
+
 @dataclass(frozen=True)
 class ConstraintReport:
     """How well a returned curve obeys one constraint.
@@ -63,12 +72,18 @@ class ConstraintReport:
         Where along the curve.
     tolerance : float
         What counts as zero.
+    number : float or None
+        What is bounded, at its worst; None where the constraint is not a `Bound`.
+    unit : str
+        Of `number`.
     """
 
     name: str
     largest: float
     at_s: float
     tolerance: float
+    number: float | None = None
+    unit: str = ""
 
     @property
     def satisfied(self) -> bool:
@@ -132,58 +147,18 @@ class StdCeiling:
         """Yes."""
         return True
 
+    @property
+    def unit(self) -> str:
+        """That of the features' scale."""
+        return ""
+
+    def number(self, value: float) -> float:
+        """Return the standard deviation."""
+        return value + self.ceiling
+
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """Std - ceiling, of each angle, and of a feature on a line (n, n_conditions)."""
         return family.spacetime.posterior_std(mu) - self.ceiling
-
-
-class RegionFamily(Protocol):
-    """A family that knows how probable a region is: weighted frames and grids (a mask), mixtures (a `Box`)."""
-
-    @property
-    def spacetime(self) -> Spacetime:
-        """The coordinates of eta."""
-
-    def log_probability(self, eta: Tensor, region: Any, /) -> Tensor:
-        """Map natural parameters (n, K) to ln p(region | eta) (n,), differentiable."""
-
-
-@dataclass(frozen=True, eq=False)
-class RegionProbability:
-    """p(region | eta) <= p_max. Unit: relative, ln(p / p_max).
-
-    Parameters
-    ----------
-    frames : RegionFamily
-        For instance the weighted frames; need not be the family whose geodesic is sought.
-    region : Tensor (n_frames,) of bool, or Box
-        Which frames lie in the region, or what else the family takes.
-    p_max : float
-        In (0, 1).
-    """
-
-    frames: RegionFamily
-    region: Any
-    p_max: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.p_max < 1:
-            raise ParameterError(f"p_max must lie between 0 and 1, but got {self.p_max}")
-        no_tilt = torch.zeros(1, self.frames.spacetime.n_statistics, dtype=torch.float64)
-        self.frames.log_probability(no_tilt, self.region)
-
-    @property
-    def name(self) -> str:
-        """How a report calls it."""
-        return f"region probability at most {self.p_max:g}"
-
-    def pointwise(self, family: Family) -> bool:
-        """Yes."""
-        return True
-
-    def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
-        """Ln p(region | eta) - ln p_max (n, 1)."""
-        return self.frames.log_probability(eta, self.region)[:, None] - math.log(self.p_max)
 
 
 @dataclass(frozen=True)
@@ -227,43 +202,6 @@ class UserPenalty:
         return self.weight * self.function(eta, mu).mean()
 
 
-@dataclass(frozen=True)
-class KLDistance:
-    """KL(p(. | z) || p(. | curve)) >= `at_least` nats (Karczewski et al., Eq. 22): keep away from z.
-
-    Absolute. Where the family has no psi, Eq. 62 is integrated: along the straight line in eta from z to the
-    curve's first point, and from there along the curve. Unit: relative, 1 - KL / at_least.
-
-    Parameters
-    ----------
-    point : SpacetimePoint
-        z.
-    at_least : float
-        Threshold [nats].
-    """
-
-    point: SpacetimePoint
-    at_least: float
-
-    def __post_init__(self) -> None:
-        if not self.at_least > 0:
-            raise ParameterError(f"a KL threshold must be positive, but got {self.at_least} nats")
-
-    @property
-    def name(self) -> str:
-        """How a report calls it."""
-        return f"KL distance of {self.at_least:g} nats"
-
-    def pointwise(self, family: Family) -> bool:
-        """Where psi is known."""
-        return family.has_psi
-
-    def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
-        """1 - KL / at_least (n, 1)."""
-        target = eta_of(family.spacetime, self.point)
-        return (1 - kl_along_curve(family, target, eta, mu) / self.at_least)[:, None]
-
-
 def constraint_reports(
     family: Family,
     curve: SpacetimeCurve,
@@ -290,5 +228,7 @@ def constraint_reports(
         with torch.no_grad():
             worst = constraint.values(family, curve.eta, curve.mu).amax(1)
         at = int(worst.argmax())
-        reports.append(ConstraintReport(constraint.name, float(worst[at]), float(curve.s[at]), tolerance))
+        value = float(worst[at])
+        bound = (constraint.number(value), constraint.unit) if isinstance(constraint, Bound) else (None, "")
+        reports.append(ConstraintReport(constraint.name, value, float(curve.s[at]), tolerance, *bound))
     return tuple(reports)

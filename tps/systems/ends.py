@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import SystemDefinitionError
-from tps.systems.regions import Ranged, Region, State
+from tps.systems.passage import connected
+from tps.systems.regions import Ranged, Region, State, format_region
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,20 +51,27 @@ class End:
         return ", ".join(parts)
 
 
-def check_avoided_region(region: Region, a: End, b: End) -> None:
-    """Check that a region that paths shall stay out of contains neither end.
+def check_avoided_regions(regions: Sequence[Region], a: End, b: End) -> None:
+    """Check that regions that paths shall stay out of contain neither end, and leave a way between them.
 
     Raises
     ------
     SystemDefinitionError
-        Naming the end it contains.
+        Naming the end that lies in one, or the regions that wall it off.
     """
-    for end in (a, b):
-        if end.inside(region):
-            raise SystemDefinitionError(
-                f"the region to avoid contains end {end.noun} {end.label} ({end.state.name}: "
-                f"{end.describe(region)}), so no path can end there: make it smaller"
-            )
+    for region in regions:
+        for end in (a, b):
+            if end.inside(region):
+                raise SystemDefinitionError(
+                    f"the region to avoid contains end {end.noun} {end.label} ({end.state.name}: "
+                    f"{end.describe(region)}), so no path can end there: make it smaller"
+                )
+    if not connected(regions, a.variables, a.values, b.values):
+        walls = ", ".join(repr(format_region(region, a.variables)) for region in regions)
+        raise SystemDefinitionError(
+            f"no way leads from {a.noun} A ({a.state.name}) to {b.noun} B ({b.state.name}) outside the regions to "
+            f"avoid ({walls}): they wall one end off on every side; open one of geodesic.avoid"
+        )
 
 
 def check_states(a: End, b: End) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from openmm import app
 
 from tps.errors import SystemDefinitionError
 from tps.features import CollectiveVariable, Features, FeatureSpace, variable_values
-from tps.systems.ends import End, check_avoided_region, check_states
+from tps.systems.ends import End, check_avoided_regions, check_states
 from tps.systems.regions import Region, State
 from tps.units import thermal_energy
 
@@ -163,15 +163,15 @@ class MolecularSystem:
         """Map positions (..., n_atoms, 3) [nm] to the features (..., d) in internal units."""
         return self.features.values(positions, self.box)
 
-    def check_avoided_region(self, region: Region) -> None:
-        """Check that a region that paths shall stay out of contains neither end structure.
+    def check_avoided_regions(self, regions: Sequence[Region]) -> None:
+        """Check that regions that paths shall stay out of contain neither end structure, and leave a way between them.
 
         Raises
         ------
         SystemDefinitionError
-            Naming the end structure it contains.
+            Naming the end structure that lies in one, or the regions that wall it off.
         """
-        check_avoided_region(region, *self._ends())
+        check_avoided_regions(regions, *self._ends())
 
     def _ends(self) -> tuple[End, End]:
         variables = self.collective_variables

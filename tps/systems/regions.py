@@ -44,6 +44,10 @@ class Ranged(Protocol):
     def lowest(self) -> float:
         """Least value there can be, in internal units."""
 
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Least and largest value there can be, in internal units."""
+
 
 @dataclass(frozen=True)
 class Region:

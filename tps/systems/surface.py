@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tps.errors import ParameterError, SystemDefinitionError
 from tps.features import FeatureSpace
-from tps.systems.ends import End, check_avoided_region, check_states
+from tps.systems.ends import End, check_avoided_regions, check_states
 from tps.systems.regions import Region, State
 from tps.systems.surface_axis import Axis
 
@@ -167,15 +167,15 @@ class SurfaceSystem:
         axes = tuple(axis.grid(n) for axis in self.axes)
         return axes, self.energy(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1))
 
-    def check_avoided_region(self, region: Region) -> None:
-        """Check that a region that paths shall stay out of contains neither end point.
+    def check_avoided_regions(self, regions: Sequence[Region]) -> None:
+        """Check that regions that paths shall stay out of contain neither end point, and leave a way between them.
 
         Raises
         ------
         SystemDefinitionError
-            Naming the end point it contains.
+            Naming the end point that lies in one, or the regions that wall it off.
         """
-        check_avoided_region(region, *self._ends())
+        check_avoided_regions(regions, *self._ends())
 
     def _checked(self, points: ArrayLike) -> NDArray[np.float64]:
         x = np.asarray(points, dtype=np.float64)

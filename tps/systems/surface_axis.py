@@ -74,6 +74,11 @@ class Axis:
         """Least value a range may name."""
         return -math.pi if self.periodic else -math.inf
 
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Least and largest value that frames on a grid have."""
+        return self.low, self.high
+
     def values(self, points: ArrayLike) -> NDArray[np.float64]:
         """Map points (..., d) to the values of this axis (...); angles come back in (-pi, pi] [rad]."""
         column = np.asarray(points, dtype=np.float64)[..., self.index]
