@@ -16,7 +16,7 @@ from tps.config import ConformationsSection, GeodesicSection
 from tps.conformations import Conformations, import_trajectories, judge_frames
 from tps.conformations.mean_force import _turning_derivatives, _turns
 from tps.engine import LangevinSettings, PlatformChoice, potential_energies
-from tps.errors import ConfigError, ParameterError, TrajectoryError
+from tps.errors import ParameterError, TrajectoryError
 from tps.features import Distance
 from tps.pipeline.constraints import build_constraints
 from tps.pipeline.progress import Silent

@@ -1,4 +1,4 @@
-"""The tether alone: e^{eta . T} over flat space, how far it is from another, and how likely it finds itself in a box of features.
+"""The tether alone: e^{eta . T} over flat space, how far it is from another, and how likely it lies in a box.
 
 What a tilt would do if every conformation were as likely as any other. For angles it is the von Mises distribution,
 for features on lines a Gaussian. Integrals over intervals are sums over Gauss-Legendre panels that start where the
