@@ -130,7 +130,7 @@ def test_circle_agrees_with_brute_force(circle, constraint):
         angle = family.axes[0]
         constraint = RegionProbability(family, family.indicator((angle - 1.77).abs() < 0.5), 0.01)
     constraints = [] if constraint is None else [constraint]
-    channels = find_channels(family, a, b, n_points=128, constraints=constraints)
+    channels = find_channels(family, a, b, rank="length", n_points=128, constraints=constraints)
     best = channels[0].geodesic
     assert best.status == "converged"
     assert agrees(best.length, brute_force(family, a, b, CIRCLE_BOX, (180, 180), constraint))
@@ -153,10 +153,10 @@ def test_constraints_compose(circle):
         def values(family, eta, mu):
             return torch.cat([floor.values(family, eta, mu), region.values(family, eta, mu)], dim=1)
 
-    alone, other = find_channels(family, a, b, n_points=128, constraints=[floor])
-    found = find_channels(family, a, b, n_points=128, constraints=[floor, region], max_iterations=150)[
-        0
-    ].geodesic
+    alone, other = find_channels(family, a, b, rank="length", n_points=128, constraints=[floor])
+    found = find_channels(
+        family, a, b, rank="length", n_points=128, constraints=[floor, region], max_iterations=150
+    )[0].geodesic
     assert found.status == "converged"
     assert [r.name for r in found.constraints] == [
         "log-SNR floor 1.5",

@@ -16,6 +16,7 @@ from tps.config import GeodesicSection
 from tps.conformations import Conformations
 from tps.pipeline.folder import read_json
 from tps.spacetime import (
+    MAX_COMBINED_ANGLES,
     Channel,
     Constraint,
     ConstraintReport,
@@ -25,13 +26,19 @@ from tps.spacetime import (
     Geodesic,
     SpacetimeCurve,
     SpacetimePoint,
+    Start,
+    default_starts,
+    feasible_starts,
     find_channels,
+    graph_starts,
     via_curves,
     winding_name,
 )
 from tps.systems import System
 
 _N_BLOCKS = 10
+#: Ways through the frames to start from; one where all windings are tried beside it.
+_N_GRAPH_PATHS = 3
 
 
 def channel_file(number: int) -> str:
@@ -63,7 +70,7 @@ def solve_channels(
     blocks: Tensor,
 ) -> tuple[Channel, ...]:
     """Return the distinct geodesics between the ends."""
-    starts: dict[str, Tensor | tuple[int, ...]] = {}
+    starts: dict[str, Start] = {}
     starts |= via_curves(
         system.space,
         family.spacetime,
@@ -74,10 +81,16 @@ def solve_channels(
     )
     if section.windings is not None:
         starts[winding_name(section.windings)] = section.windings
+    if not starts:
+        starts |= default_starts(family.spacetime, *ends, section.n_points)
+        everywhere = not system.space.n_lines and system.space.n_circles <= MAX_COMBINED_ANGLES
+        n_paths = 1 if everywhere else _N_GRAPH_PATHS
+        starts |= graph_starts(frames, *ends, section.n_points, n_paths=n_paths, constraints=constraints)
+        starts = feasible_starts(family, starts, constraints)
     return find_channels(
         family,
         *ends,
-        starts=starts or None,
+        starts=starts,
         frames=frames,
         blocks=blocks,
         n_points=section.n_points,

@@ -11,9 +11,12 @@ from tps.spacetime.barrier import (
 )
 from tps.spacetime.baselines import straight_line
 from tps.spacetime.channels import (
+    MAX_COMBINED_ANGLES,
     Channel,
     Rank,
     cluster_points,
+    default_starts,
+    feasible_starts,
     find_channels,
     ranked,
     winding_name,
@@ -56,6 +59,7 @@ from tps.spacetime.feature_curves import (
     score_metric_geodesic,
 )
 from tps.spacetime.flat_geodesics import e_geodesic, m_geodesic
+from tps.spacetime.frame_graph import graph_starts
 from tps.spacetime.frames import anchors, empirical_family, named_point, point_at
 from tps.spacetime.geodesic import find_geodesic, find_geodesics
 from tps.spacetime.grid import GridFamily
@@ -85,7 +89,7 @@ from tps.spacetime.probability_flow import probability_flow, pullback_geodesic
 from tps.spacetime.product import ProductSpacetime, spacetime_of
 from tps.spacetime.score import posterior_mean, score
 from tps.spacetime.solution import Geodesic
-from tps.spacetime.starts import chart_line, winding_line, winding_numbers
+from tps.spacetime.starts import Start, chart_line, winding_line, winding_numbers
 from tps.spacetime.string_method import MinimumFreeEnergyPath, minimum_free_energy_path
 from tps.spacetime.support import curve_support, indistinct_ends, needed_support, support_warning
 from tps.spacetime.tether import TetherBox, tether_kl
@@ -94,6 +98,7 @@ from tps.spacetime.via import via_curves
 
 __all__ = [
     "CURVE_METHODS",
+    "MAX_COMBINED_ANGLES",
     "SUPPORTED_FRAMES",
     "WEAK_SPREAD_DEGREE",
     "Barrier",
@@ -129,6 +134,7 @@ __all__ = [
     "Spacetime",
     "SpacetimeCurve",
     "SpacetimePoint",
+    "Start",
     "StdCeiling",
     "TetherBox",
     "TetherDistance",
@@ -147,12 +153,14 @@ __all__ = [
     "curve_energy",
     "curve_health",
     "curve_support",
+    "default_starts",
     "diffusion_edit_distance",
     "distance_matrix",
     "doubtful_share",
     "e_geodesic",
     "empirical_family",
     "eta_of",
+    "feasible_starts",
     "find_channels",
     "find_geodesic",
     "find_geodesics",
@@ -161,6 +169,7 @@ __all__ = [
     "follow",
     "free_energy_profile",
     "geodesic_windings",
+    "graph_starts",
     "half_plane_distance",
     "half_plane_geodesic",
     "indistinct_ends",

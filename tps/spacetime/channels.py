@@ -12,18 +12,19 @@ from torch import Tensor
 
 from tps.errors import ParameterError
 from tps.spacetime.barrier import FreeEnergyProfile, free_energy_profile
+from tps.spacetime.constraints import Constraint
 from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family
 from tps.spacetime.geodesic import find_geodesics
 from tps.spacetime.points import Spacetime, SpacetimePoint, eta_of
 from tps.spacetime.solution import Geodesic
 from tps.spacetime.solver_settings import SolverOptions
-from tps.spacetime.starts import Start, chart_line, winding_line
+from tps.spacetime.starts import Start, chart_line, largest_violation, winding_line
 
 Rank = Literal["barrier", "length"]
 
 #: Up to this many angles every combination of long and short ways is tried; above, one long way at a time.
-_MAX_COMBINED_ANGLES = 3
+MAX_COMBINED_ANGLES = 3
 #: Curves nearer than this fraction of their length, everywhere, are one channel.
 _MERGE = 0.05
 
@@ -110,8 +111,7 @@ def find_channels(
     spacetime, n_points = family.spacetime, options.get("n_points", 64)
     named: dict[str, Start] = dict(starts or {})
     if starts is None:
-        named["straight"] = chart_line(spacetime, a, b, n_points)
-        named |= winding_starts(spacetime, a, b, n_points)
+        named |= default_starts(spacetime, a, b, n_points)
     for number, point in enumerate(via):
         named[f"via {number}"] = torch.cat(
             [chart_line(spacetime, a, point, n_points), chart_line(spacetime, point, b, n_points)[1:]]
@@ -164,6 +164,54 @@ def ranked(channels: Sequence[Channel], rank: Rank | None = None) -> tuple[tuple
     return tuple(sorted(channels, key=key)), used
 
 
+def default_starts(
+    spacetime: Spacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int
+) -> dict[str, Tensor]:
+    """Return the starting curves that need no data: the straight line and, where features are angles, windings.
+
+    Parameters
+    ----------
+    spacetime : Spacetime
+    a, b : SpacetimePoint
+    n_points : int
+
+    Returns
+    -------
+    dict of str to Tensor (n_points, K)
+        Natural parameters by name.
+    """
+    return {
+        "straight": chart_line(spacetime, a, b, n_points),
+        **winding_starts(spacetime, a, b, n_points),
+    }
+
+
+def feasible_starts(
+    family: Family, starts: Mapping[str, Start], constraints: Sequence[Constraint]
+) -> dict[str, Start]:
+    """Return the starts that obey all constraints; all of them where none does, or only one.
+
+    Solving from a start that breaks a constraint takes long, and leads to a curve that another start finds.
+
+    Parameters
+    ----------
+    family : Family
+    starts : mapping of str to start
+        Natural parameters (n, K), or what is kept whatever it is.
+    constraints : sequence of Constraint
+
+    Returns
+    -------
+    dict of str to start
+    """
+    kept = {
+        name: start
+        for name, start in starts.items()
+        if not isinstance(start, Tensor) or largest_violation(family, start, constraints) <= 0
+    }
+    return kept if len(kept) > 1 else dict(starts)
+
+
 def winding_starts(
     spacetime: Spacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int
 ) -> dict[str, Tensor]:
@@ -192,7 +240,7 @@ def winding_starts(
     ends = torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)])
     short = spacetime.nearest(spacetime.positions(ends).diff(dim=0))[0, :d]
     long = [-1 if step > 0 else 1 for step in short.tolist()]
-    if d <= _MAX_COMBINED_ANGLES:
+    if d <= MAX_COMBINED_ANGLES:
         choices = list(product((False, True), repeat=d))
     else:
         choices = [tuple(i == j for j in range(d)) for i in range(-1, d)]

@@ -139,7 +139,7 @@ def starting_chart(
         candidates = [chart_line(spacetime, a, b, n_points)]
         if spacetime.n_circles and constraints:
             candidates.append(winding_line(spacetime, a, b, n_points, [0] * spacetime.n_circles))
-        eta = min(candidates, key=lambda line: _violation(family, line, constraints))
+        eta = min(candidates, key=lambda line: largest_violation(family, line, constraints))
         return spacetime.to_chart(eta)
     eta = torch.as_tensor(start, dtype=torch.float64).detach()
     if (
@@ -167,7 +167,8 @@ def starting_chart(
     return chart
 
 
-def _violation(family: Family, eta: Tensor, constraints: Sequence[Constraint]) -> float:
+def largest_violation(family: Family, eta: Tensor, constraints: Sequence[Constraint]) -> float:
+    """Return by how much a curve (n, K) breaks its constraints at the worst; 0 where it obeys them all."""
     with torch.no_grad():
         mu = family.mu(eta)
         return max((max(0.0, float(c.values(family, eta, mu).max())) for c in constraints), default=0.0)
