@@ -101,6 +101,11 @@ class GeodesicSection(Section):
     """[geodesic] The curve from A to B and its constraints."""
 
     method: CurveMethod = Field("geodesic", description="Which curve the paths follow.")
+    free_energy_weight: float = Field(
+        0.0,
+        ge=0,
+        description="w of the metric e^(2wF/kT) G that is measured in: 0 the geodesic, 1 the path of maximum flux.",
+    )
     method_log_snr: float | None = Field(
         None, description="Level of the methods that know one level only; anchor_log_snr by default."
     )

@@ -117,6 +117,11 @@ def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
     help="Curve that the paths follow: the geodesic, or a neighbour to compare it with.",
 )
 @click.option(
+    "--free-energy-weight",
+    type=click.FloatRange(min=0),
+    help="w of the metric e^(2wF/kT) G: 0 the geodesic, 1 the path of maximum flux.",
+)
+@click.option(
     "--method-log-snr", type=float, help="Level of methods that know one level only; the anchors' by default."
 )
 @FORCE

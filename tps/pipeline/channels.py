@@ -37,6 +37,8 @@ from tps.spacetime import (
 from tps.systems import System
 
 _N_BLOCKS = 10
+#: What result.json keeps of a geodesic under the same name.
+_TRUST = ("n_iterations", "clamped_energy", "doubtful", "warning")
 #: Ways through the frames to start from; one where all windings are tried beside it.
 _N_GRAPH_PATHS = 3
 
@@ -97,6 +99,7 @@ def solve_channels(
         representation=section.representation,
         constraints=constraints,
         max_iterations=section.max_iterations,
+        free_energy_weight=section.free_energy_weight,
     )
 
 
@@ -124,7 +127,7 @@ def _geodesic(file: Path, family: Family, said: dict[str, Any]) -> Geodesic:
         status=said["status"],
         n_gradient_evaluations=said["n_gradient_evaluations"],
         constraints=tuple(ConstraintReport(**report) for report in reports),
-        n_iterations=said["n_iterations"],
+        **{key: said[key] for key in _TRUST},
     )
 
 
@@ -140,7 +143,7 @@ def channel_said(channel: Channel, system: System) -> dict[str, Any]:
         **free_energy_said(channel.free_energy, geodesic.curve, system),
         "curve_energy": geodesic.curve_energy,
         "n_gradient_evaluations": geodesic.n_gradient_evaluations,
-        "n_iterations": geodesic.n_iterations,
+        **{key: getattr(geodesic, key) for key in _TRUST},
         "constraints": reports_said(geodesic.constraints),
     }
 

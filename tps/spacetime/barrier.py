@@ -144,6 +144,28 @@ def tethered_free_energy(family: Family, eta: Tensor) -> Tensor:
     return family.spacetime.flat_psi(eta) - family.psi(eta)
 
 
+def free_energies(family: Family, eta: Tensor, mu: Tensor) -> Tensor:
+    """Return F along curves (b, N), above its first point where psi has to be integrated, with its exact gradient.
+
+    Parameters
+    ----------
+    family : Family
+    eta, mu : Tensor (b, N, K)
+        mu is the gradient of psi: nothing is sent back through it.
+
+    Returns
+    -------
+    Tensor (b, N)
+    """
+    still, slope = eta.detach(), mu.detach()
+    if family.has_psi:
+        with torch.no_grad():
+            psi = family.psi(still.flatten(0, 1)).unflatten(0, eta.shape[:2])
+    else:
+        psi = torch.stack([integrated_psi(e, m) for e, m in zip(still, slope, strict=True)])
+    return family.spacetime.flat_psi(eta) - psi - (slope * (eta - still)).sum(-1)
+
+
 def means_place(spacetime: Spacetime, eta: Tensor, ends: Tensor) -> Tensor:
     """Return where a tilt is tight enough to mean a place.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from tps.spacetime.barrier import free_energies
 from tps.spacetime.constraints import Constraint, UserPenalty, curve_values
 from tps.spacetime.family import Family
 from tps.spacetime.penalty_barrier import barrier, barrier_slope
@@ -62,6 +64,8 @@ class CurveProblem:
         self.coefficients = least_squares(self.moving, start - self.fixed).flatten(1)
         self.n_evaluations = torch.zeros(self.n_curves, dtype=torch.int64)
         self.typical_chord = self.mean_chord()
+        self.free_energy_weight = 0.0
+        self.reference = torch.zeros(self.n_curves, dtype=torch.float64)
         self.margin = torch.full((self.n_curves, len(constraints)), margin, dtype=torch.float64)
         self.ceiling = torch.full_like(self.margin, torch.inf)
         self.stiffness = torch.ones(self.n_curves, dtype=torch.float64)
@@ -136,6 +140,8 @@ class CurveProblem:
             eta, mu = self.evaluate(leaf)
             terms, typical = eta.diff(dim=1) * mu.diff(dim=1), self.typical_chord[index, None]
             value = 0.5 * (self.n_points - 1) * self._guarded(terms, typical).sum(-1)
+            if self.free_energy_weight:
+                value = value + self._climb(eta, mu, terms.sum(-1), index)
             if self.constraints or self.penalties:
                 value = value + self._terms(eta, mu, index)
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
@@ -154,6 +160,30 @@ class CurveProblem:
             chords = ((terms + (terms.square() + rounded.square()).sqrt()) / 2).sum(-1)
         leap = (chords / typical - _LONG_CHORD).clamp_min(0).square() * typical
         return chords + below + leap
+
+    def _climb(self, eta: Tensor, mu: Tensor, chords: Tensor, index: Tensor) -> Tensor:
+        """What the conformal metric e^(2wF) G adds (b,): L0 [sum of e^(w(F - F0)) dl - sum of dl], zero at w = 0.
+
+        L0 is the length where the descent began. The energy less L0 times the length only spaces the points evenly,
+        whatever w is: evenly in G, so that no chord leaps over a barrier, and both ends of each are weighed.
+        """
+        height = self.free_energy_weight * (free_energies(self.family, eta, mu) - self.reference[index, None])
+        weight = height.exp()
+        step = chords.clamp_min(1e-3 * self.typical_chord[index, None]).sqrt()
+        length = (self.n_points - 1) * self.typical_chord[index].sqrt()
+        return length * (((weight[:, 1:] + weight[:, :-1]) / 2 - 1) * step).sum(-1)
+
+    def weigh(self, index: Tensor) -> None:
+        """Choose F0 of the curves `index` (b,) such that their weighted length is their length."""
+        if not self.free_energy_weight:
+            return
+        with torch.no_grad():
+            eta, mu = self.evaluate(self.chart(self.coefficients[index], index))
+            step = (eta.diff(dim=1) * mu.diff(dim=1)).sum(-1).clamp_min(1e-300).sqrt()
+            height = self.free_energy_weight * free_energies(self.family, eta, mu)
+            total = torch.logaddexp(height[:, 1:], height[:, :-1]) - math.log(2)
+            total = (total + step.log()).logsumexp(1) - step.sum(1).log()
+        self.reference[index] = total / self.free_energy_weight
 
     def _terms(self, eta: Tensor, mu: Tensor, index: Tensor) -> Tensor:
         """Penalties, and for each constraint the mean over points of multiplier * barrier / stiffness (b,)."""

@@ -42,6 +42,7 @@ def descend(problem: CurveProblem, index: Tensor, budget: Tensor, rtol: Tensor) 
         going = torch.nonzero(open_)[:, 0]
         curves = index[going]
         problem.typical_chord[curves] = problem.mean_chord(curves)
+        problem.weigh(curves)
         # the metric alone is enough for most free curves, and the true Hessian costs 3 K gradients
         newton = bool(problem.constraints) or bool((spent[going] > 0).all())
         precondition, metric = curvature(problem, curves, newton=newton)

@@ -27,6 +27,7 @@ def find_geodesic(
     constraint_tolerance: float = SolverSettings.constraint_tolerance,
     rtol: float = SolverSettings.rtol,
     max_iterations: int = SolverSettings.max_iterations,
+    free_energy_weight: float = SolverSettings.free_energy_weight,
 ) -> Geodesic:
     """Find a shortest curve from a to b: a local minimum of the curve energy near the start.
 
@@ -51,6 +52,10 @@ def find_geodesic(
     rtol : float
         Stop when the predicted decrease of the energy is below this fraction of it.
     max_iterations : int
+        For each weight on the way to `free_energy_weight`.
+    free_energy_weight : float
+        w of the conformal metric e^(2wF) G, F the free energy [kT] of `tethered_free_energy`, whose shortest curve is
+        found: 0 is the geodesic, 1 the path of maximum flux.
 
     Returns
     -------
@@ -66,7 +71,8 @@ def find_geodesic(
 
     References
     ----------
-    Karczewski et al., ICLR 2026, Eq. 14-16 and 21-23.
+    Karczewski et al., ICLR 2026, Eq. 14-16 and 21-23. Maximum flux: Berkowitz et al., J. Chem. Phys. 79, 5563 (1983);
+    Huo and Straub, J. Chem. Phys. 107, 5000 (1997).
     """
     return find_geodesics(
         family,
@@ -79,6 +85,7 @@ def find_geodesic(
         constraint_tolerance=constraint_tolerance,
         rtol=rtol,
         max_iterations=max_iterations,
+        free_energy_weight=free_energy_weight,
     )[0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ _MARGIN_ROUNDS = 4
 #: Of a model that is no true family nothing finer is worth finding; several starts are tried, less exactly still.
 _DOUBTFUL_RTOL = 1e-4
 _ROUGH_ITERATIONS, _ROUGH_RTOL = 40, 1e-2
+_WEIGHT_STEP = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,6 +136,13 @@ def _solve(
         problem = _refined(family, problem, settings)
     converged, used = solve(problem, all_of_them, budget, rtol, tolerance)
     budget = budget - used
+    for weight in _weights(settings.free_energy_weight):
+        problem.free_energy_weight = weight
+        # twice, since the length that spaces the points is taken where a descent begins
+        for _ in range(2):
+            budget = torch.full((len(pairs),), settings.max_iterations)
+            converged, used = solve(problem, all_of_them, budget, rtol, tolerance)
+        budget = budget - used
     curves = _resampled(problem, pairs)
     for _ in range(_MARGIN_ROUNDS if settings.hard else 0):
         reports = [_reports(family, curve, settings) for curve in curves]
@@ -155,6 +164,12 @@ def _solve(
             curves, converged.tolist(), spent, evaluations.tolist(), strict=True
         )
     ]
+
+
+def _weights(weight: float) -> list[float]:
+    """Return the weights of the free energy on the way up to the one asked for, none for 0."""
+    n_steps = math.ceil(weight / _WEIGHT_STEP)
+    return [weight * (step + 1) / n_steps for step in range(n_steps)]
 
 
 def _rough_start(

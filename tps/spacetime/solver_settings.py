@@ -29,6 +29,7 @@ class SolverSettings:
     constraint_tolerance: float = CONSTRAINT_TOLERANCE
     rtol: float = 1e-6
     max_iterations: int = 500
+    free_energy_weight: float = 0.0
 
     def __post_init__(self) -> None:
         if self.n_points < 4 or self.max_iterations < 1:
@@ -40,6 +41,10 @@ class SolverSettings:
             raise ParameterError(
                 f"tolerances must be positive, but got rtol {self.rtol} and constraint_tolerance "
                 f"{self.constraint_tolerance}"
+            )
+        if not 0 <= self.free_energy_weight < float("inf"):
+            raise ParameterError(
+                f"free_energy_weight must be a finite number from 0 on, but got {self.free_energy_weight}"
             )
         if self.representation not in ("spline", "points"):
             raise ParameterError(
@@ -78,6 +83,7 @@ class SolverOptions(TypedDict, total=False):
     constraint_tolerance: float
     rtol: float
     max_iterations: int
+    free_energy_weight: float
 
 
 def spline_design(n_points: int, n_coefficients: int) -> Tensor:
