@@ -5,8 +5,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from tps.dynamics import IN_A, IN_B, OUTSIDE, Flight
+from tps.paths import FrameShots
 
 _DRAWN = 64
+
+
+def shots_with_paths(log_weights, n_shots=None):
+    """Return shots of which the first ones made paths with these log-weights, up to a constant."""
+    n = len(log_weights)
+    n_shots = n if n_shots is None else n_shots
+    return FrameShots(
+        log_weights=np.zeros(n_shots),
+        choice=np.ones(n_shots),
+        state=np.full(n_shots, OUTSIDE, np.int8),
+        guess=np.full(n_shots, OUTSIDE, np.int8),
+        drawn=np.arange(n_shots),
+        ends=np.array([[IN_B, IN_A]] * n + [[IN_A, IN_A]] * (n_shots - n)),
+        shot=np.arange(n),
+        log_sums=-np.asarray(log_weights, dtype=np.float64),
+        taught=np.empty(0, np.int64),
+        lessons=np.empty((0, 2), np.int64),
+        seed=0,
+        n_steps=3,
+    )
 
 
 @dataclass(frozen=True, eq=False)

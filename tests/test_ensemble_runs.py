@@ -234,7 +234,7 @@ def test_committors_of_frames(copy, tmp_path):
 
 
 def test_what_cannot_be_shot_costs_the_exit_code_but_not_the_report(well, tmp_path):
-    """Paths of two steps do not get to B; without windows and walkers, nothing is asked of those stages."""
+    """Paths of two steps do not get to B; without windows nothing is asked of them; rates need no paths."""
     text = RUN.replace('"low-well"', f'"{well.parent / "low-well"}"')
     text = text.replace("n_steps = 2_000", "n_steps = 2").replace("n_updates = 1_000", "n_updates = 2")
     text = text.replace("n_frames = 1_000", "n_frames = 2").replace("n_windows = 8", "n_windows = 0")
@@ -243,7 +243,8 @@ def test_what_cannot_be_shot_costs_the_exit_code_but_not_the_report(well, tmp_pa
     assert "shooting starts from paths that go from A to B" in message
     assert (tmp_path / "run" / "report.html").is_file()
     stages = json.loads((tmp_path / "run" / "manifest.json").read_text())["stages"]
-    assert not {"shoot", "committor", "free-energy", "rate"} & set(stages)
+    assert not {"shoot", "committor", "free-energy"} & set(stages)
+    assert stages["rate"]["details"]["frame_shots"] == 300
 
 
 def test_free_energies_of_a_symmetric_well_vanish(well):
@@ -267,8 +268,13 @@ def test_transition_states_of_a_symmetric_well_are_on_its_top(well):
 
 def test_the_rate_of_the_well_is_that_of_its_passage_time(well):
     """4 kT: 1/rate against the quadrature, within 4 standard errors and the time step's first-order shift (10 %)."""
-    rate = json.loads((well / "rate" / "result.json").read_text())["rate"]
-    assert abs(rate["value"] * exact_passage_time() - 1) < 4 * rate["error"] / rate["value"] + 0.1
+    found = json.loads((well / "rate" / "result.json").read_text())
+    for name in ("rate_a_to_b", "rate_b_to_a", "rate_by_flux"):
+        value, error = found[name]["value"], found[name]["error"]
+        assert abs(value * exact_passage_time() - 1) < 4 * error / value + 0.1
+    assert found["first_passage_a_to_b"]["value"] == pytest.approx(1 / found["rate_a_to_b"]["value"])
+    assert metrics_of(well)["metrics"]["rate_a_to_b"] == found["rate_a_to_b"]
+    assert "rate from A to B" in (well / "report.html").read_text()
 
 
 def test_a_rate_belongs_to_the_frames_it_was_counted_in(well, tmp_path):
@@ -315,5 +321,5 @@ def test_a_learned_committor_chooses_frames(well, tmp_path):
 
 
 def test_rates_that_direct_flux_cannot_reach_are_refused(copy):
-    message = complaint("rate", copy, "--n-walkers", 2, "--n-frames", 200)
+    message = complaint("rate", copy, "--n-walkers", 2, "--n-frames", 200, "--force")
     assert "too few for a rate" in message or "no walker crossed" in message

@@ -1,13 +1,16 @@
 """Rates and ensembles against exact answers and long free runs."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from chains import BirthDeathChain
+from chains import BirthDeathChain, shots_with_paths
+from scipy.linalg import expm
 from test_shooting import double_well, shot_paths, unbiased_paths
 
 from tps.analysis import (
+    Metric,
     channel_switches,
     channel_weights,
     ensemble_divergence,
@@ -18,12 +21,15 @@ from tps.analysis import (
     mean_transition_time,
     path_channels,
     rate_from_flux,
+    rates_from_shots,
+    shot_rate_metrics,
+    without_contradiction,
 )
 from tps.analysis.rates import ratio_of_sums
-from tps.dynamics import IN_A, IN_B, MoleculeDynamics, sample_surface
+from tps.dynamics import IN_A, IN_B, OUTSIDE, MoleculeDynamics, SurfaceDynamics, sample_surface
 from tps.engine import LangevinSettings, PlatformChoice, local_executor, map_tasks
 from tps.errors import ParameterError
-from tps.paths import ShootingSettings, TransitionPaths
+from tps.paths import FrameShots, ShootingSettings, TransitionPaths, shoot_from_frames
 from tps.systems import load_system
 
 
@@ -113,6 +119,147 @@ def test_a_flux_starts_in_a():
     still = flux_from_a(chain, [[0.0]], 1, seed=0, beyond=lambda x: x[:, 0] > 5)
     with pytest.raises(ParameterError, match="no walker crossed"):
         rate_from_flux(chain, still, 5, seed=0, max_frames=5)
+
+
+def test_rates_of_three_sites_by_hand():
+    """Weights 0.4, 0.2, 0.4, and from the middle one step to either side: 0.2 · ¼ transitions a step each way.
+
+    The middle is drawn four times too often, so 4, 8 and 4 frames; both flights of four shots end in all ways.
+    """
+    site = np.repeat([0, 1, 2], [4, 8, 4])
+    middle = site == 1
+    shots = FrameShots(
+        log_weights=np.where(middle, -math.log(4), 0.0),
+        choice=np.where(middle, 0.3, 0.0),
+        state=np.array([IN_A, OUTSIDE, IN_B], np.int8)[site],
+        guess=np.array([IN_A, IN_B, IN_B], np.int8)[site],
+        drawn=np.array([4, 6, 8, 10]),
+        ends=np.array([[IN_A, IN_A], [IN_A, IN_B], [IN_B, IN_A], [IN_B, IN_B]]),
+        shot=np.array([1, 2]),
+        log_sums=np.log([1.2, 1.2]),
+        taught=np.empty(0, np.int64),
+        lessons=np.empty((0, 2), np.int64),
+        seed=0,
+        n_steps=0,
+    )
+    for exact_frames in (True, False):
+        for guess in (shots.guess, shots.state):
+            rates = rates_from_shots(replace(shots, guess=guess), 0.5, exact_frames=exact_frames)
+            assert rates.transitions[0] == pytest.approx(0.2 / 4 / 0.5, rel=1e-12)
+            assert rates.weight_b[0] == pytest.approx(0.5, rel=1e-12)
+            assert [rates.a_to_b[0], rates.b_to_a[0]] == pytest.approx([0.2, 0.2], rel=1e-12)
+            assert rates.balance[0] == pytest.approx(1)
+    twice = rates_from_shots(shots.joined(shots), 0.5)
+    assert twice.transitions[0] == pytest.approx(0.1) and (twice.n_shots, twice.n_paths) == (8, 4)
+
+
+def exact_chain_rates(chain):
+    """A to B, B to A, transitions, and the weight of B, by the committor."""
+    p, weights = chain.committor, chain.stationary
+    crossings = weights[0] * (chain.transition_matrix[0] @ p)
+    return crossings / (weights @ (1 - p)), crossings / (weights @ p), crossings, weights @ p
+
+
+def chain_rates(seed):
+    """Rates by 900 shots from frames of a flattened chain whose far state is 2 kT up, and the exact ones."""
+    n = 11
+    u = 7 * np.sin(np.pi * np.arange(n) / (n - 1)) ** 2 + 2 * np.arange(n) / (n - 1)
+    up, down = np.zeros(n), np.zeros(n)
+    up[:-1], down[1:] = (0.5 * np.minimum(1, np.exp(-step)) for step in (np.diff(u), -np.diff(u)))
+    chain = BirthDeathChain(up, down)
+    log_selection = 0.8 * u
+    chance = np.exp(log_selection) * chain.stationary
+    frames = np.random.default_rng(seed).choice(n, size=20_000, p=chance / chance.sum())[:, None]
+    found = shoot_from_frames(
+        chain,
+        frames.astype(float),
+        lambda x: log_selection[x[:, 0].astype(int)],
+        n_shots=900,
+        seed=seed,
+        max_frames=100_000,
+    )
+    return rates_from_shots(found.shots, chain.frame_time), exact_chain_rates(chain)
+
+
+def well_rates(seed):
+    """Rates of the double well by 2000 shots from 300 points of a grid, after 150 to learn from; and the exact ones.
+
+    Exact: the Fokker-Planck generator on a grid, its exponential over one frame, and the committor of that chain. The
+    time step is a quarter of a frame, so that its own error stays below the statistical one.
+    """
+    system = double_well()[0].system
+    dynamics = SurfaceDynamics(system, 0.001, steps_per_frame=4)
+    grid, step = np.linspace(-1.9, 1.9, 300, retstep=True)
+    u = system.energy(grid[:, None]) / system.kt
+    found = shoot_from_frames(
+        dynamics,
+        grid[:, None],
+        lambda x: system.energy(x) / system.kt,
+        n_shots=2000,
+        seed=seed,
+        max_frames=20_000,
+        n_learning=150,
+    )
+    rates = rates_from_shots(found.shots, dynamics.frame_time, exact_frames=True)
+    jump = np.exp(-np.diff(u) / 2) / step**2
+    generator = np.diag(jump, 1) + np.diag(1 / jump / step**4, -1)
+    kernel = expm((generator - np.diag(generator.sum(axis=1))) * dynamics.frame_time)
+    state = dynamics.states(grid[:, None])
+    outside, p = state == OUTSIDE, (state == IN_B).astype(float)
+    p[outside] = np.linalg.solve(
+        np.eye(outside.sum()) - kernel[np.ix_(outside, outside)], kernel[outside] @ p
+    )
+    weights = np.exp(-u) / np.exp(-u).sum()
+    crossings = (weights * (state == IN_A)) @ kernel @ p / dynamics.frame_time
+    return rates, (crossings / (weights @ (1 - p)), crossings / (weights @ p), crossings, weights @ p)
+
+
+def scores(rates, exact):
+    """Standard errors between each number and its exact value."""
+    found = (rates.a_to_b, rates.b_to_a, rates.transitions, rates.weight_b)
+    return np.array([(value - true) / error for (value, error), true in zip(found, exact, strict=True)])
+
+
+@pytest.mark.parametrize("rates_of", [chain_rates, well_rates])
+def test_rates_from_shots_are_exact(rates_of):
+    rates, exact = rates_of(seed=1)
+    assert rates.n_unfinished == 0
+    assert np.abs(scores(rates, exact)).max() < 3.5
+    assert max(error / value for value, error in (rates.a_to_b, rates.b_to_a)) < 0.15
+    assert abs(rates.balance[0] - 1) < 3.5 * rates.balance[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rates_of", [chain_rates, well_rates])
+def test_errors_of_rates_are_those_of_twenty_seeds(rates_of, capsys):
+    """Spread over errors: that of 20 seeds is known to 16 %, so within 0.6 and 1.5; no mean off by 3.5/sqrt(20)."""
+    found = np.array([scores(*rates_of(seed)) for seed in range(20)])
+    with capsys.disabled():
+        print(f"\n{rates_of.__name__}: largest |z| {np.abs(found).max(axis=0).round(2)}, ", end="")
+        print(f"mean {found.mean(axis=0).round(2)}, spread {found.std(axis=0, ddof=1).round(2)}")
+    assert np.abs(found).max() < 4
+    spread = found.std(axis=0, ddof=1)
+    assert ((spread > 0.6) & (spread < 1.5)).all()
+    assert np.abs(found.mean(axis=0)).max() < 3.5 / math.sqrt(20)
+
+
+def test_rates_are_withheld_with_the_reason():
+    few = shot_rate_metrics(rates_from_shots(shots_with_paths(np.zeros(4), 40), 1.0), "ps")
+    assert "4 of 40 shots" in few["rate_a_to_b"].withheld and few["first_passage_b_to_a"].value is None
+    unknown = shot_rate_metrics(None, "ps", "their weights come from a file")
+    assert {metric.withheld for metric in unknown.values()} == {"their weights come from a file"}
+    lost = shots_with_paths(np.zeros(20), 40)
+    lost.ends[-9:] = OUTSIDE
+    assert "9 of 40 shots" in shot_rate_metrics(rates_from_shots(lost, 1.0), "ps")["rate_a_to_b"].withheld
+
+
+def test_roads_that_contradict_each_other_are_withheld():
+    shots, flux = Metric(2e-3, 1e-4, "1/ps", ""), Metric(3e-3, 1e-4, "1/ps", "")
+    named = {"rate_a_to_b": shots, "rate_b_to_a": shots, "rate_by_flux": flux}
+    named |= dict.fromkeys(("first_passage_a_to_b", "first_passage_b_to_a"), shots)
+    assert all("0.002 ± 0.0001" in metric.withheld for metric in without_contradiction(named).values())
+    close = {**named, "rate_by_flux": Metric(2.2e-3, 1e-4, "1/ps", "")}
+    assert without_contradiction(close) == close
 
 
 def ring_paths(sides, multiplicity, chains):

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from chains import shots_with_paths
 from surfaces import make_surface, table
 from test_shooting import double_well, unbiased_paths
 
@@ -109,10 +110,10 @@ def test_seeds_workers_and_refusals(ring):
     with local_executor("threads", 2) as executor:
         one, two = run(), run(executor)
     np.testing.assert_array_equal(one.log_weights, two.log_weights)
-    assert not np.array_equal(one.ends, run(seed=2).ends)
+    assert not np.array_equal(one.shots.ends, run(seed=2).shots.ends)
     with pytest.raises(ParameterError, match="outside both states"):
         shoot_from_frames(ring, np.zeros((5, 1)), lambda x: x[:, 0], n_shots=5, seed=0, max_frames=9)
-    nothing = ReweightedPaths((), np.empty(0), np.empty(0, int), np.zeros((4, 2), int), 3)
+    nothing = ReweightedPaths((), shots_with_paths([], 4))
     assert reweighted_channel_weights(ring.system, nothing) == {}
     assert nothing.effective_paths == 0
 

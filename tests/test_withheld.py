@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from chains import shots_with_paths
 from scipy.stats import binomtest
 from surfaces import make_surface, table
 from test_rates import ring_paths
@@ -131,9 +132,7 @@ def test_a_share_of_one_has_an_error(chains):
 
 def reweighted(sides, log_weights):
     paths = ring_paths(sides, [1] * len(sides), list(range(len(sides)))).positions
-    log_weights = np.array(log_weights) - np.logaddexp.reduce(log_weights)
-    n = len(sides)
-    return ReweightedPaths(paths, log_weights, np.arange(n), np.zeros((n, 2), int), 0)
+    return ReweightedPaths(paths, shots_with_paths(log_weights))
 
 
 def test_shares_from_few_effective_paths_are_withheld():

@@ -213,9 +213,12 @@ class FreeEnergySection(Section):
 
 
 class RateSection(Section):
-    """[rate] The rate from A to B by the flux out of A and the committor of its crossings."""
+    """[rate] Rates by shots from the weighted frames, and that from A to B by the flux out of A beside it."""
 
-    n_walkers: NonNegativeInt = Field(0, description="Walkers in A; 0, the default, for no rate.")
+    n_frame_shots: NonNegativeInt | None = Field(
+        None, description="Shots, those of shooting among them, and the only ones by default; 0 for none."
+    )
+    n_walkers: NonNegativeInt = Field(0, description="Walkers in A for the flux; 0, the default, for none.")
     n_frames: PositiveInt = Field(20_000, description="Frames of each walker.")
     n_shots: PositiveInt = Field(1, description="Shots from each crossing.")
 
@@ -238,6 +241,12 @@ class RunConfig(Section):
         if self.paths.enforce and not self.geodesic.avoid:
             raise ValueError("paths.enforce needs a region to keep out of: give geodesic.avoid")
         return self
+
+    @property
+    def n_rate_shots(self) -> int:
+        """Shots from weighted frames that the rates are taken from."""
+        wanted, shooting = self.rate.n_frame_shots, self.shooting
+        return wanted if wanted is not None else shooting.n_frame_shots if shooting.n_moves else 0
 
     def updated(self, section: str, changes: dict[str, Any]) -> RunConfig:
         """Return a configuration with some keys of one section changed, checked anew."""

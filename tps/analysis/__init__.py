@@ -55,12 +55,27 @@ from tps.analysis.paths import (
     shape_metrics,
     work_metrics,
 )
-from tps.analysis.rates import Flux, Rate, flux_from_a, mean_transition_time, rate_from_flux
+from tps.analysis.rates import (
+    Flux,
+    Rate,
+    flux_from_a,
+    flux_metrics,
+    mean_transition_time,
+    rate_from_flux,
+)
+from tps.analysis.shot_rates import (
+    RATES,
+    ShotRates,
+    rates_from_shots,
+    shot_rate_metrics,
+    without_contradiction,
+)
 from tps.analysis.solute import solute_energies, solute_metrics
 
 __all__ = [
     "DIFFERENCES",
     "N_BINS",
+    "RATES",
     "Agreement",
     "Comparison",
     "Flux",
@@ -69,6 +84,7 @@ __all__ = [
     "Metric",
     "Metrics",
     "Rate",
+    "ShotRates",
     "WindowAnalysis",
     "WindowProfile",
     "agreement",
@@ -87,6 +103,7 @@ __all__ = [
     "ensemble_divergence",
     "flood_fill",
     "flux_from_a",
+    "flux_metrics",
     "fraction_metric",
     "frame_histogram",
     "frame_ranges",
@@ -106,6 +123,7 @@ __all__ = [
     "path_channels",
     "proportion_error",
     "rate_from_flux",
+    "rates_from_shots",
     "region_difference",
     "region_energies",
     "region_frames_road",
@@ -114,6 +132,7 @@ __all__ = [
     "reweighted_transition_time",
     "sampling_metrics",
     "shape_metrics",
+    "shot_rate_metrics",
     "solute_energies",
     "solute_metrics",
     "spring_difference",
@@ -122,6 +141,7 @@ __all__ = [
     "surface_lower_bound",
     "window_profile",
     "with_springs",
+    "without_contradiction",
     "work_differences",
     "work_metrics",
     "work_roads",

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tps.analysis.metrics import Metric
+from tps.analysis.metrics import FEWEST_EFFECTIVE, Metric, proportion_error
 from tps.dynamics import TransitionDynamics
 from tps.dynamics.transition import FAILED, IN_A, IN_B, Points, generators
 from tps.engine import map_tasks
@@ -70,6 +70,8 @@ class Rate:
     flux : (value, error)
     p_b : float
         Mean committor of the crossing points.
+    n_shots, n_in_b : int
+        Shots from the crossings, and those of them that reached B.
     n_unfinished : int
         Shots that reached neither state, left out: the rate is only as good as they are few.
     n_steps : int
@@ -80,6 +82,8 @@ class Rate:
     error: float | None
     flux: tuple[float, float | None]
     p_b: float
+    n_shots: int
+    n_in_b: int
     n_unfinished: int
     n_steps: int
 
@@ -234,9 +238,40 @@ def rate_from_flux(
         error,
         flux.value,
         float(p_b[known].mean()) if known.any() else float("nan"),
+        len(flux.points) * n_shots,
+        int(estimate.n_b.sum()),
         int(estimate.n_unfinished.sum() + estimate.n_failed.sum()),
         flux.n_steps + estimate.n_steps,
     )
+
+
+def flux_metrics(rate: Rate, time_unit: str) -> dict[str, Metric]:
+    """Return the rate by flux and committor, the flux and the committor; withheld from too few shots in B."""
+    few = (
+        f"only {rate.n_in_b} of {rate.n_shots} shots from the border of A reached B, too few for a rate: the barrier "
+        "is too high for direct flux, so give more walkers, frames and shots, or take wider states"
+    )
+    return {
+        "rate_by_flux": Metric(
+            rate.value,
+            rate.error,
+            f"1/{time_unit}",
+            "Transitions A → B per time during which A was the last state visited: flux out of A times the committor "
+            f"of its crossings; {rate.n_in_b} of {rate.n_shots} shots reached B; standard error over walkers.",
+        ).unless("" if rate.n_in_b >= FEWEST_EFFECTIVE else few),
+        "flux_from_a": Metric(
+            *rate.flux,
+            f"1/{time_unit}",
+            "Crossings of the border of A, coming from A, per time during which A was the last state visited; standard "
+            "error over walkers.",
+        ),
+        "crossing_committor": Metric(
+            rate.p_b,
+            proportion_error(rate.p_b, rate.n_shots - rate.n_unfinished),
+            "",
+            "Mean p_B of the crossings, velocities kept; binomial standard error, as if every shot were independent.",
+        ),
+    }
 
 
 def mean_transition_time(paths: TransitionPaths, unit: str = "ps") -> Metric:

@@ -9,15 +9,16 @@ from typing import Any
 
 import click
 
+from tps.analysis import RATES
 from tps.cli.console import ConsoleProgress
 from tps.cli.results import free_energy_text, metrics_text, shooting_text
-from tps.errors import ConfigError
+from tps.errors import ConfigError, RunFolderError
 from tps.pipeline import MAIN, RunFolder, barrier_text, run_stage
 from tps.spacetime import CURVE_METHODS
 
 RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
-#: Walkers of `tps rate` where the run file names none.
-_N_WALKERS = 64
+#: Shots of `tps rate` where the run file names none.
+_N_FRAME_SHOTS = 3000
 FORCE = click.option("--force", is_flag=True, help="Replace a result of other settings.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the manifest entry as JSON.")
 
@@ -241,17 +242,29 @@ def free_energy(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 
 @click.command()
 @RUN
-@click.option("--n-walkers", type=click.IntRange(min=1), help="Walkers that start in A.")
+@click.option(
+    "-n",
+    "--n-frame-shots",
+    type=click.IntRange(min=1),
+    help="Shots from the weighted frames, those there are included.",
+)
+@click.option("--n-walkers", type=click.IntRange(min=1), help="Walkers that start in A, for the flux.")
 @click.option("--n-frames", type=click.IntRange(min=1), help="Frames of each walker.")
 @click.option("--shots", "n_shots", type=click.IntRange(min=1), help="Shots from each crossing.")
 @FORCE
 @JSON
 def rate(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
-    """Estimate the rate from A to B by the flux out of A, where the barrier is low enough for that."""
-    changes["n_walkers"] = changes["n_walkers"] or RunFolder.open(run).config.rate.n_walkers or _N_WALKERS
+    """Estimate the rates from A to B and back by shots from the weighted frames; more shots go on from those made."""
+    config = RunFolder.open(run).config
+    if changes["n_frame_shots"] is None and config.rate.n_frame_shots is None:
+        changes["n_frame_shots"] = max(_N_FRAME_SHOTS, config.n_rate_shots)
     execute(run, "rate", "rate", changes, force, as_json)
+    found = json.loads((run / "rate" / "result.json").read_text())
     if not as_json:
-        click.echo(metrics_text(json.loads((run / "rate" / "result.json").read_text())))
+        click.echo(metrics_text(found))
+    reasons = {found[name].get("withheld", "") for name in RATES if name in found}
+    if reason := " ".join(sorted(reasons - {""})):
+        raise RunFolderError(f"the rates are withheld: {reason}")
 
 
 @click.command()

@@ -20,11 +20,12 @@ from tps.paths.committor.transition_state import (
 from tps.paths.ensemble import PathEnsemble, PathRecord, load_paths, save_paths
 from tps.paths.shooting.choice import FeatureChoice, FrameChoice, UniformChoice
 from tps.paths.shooting.files import load_transition_paths, save_transition_paths
-from tps.paths.shooting.frames import ReweightedPaths, shoot_from_frames
+from tps.paths.shooting.frames import n_tasks, shoot_from_frames
 from tps.paths.shooting.moves import Chain, ShootingSettings, shooting_move
 from tps.paths.shooting.paths import TransitionPaths
 from tps.paths.shooting.pull import PullSettings, pull_task, pulled_candidate
 from tps.paths.shooting.records import Direction, Outcome, ShootingStatistics, shooting_statistics
+from tps.paths.shooting.reweighted import FrameShots, ReweightedPaths
 from tps.paths.shooting.run import ShootingRun, load_shooting, shoot
 from tps.paths.windows.molecule import sample_windows
 from tps.paths.windows.samples import WindowSamples
@@ -42,6 +43,7 @@ __all__ = [
     "Direction",
     "FeatureChoice",
     "FrameChoice",
+    "FrameShots",
     "LinearCommittor",
     "NetworkCommittor",
     "Outcome",
@@ -70,6 +72,7 @@ __all__ = [
     "load_paths",
     "load_shooting",
     "load_transition_paths",
+    "n_tasks",
     "overdamped_annealed_paths",
     "pull_task",
     "pulled_candidate",

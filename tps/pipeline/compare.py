@@ -31,7 +31,11 @@ SHOWN = {
     "free_energy_anchored": "ΔF of anchored states",
     "free_energy_regions": "ΔF of regions",
     "free_energy_barrier_a": "free-energy barrier, A",
-    "rate": "rate from A",
+    "rate_a_to_b": "rate from A to B",
+    "first_passage_a_to_b": "which takes",
+    "rate_b_to_a": "rate from B to A",
+    "first_passage_b_to_a": "which takes",
+    "rate_by_flux": "rate by the flux from A",
     "evaluations_for_paths": "evaluations for paths",
     "evaluations_per_decorrelated_path": "per decorrelated path",
 }

@@ -178,9 +178,18 @@ def unbiased_rows(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
     if "committor" in metrics:
         rows.append(("p_B of transition states", format_quantity(metrics["committor"])))
-    if "rate" in metrics:
-        rows.append(("rate from A to B", format_quantity(metrics["rate"])))
+    for way in ("a_to_b", "b_to_a"):
+        if f"rate_{way}" in metrics:
+            label = f"rate from {way.replace('_', ' ').replace('a', 'A').replace('b', 'B')}"
+            rows.append((label, _rate_text(metrics[f"rate_{way}"], metrics[f"first_passage_{way}"])))
+    if "rate_by_flux" in metrics:
+        rows.append(("rate from A by the flux", format_quantity(metrics["rate_by_flux"])))
     return rows
+
+
+def _rate_text(rate: Mapping[str, Any], time: Mapping[str, Any]) -> str:
+    text = format_quantity(rate)
+    return text if rate["value"] is None else f"{text}, after {format_quantity(time)}"
 
 
 def _number(metric: Mapping[str, Any]) -> float:

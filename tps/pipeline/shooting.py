@@ -28,11 +28,11 @@ from tps.paths import (
     load_shooting,
     save_transition_paths,
     shoot,
-    shoot_from_frames,
 )
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.dynamics import Positions, RunDynamics, run_dynamics
 from tps.pipeline.folder import Chance, RunFolder, write_json
+from tps.pipeline.frame_shots import FRAME_SHOTS, UNKNOWN_SELECTION, frame_shots, shots_key
 from tps.pipeline.geodesic import BASELINES, MAIN, load_curve, load_solved
 from tps.pipeline.progress import Progress, summed
 from tps.pipeline.stage import StageResult
@@ -53,13 +53,13 @@ def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Run the chains up to the number of moves asked for, and write the ensemble they have made."""
     section, folder = run.config.shooting, out / "shooting"
     folder.mkdir(exist_ok=True)
-    chain_seed, learning_seed, candidate_seed, frame_seed = run.seeds(Chance.SHOOTING, 4)
+    chain_seed, learning_seed, candidate_seed = run.seeds(Chance.SHOOTING, 4)[:3]
     settings = ShootingSettings(section.kind, section.max_frames, section.redraw_velocities)
     with run_dynamics(run, progress) as dynamics:
         flights = dynamics.transition(section.frame_interval_steps)
         candidates = _kept(run, folder)
         if candidates is None:
-            independent = _from_frames(run, dynamics, flights, folder, frame_seed, progress)
+            independent = _from_frames(run, dynamics, flights, folder, progress)
             candidates = _candidates(run, dynamics, independent, candidate_seed, progress)
             _keep(run, folder, candidates)
         shooting = _Shooting(flights, candidates.positions, dynamics, progress)
@@ -76,8 +76,8 @@ def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         made = shooting.run("shooting", settings, folder / CHAINS, section.n_moves, chain_seed)
         _save(run, dynamics, made.paths, folder)
     n_evaluations += made.statistics.n_steps + int(made.paths.lengths.sum())
-    by_frames = (folder / FROM_FRAMES).is_file()
-    return _result(made, candidates, by_frames, n_evaluations, dynamics.platform_name)
+    no_shares = "" if (folder / FROM_FRAMES).is_file() else _why_no_shares(run, folder)
+    return _result(made, candidates, no_shares, n_evaluations, dynamics.platform_name)
 
 
 def load_chains(run: RunFolder) -> ShootingRun:
@@ -128,7 +128,7 @@ class _Shooting:
 
 
 def _result(
-    made: ShootingRun, candidates: _Candidates, by_frames: bool, n_evaluations: int, platform: str | None
+    made: ShootingRun, candidates: _Candidates, no_shares: str, n_evaluations: int, platform: str | None
 ) -> StageResult:
     statistics, paths = made.statistics, made.paths
     n_moves = statistics.n_moves + statistics.n_candidate_moves
@@ -144,10 +144,10 @@ def _result(
             f"{stuck} of {len(statistics.burn_in)} chains still share frames with their first path and do not count: "
             "make more moves"
         )
-    if not by_frames and len(candidates.channels) > 1:
+    if no_shares and len(candidates.channels) > 1:
         notes.append(
-            "the distribution of the frames is not known, so the shares of the channels come from the chains, and are "
-            "worth what their switches of channel make them"
+            f"{no_shares}, so the shares of the channels come from the chains, and are worth what their switches of "
+            "channel make them"
         )
     details = {
         "moves": n_moves,
@@ -157,6 +157,16 @@ def _result(
         "started_in": candidates.channels,
     }
     return StageResult(n_evaluations, platform, tuple(notes), details, failure)
+
+
+def _why_no_shares(run: RunFolder, folder: Path) -> str:
+    """Return why shots from frames say nothing of the channels."""
+    if not run.config.shooting.n_frame_shots:
+        return "no shots from the weighted frames were asked for (shooting.n_frame_shots = 0)"
+    if not (folder / FRAME_SHOTS).is_file():
+        return UNKNOWN_SELECTION
+    n_shots = run.config.shooting.n_frame_shots
+    return f"none of {n_shots} shots from the weighted frames went from one state to the other"
 
 
 def _key(run: RunFolder) -> str:
@@ -196,29 +206,17 @@ def _from_frames(
     dynamics: RunDynamics,
     flights: TransitionDynamics,
     folder: Path,
-    seed: int,
     progress: Progress,
 ) -> ReweightedPaths | None:
     """Shoot from the weighted frames and write each channel's share; None where their distribution is not known."""
-    section, selection = run.config.shooting, dynamics.log_selection()
-    (folder / FROM_FRAMES).unlink(missing_ok=True)
-    if not section.n_frame_shots or selection is None:
+    for old in (FROM_FRAMES, FRAME_SHOTS):
+        (folder / old).unlink(missing_ok=True)
+    found = frame_shots(run, dynamics, flights, run.config.shooting.n_frame_shots, progress)
+    if found is None:
         return None
-    frames = run.load_frames()
-    with progress.task("shots from frames", 1) as advance:
-        found = shoot_from_frames(
-            flights,
-            run.frame_positions(frames),
-            selection,
-            n_shots=section.n_frame_shots,
-            n_learning=section.n_frame_shots // 2,
-            seed=seed,
-            max_frames=section.max_frames,
-            executor=dynamics.executor,
-        )
-        advance(1)
+    found.shots.save(folder / FRAME_SHOTS, key=shots_key(run))
     if len(found):
-        doubt = weightless(run, frames)
+        doubt = weightless(run, run.load_frames())
         said = {
             "channels": reweighted_channel_weights(run.system, found),
             "metrics": {
@@ -258,8 +256,9 @@ def _candidates(
             "paths`, more of them or slower ones"
         )
     ready: list[Positions] = []
+    if independent is not None:
+        n_evaluations += independent.shots.n_steps
     if independent is not None and len(independent):
-        n_evaluations += independent.n_steps
         weights = np.cumsum(np.exp(independent.log_weights))
         picked = np.searchsorted(weights, (np.arange(n_chains) + 0.5) / n_chains * weights[-1])
         paths = [independent.positions[i] for i in picked]

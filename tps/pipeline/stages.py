@@ -27,7 +27,7 @@ from tps.pipeline.folder import Chance, RunFolder, digest, file_digest, write_js
 from tps.pipeline.free_energy import free_energies
 from tps.pipeline.geodesic import BASELINES, MAIN, solve_geodesic
 from tps.pipeline.progress import Progress
-from tps.pipeline.rate import rate_from_a
+from tps.pipeline.rate import transition_rates
 from tps.pipeline.report import report_run
 from tps.pipeline.sample import frames_verdict
 from tps.pipeline.shooting import shoot_paths
@@ -215,10 +215,11 @@ STAGES: tuple[Stage, ...] = (
         "rate",
         ("rate",),
         "conformations",
-        ("rate", "shooting.frame_interval_steps", "shooting.max_frames"),
-        rate_from_a,
-        wanted=lambda config: config.rate.n_walkers > 0,
+        ("rate", "shooting.n_frame_shots", "shooting.frame_interval_steps", "shooting.max_frames"),
+        transition_rates,
+        wanted=lambda config: config.n_rate_shots > 0 or config.rate.n_walkers > 0,
         side=True,
+        grows="rate.n_frame_shots",
     ),
     Stage(
         "analyse",

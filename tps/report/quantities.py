@@ -8,6 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 _NO_UNIT = {None, "", "-", "count"}
+#: Longer units of time [ps], to which a number of `_LONG` or more of the unit before moves on.
+_TIMES = {"ns": 1e3, "µs": 1e6, "ms": 1e9, "s": 1e12}
+_LONG = 1e3
 #: Digits of a number that comes without an error.
 _SIGNIFICANT = 4
 
@@ -17,7 +20,7 @@ def format_value(value: object, error: float | None = None, unit: str | None = N
 
     The error keeps two significant digits (three between 10 and 1000) and the value the same decimals. A
     number without an error keeps four digits; integers are shown in full. A number that is missing or not
-    finite says so. Anything else becomes its text.
+    finite says so. Anything else becomes its text. A time of 1000 ps and more is told in ns, µs, ms or s.
 
     Parameters
     ----------
@@ -36,6 +39,8 @@ def format_value(value: object, error: float | None = None, unit: str | None = N
         return "yes" if value else "no"
     if unit == "count" and isinstance(value, float) and value.is_integer():
         value = int(value)
+    if unit == "ps" and isinstance(value, int | float) and math.isfinite(value):
+        value, error, unit = _readable_time(value, error)
     suffix = "" if unit in _NO_UNIT else f" {unit}"
     if not isinstance(value, int | float):
         return str(value) + suffix
@@ -55,6 +60,17 @@ def format_quantity(quantity: Mapping[str, object]) -> str:
         quantity.get("value"),
         float(error) if isinstance(error, int | float) else None,
         None if unit is None else str(unit),
+    )
+
+
+def _readable_time(value: float, error: float | None) -> tuple[float, float | None, str]:
+    """Return a time [ps] and its error in the longest unit of which it holds one."""
+    unit, size = "ps", 1.0
+    for longer, length in _TIMES.items():
+        if abs(value) >= length and abs(value) >= _LONG:
+            unit, size = longer, length
+    return (
+        (value, error, unit) if size == 1 else (value / size, None if error is None else error / size, unit)
     )
 
 

@@ -14,7 +14,7 @@ Hummer, J. Chem. Phys. 120, 516 (2004): paths from equilibrium points; Jung, Oka
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from copy import copy
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from tps.engine import map_tasks
 from tps.errors import ParameterError
 from tps.paths.committor.model import CommittorChoice, fit_committor
 from tps.paths.shooting.choice import FrameChoice
+from tps.paths.shooting.reweighted import FrameShots, ReweightedPaths
 
 #: Maps positions (n, *position) to ln S(x) (n,), up to a constant.
 LogSelection = Callable[[NDArray[np.floating]], NDArray[np.float64]]
@@ -37,45 +38,7 @@ _BATCH, _TASK = 4096, 25
 
 
 @dataclass(frozen=True, eq=False)
-class ReweightedPaths:
-    """Independent paths from A to B with the weights that make them the transition-path ensemble.
-
-    Attributes
-    ----------
-    positions : tuple of (n_frames, *position) arrays
-        First frame in A, last in B.
-    log_weights : (n_paths,) array
-        Normalised.
-    shot : (n_paths,) int array
-        The shot that made each.
-    ends : (n_shots, 2) int array
-        Where each shot ended forwards and backwards.
-    n_steps : int
-        Force evaluations, learning included.
-    """
-
-    positions: tuple[NDArray[np.floating], ...]
-    log_weights: NDArray[np.float64]
-    shot: NDArray[np.int64]
-    ends: NDArray[np.int64]
-    n_steps: int
-
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    @property
-    def n_shots(self) -> int:
-        """Shots that gave these paths."""
-        return len(self.ends)
-
-    @property
-    def effective_paths(self) -> float:
-        """Effective number of paths (Kish)."""
-        return float(np.exp(-logsumexp(2 * self.log_weights))) if len(self) else 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class FrameShots:
+class ShotTask:
     """Shots from some frames, picklable."""
 
     dynamics: TransitionDynamics
@@ -95,6 +58,8 @@ def shoot_from_frames(
     max_frames: int,
     executor: Executor | None = None,
     n_learning: int = 0,
+    taught_by: FrameShots | None = None,
+    done: Callable[[], None] = lambda: None,
 ) -> ReweightedPaths:
     """Shoot from frames of a known distribution, the better ones more often.
 
@@ -113,6 +78,10 @@ def shoot_from_frames(
     n_learning : int
         Shots that come first, from frames far apart in the features, and only teach a committor by which the others'
         frames are chosen; 0: frames are chosen alike.
+    taught_by : FrameShots, optional
+        Earlier shots from the same frames, whose lessons are taken over in place of `n_learning` new ones.
+    done : callable, optional
+        Called after each finished task of some shots, for a progress bar: `n_tasks` of them.
 
     Raises
     ------
@@ -121,46 +90,79 @@ def shoot_from_frames(
     """
     frames = np.asarray(positions)
     points = dynamics.points(frames)
-    outside = np.flatnonzero(dynamics.states(points) == OUTSIDE)
+    state = dynamics.states(points)
+    outside = np.flatnonzero(state == OUTSIDE)
     if not len(outside) or n_shots < 1:
         raise ParameterError(
             f"shots need frames outside both states and at least one shot: {len(outside)} frames, {n_shots} shots"
         )
-    choice, n_steps, rng = None, 0, np.random.default_rng([seed, _FIRST])
-    if n_learning:
-        spread = outside[_far_apart(dynamics.features(frames[outside]), n_learning, rng)]
-        ends, _, n_steps = _shots(dynamics, points[spread], (seed, _FIRST), max_frames, executor)
-        choice = _choice(dynamics, frames[spread], ends, seed)
-    chance = np.ones(len(outside)) if choice is None else choice.weights(dynamics, frames[outside])
-    places = (
-        (rng.random() + np.arange(n_shots)) / n_shots * chance.sum()
-    )  # systematic: each as often as it should
-    drawn = outside[np.minimum(np.searchsorted(np.cumsum(chance), places), len(outside) - 1)]
-    ends, paths, flown = _shots(dynamics, points[drawn], (seed, _SECOND), max_frames, executor)
-    shot = np.flatnonzero([path is not None for path in paths])
+    rng, n_steps = np.random.default_rng([seed, _FIRST]), 0
+    taught, lessons = np.empty(0, np.int64), np.empty((0, 2), np.int64)
+    teacher = seed
+    if taught_by is not None:
+        taught, lessons, teacher = taught_by.taught, taught_by.lessons, taught_by.seed
+    elif n_learning:
+        taught = outside[_far_apart(dynamics.features(frames[outside]), n_learning, rng)]
+        lessons, _, n_steps = _shots(dynamics, points[taught], (seed, _FIRST), max_frames, executor, done)
+    choice = _choice(dynamics, frames[taught], lessons, teacher)
+    chance, guess = np.zeros(len(frames)), state.copy()
+    chance[outside] = 1.0
+    if choice is not None:
+        chance[outside] = choice.weights(dynamics, frames[outside])
+        favours_b = choice.model.probability(dynamics.features(frames[outside])) > 0.5
+        guess[outside] = np.where(favours_b, IN_B, IN_A)
+    drawn = _systematic(chance, n_shots, rng)
+    ends, paths, flown = _shots(dynamics, points[drawn], (seed, _SECOND), max_frames, executor, done)
     made = tuple(path for path in paths if path is not None)
-    log_weights = np.array([-_log_chances(dynamics, path[1:-1], log_selection, choice) for path in made])
-    return ReweightedPaths(
-        made, log_weights - (logsumexp(log_weights) if len(made) else 0.0), shot, ends, n_steps + flown
+    shots = FrameShots(
+        log_weights=-log_selection(frames),
+        choice=chance,
+        state=state,
+        guess=guess,
+        drawn=drawn,
+        ends=ends,
+        shot=np.flatnonzero([path is not None for path in paths]),
+        log_sums=_log_chances(dynamics, [path[1:-1] for path in made], log_selection, choice),
+        taught=taught,
+        lessons=lessons,
+        seed=teacher,
+        n_steps=n_steps + flown,
     )
+    return ReweightedPaths(made, shots)
+
+
+def n_tasks(dynamics: TransitionDynamics, *n_shots: int) -> int:
+    """Return the tasks into which shots are cut, several lots of them added up."""
+    return sum(-(-n // _task_size(dynamics)) for n in n_shots)
+
+
+def _systematic(chance: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return n rows drawn in proportion to `chance`, in their order, each as often as it should be."""
+    places = (rng.random() + np.arange(n)) / n * chance.sum()
+    last = np.flatnonzero(chance)[-1]
+    return np.minimum(np.searchsorted(np.cumsum(chance), places), last)
 
 
 def _log_chances(
     dynamics: TransitionDynamics,
-    interior: NDArray[np.floating],
+    interiors: Sequence[NDArray[np.floating]],
     log_selection: LogSelection,
     choice: FrameChoice | None,
-) -> float:
-    """Return ln Σ_j S(x_j) over interior frames."""
-    log_s = log_selection(interior)
+) -> NDArray[np.float64]:
+    """Return ln Σ_j S(x_j) c(x_j) (n_paths,) over the interior frames of each path."""
+    if not interiors:
+        return np.empty(0)
+    frames = np.concatenate(interiors)  # at once: each call to OpenMM makes a context
+    log_s = log_selection(frames)
     if choice is not None:
-        log_s = log_s + np.log(choice.weights(dynamics, interior))
-    return float(logsumexp(log_s))
+        log_s = log_s + np.log(choice.weights(dynamics, frames))
+    cuts = np.cumsum([len(interior) for interior in interiors])[:-1]
+    return np.array([logsumexp(part) for part in np.split(log_s, cuts)])
 
 
 def _choice(
     dynamics: TransitionDynamics, frames: NDArray[np.floating], ends: NDArray[np.int64], seed: int
-) -> FrameChoice | None:
+) -> CommittorChoice | None:
     """Return the choice of frames that the first shots teach; None where all of them ended in one state."""
     n_a, n_b = (np.sum(ends == state, axis=1) for state in (IN_A, IN_B))
     if not (n_a.sum() and n_b.sum()):
@@ -184,11 +186,12 @@ def _shots(
     key: tuple[int, int],
     max_frames: int,
     executor: Executor | None,
+    done: Callable[[], None],
 ) -> tuple[NDArray[np.int64], list[NDArray[np.floating] | None], int]:
     """Return the ends (n, 2), the positions of paths from A to B (None of others), and the steps of shots."""
-    size = _BATCH if dynamics.batched else _TASK
+    size = _task_size(dynamics)
     tasks = [
-        FrameShots(
+        ShotTask(
             dynamics,
             points[k : k + size],
             tuple((key[1], i) for i in range(k, min(k + size, len(points)))),
@@ -197,20 +200,26 @@ def _shots(
         )
         for k in range(0, len(points), size)
     ]
-    done = (
-        [run_frame_shots(t) for t in tasks]
-        if executor is None
-        else map_tasks(executor, run_frame_shots, tasks)
-    )
+    if executor is None:
+        found = []
+        for task in tasks:
+            found.append(run_frame_shots(task))
+            done()
+    else:
+        found = map_tasks(executor, run_frame_shots, tasks, done)
     return (
-        np.concatenate([ends for ends, _, _ in done]),
-        [path for _, paths, _ in done for path in paths],
-        sum(steps for _, _, steps in done),
+        np.concatenate([ends for ends, _, _ in found]),
+        [path for _, paths, _ in found for path in paths],
+        sum(steps for _, _, steps in found),
     )
+
+
+def _task_size(dynamics: TransitionDynamics) -> int:
+    return _BATCH if dynamics.batched else _TASK
 
 
 def run_frame_shots(
-    task: FrameShots,
+    task: ShotTask,
 ) -> tuple[NDArray[np.int64], list[NDArray[np.floating] | None], int]:
     """Fly on and back from every frame."""
     dynamics, rngs = copy(task.dynamics), generators(task.seed, *task.keys)
