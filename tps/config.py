@@ -149,11 +149,23 @@ class PathsSection(Section):
     """[paths] Annealed Langevin dynamics along the geodesic, and along the two straight lines beside it."""
 
     n_paths: PositiveInt = 64
+    protocol: Literal["fisher", "friction"] = Field(
+        "fisher",
+        description="Clock along the curve: equal Fisher-Rao steps, or equal steps of the friction length, which "
+        "dissipate least.",
+    )
     n_steps: PositiveInt = Field(64_000, description="MD steps of one path.")
     n_updates: PositiveInt = Field(640, description="Moves of the tilt along the curve.")
     n_frames: PositiveInt = Field(320, description="Stored frames of one path.")
     n_equilibration_steps: PositiveInt = 5_000
     n_baseline_paths: NonNegativeInt = Field(32, description="Paths for each straight line; 0 for none.")
+    n_friction_places: int = Field(
+        24, ge=4, description="protocol = friction: places on the curve where it is measured."
+    )
+    n_friction_steps: PositiveInt = Field(
+        20_000,
+        description="MD steps at each of them, from A and from B each; up to eight times as many where T is slow.",
+    )
     enforce: bool = Field(False, description="Keep the dynamics out of the regions to avoid by a wall.")
     wall_stiffness_kj_per_mol: PositiveFloat = Field(1000.0, description="Of that wall, per rad² or nm².")
 
@@ -202,7 +214,9 @@ class FreeEnergySection(Section):
     n_frames: PositiveInt = Field(1600, description="Of each window and ladder.")
     frame_interval_steps: PositiveInt = Field(100, description="Steps between frames.")
     n_backward_paths: NonNegativeInt = Field(
-        32, description="Straight-line paths from B to A, for the acceptance ratio; 0 for none."
+        32,
+        description="Straight-line paths from B to A, for the acceptance ratio, and as many along the curve where "
+        "paths.protocol is friction; 0 for none.",
     )
 
     @model_validator(mode="after")

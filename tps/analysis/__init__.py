@@ -43,6 +43,7 @@ from tps.analysis.free_energy.windows import (
     window_profile,
 )
 from tps.analysis.free_energy.work import work_differences
+from tps.analysis.friction import Friction, friction_from_series
 from tps.analysis.metrics import Metric, Metrics, fraction_metric, proportion_error
 from tps.analysis.paths import (
     avoidance_metric,
@@ -80,6 +81,7 @@ __all__ = [
     "Comparison",
     "Flux",
     "FreeEnergySurface",
+    "Friction",
     "LowerBound",
     "Metric",
     "Metrics",
@@ -111,6 +113,7 @@ __all__ = [
     "frames_lower_bound",
     "frames_region_difference",
     "free_energy_surface",
+    "friction_from_series",
     "halves",
     "heavy_atom_rmsd",
     "hit_metrics",

@@ -195,6 +195,11 @@ def constraint_line(report: Mapping[str, Any]) -> str:
 @click.option("--n-baseline-paths", type=click.IntRange(min=0), help="Paths along each straight line.")
 @click.option("--n-steps", type=click.IntRange(min=1), help="MD steps of one path.")
 @click.option(
+    "--protocol",
+    type=click.Choice(["fisher", "friction"]),
+    help="Clock: equal Fisher-Rao steps, or equal steps of the friction length, which is then measured.",
+)
+@click.option(
     "--enforce/--no-enforce", default=None, help="Wall the regions to avoid off during the dynamics."
 )
 @FORCE

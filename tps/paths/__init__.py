@@ -1,5 +1,12 @@
 """Paths: annealed Langevin dynamics of molecules and surfaces, reactive segments, path ensembles."""
 
+from tps.paths.annealed.held import (
+    HeldSeries,
+    HeldSettings,
+    held_series,
+    held_timesteps,
+    surface_held_series,
+)
 from tps.paths.annealed.molecule import AnnealingSettings, annealed_paths
 from tps.paths.annealed.surface import OverdampedSettings, overdamped_annealed_paths
 from tps.paths.committor.model import (
@@ -18,6 +25,7 @@ from tps.paths.committor.transition_state import (
     find_transition_states,
 )
 from tps.paths.ensemble import PathEnsemble, PathRecord, load_paths, save_paths
+from tps.paths.protocol import CurveFriction, equal_steps
 from tps.paths.shooting.choice import FeatureChoice, FrameChoice, UniformChoice
 from tps.paths.shooting.files import load_transition_paths, save_transition_paths
 from tps.paths.shooting.frames import n_tasks, shoot_from_frames
@@ -40,10 +48,13 @@ __all__ = [
     "CommittorEstimate",
     "CommittorHistogram",
     "CommittorModel",
+    "CurveFriction",
     "Direction",
     "FeatureChoice",
     "FrameChoice",
     "FrameShots",
+    "HeldSeries",
+    "HeldSettings",
     "LinearCommittor",
     "NetworkCommittor",
     "Outcome",
@@ -65,9 +76,12 @@ __all__ = [
     "barrier_place",
     "committor_histogram",
     "committor_of_points",
+    "equal_steps",
     "estimate_committor",
     "find_transition_states",
     "fit_committor",
+    "held_series",
+    "held_timesteps",
     "learn_committor",
     "load_paths",
     "load_shooting",
@@ -85,5 +99,6 @@ __all__ = [
     "shooting_move",
     "shooting_statistics",
     "starts_along",
+    "surface_held_series",
     "tightening",
 ]

@@ -34,7 +34,8 @@ from tps.pipeline.candidates import path_folder
 from tps.pipeline.committor import TRANSITION_STATES
 from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import RunFolder, read_json, write_json
-from tps.pipeline.geodesic import MAIN, load_solved
+from tps.pipeline.friction import predicted_dissipation
+from tps.pipeline.geodesic import FISHER_CLOCK, MAIN, load_solved
 from tps.pipeline.unbiased import Unbiased, stored_metrics
 from tps.pipeline.withheld import model_free_energy, one_end, weightless
 from tps.report import withheld_sentences
@@ -98,6 +99,7 @@ def analyse_run(
             **_hits(run, ensemble, positions, same),
             **energy_metrics(system, ensemble, references),
             **work_metrics(ensemble, model_free_energy(run, frames, solved, doubt, method)),
+            **_predicted(run, method),
             **shape_metrics(system, ensemble),
         }
         if own_energy:
@@ -173,6 +175,13 @@ def _solute_ends(run: RunFolder, frames: Conformations) -> tuple[dict[str, tuple
     except SystemDefinitionError as error:
         return {}, [str(error)]
     return found, []
+
+
+def _predicted(run: RunFolder, method: str) -> Metrics:
+    """Return the dissipation that friction predicts, where it was measured: along the main curve, by either clock."""
+    if run.config.paths.protocol != "friction" or method not in (MAIN, FISHER_CLOCK):
+        return {}
+    return {"predicted_dissipation": predicted_dissipation(run, fisher=method == FISHER_CLOCK)}
 
 
 def _counts(ensemble: PathEnsemble) -> Metrics:

@@ -1,4 +1,4 @@
-"""The paths stage: dynamics under a tilt that moves along the curve, and along the straight lines beside it."""
+"""The paths stage: dynamics under a tilt that moves along the curve, and what is run beside it to compare."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 from tps.paths import save_paths
 from tps.pipeline.dynamics import run_dynamics
 from tps.pipeline.folder import Chance, RunFolder
-from tps.pipeline.geodesic import MAIN, STRAIGHT, WITH_PROFILE, load_curve
+from tps.pipeline.friction import measure_friction
+from tps.pipeline.geodesic import FISHER_CLOCK, MAIN, STRAIGHT, WITH_PROFILE, load_curve
 from tps.pipeline.progress import Progress
 from tps.pipeline.stage import StageResult
 
@@ -16,18 +17,23 @@ CHANCE = {
     MAIN: Chance.PATHS,
     STRAIGHT: Chance.STRAIGHT_LINE,
     WITH_PROFILE: Chance.STRAIGHT_LINE_WITH_PROFILE,
+    FISHER_CLOCK: Chance.FISHER_CLOCK,
 }
 
 
 def make_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
-    """Run the paths of the main curve and of the straight lines, and write them."""
+    """Run the paths of the main curve, by the clock asked for, and of what stands beside it, and write them."""
     section = run.config.paths
     notes: list[str] = []
-    evaluations, details = 0, {}
+    evaluations, details, clock = 0, {}, None
     with run_dynamics(run, progress) as dynamics:
+        if section.protocol == "friction":
+            curve = load_curve(run.path)
+            measured, evaluations, notes = measure_friction(run, out, dynamics, curve, progress)
+            clock = measured.curve.clock(curve.s)
         for method, chance in CHANCE.items():
             n_paths = section.n_paths if method == MAIN else section.n_baseline_paths
-            if n_paths == 0:
+            if n_paths == 0 or (method == FISHER_CLOCK and clock is None):
                 continue
             spoken = method.replace("_", " ")
             with progress.task(spoken, n_paths) as advance:
@@ -35,6 +41,7 @@ def make_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
                     load_curve(run.path, method),
                     run.seeds(chance, n_paths),
                     advance,
+                    clock=clock if method == MAIN else None,
                     walled=section.enforce and method == MAIN,
                 )
             save_paths(out / path_folder(method), ensemble, positions, run.box)

@@ -26,6 +26,8 @@ from tps.engine import (
 from tps.errors import ConfigError
 from tps.paths import (
     AnnealingSettings,
+    HeldSeries,
+    HeldSettings,
     OverdampedSettings,
     PathEnsemble,
     PullSettings,
@@ -33,11 +35,14 @@ from tps.paths import (
     WindowSamples,
     WindowSettings,
     annealed_paths,
+    held_series,
+    held_timesteps,
     overdamped_annealed_paths,
     pull_task,
     pulled_candidate,
     sample_surface_windows,
     sample_windows,
+    surface_held_series,
 )
 from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import Chance, RunFolder
@@ -83,10 +88,28 @@ class RunDynamics(Protocol):
         seeds: list[int],
         advance: Advance,
         *,
+        clock: NDArray[np.float64] | None = None,
         walled: bool = False,
         backward: bool = False,
     ) -> tuple[PathEnsemble, list[Positions | None]]:
-        """Return annealed paths along a curve, and the positions of each as `System.values` takes them."""
+        """Return annealed paths along a curve, and the positions of each as `System.values` takes them.
+
+        `clock` (n_points,) is the fraction of the time at which the curve's points are passed; equal Fisher-Rao steps
+        unless given.
+        """
+
+    def held(
+        self,
+        eta: NDArray[np.float64],
+        starts: NDArray[np.floating],
+        settings: HeldSettings,
+        seeds: Sequence[int],
+        advance: Advance,
+    ) -> HeldSeries:
+        """Run the system under tilts eta (n, K) that stand still, from starts (n, ...); one seed for each."""
+
+    def timesteps(self, eta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the time step (n,) of annealed paths under tilts eta (n, K) [the system's unit of time]."""
 
     def transition(self, steps_per_frame: int) -> TransitionDynamics:
         """Return the unbiased dynamics between the states."""
@@ -149,6 +172,7 @@ class MoleculeRun:
         seeds: list[int],
         advance: Advance,
         *,
+        clock: NDArray[np.float64] | None = None,
         walled: bool = False,
         backward: bool = False,
     ) -> tuple[PathEnsemble, list[Positions | None]]:
@@ -172,11 +196,37 @@ class MoleculeRun:
             self._platform(len(seeds)),
             seeds,
             self.executor,
+            clock=clock,
             walls=tuple(regions),
             backward=backward,
             done=counted(advance),
         )
         return ensemble, list(positions)
+
+    def held(
+        self,
+        eta: NDArray[np.float64],
+        starts: NDArray[np.floating],
+        settings: HeldSettings,
+        seeds: Sequence[int],
+        advance: Advance,
+    ) -> HeldSeries:
+        """See `RunDynamics`."""
+        return held_series(
+            self.run.molecule,
+            eta,
+            starts,
+            settings,
+            langevin(self.run),
+            self._platform(len(seeds)),
+            seeds,
+            self.executor,
+            done=counted(advance),
+        )
+
+    def timesteps(self, eta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `RunDynamics`; [ps]."""
+        return np.full(len(eta), self.run.config.run.timestep_ps)
 
     def transition(self, steps_per_frame: int) -> TransitionDynamics:
         """See `RunDynamics`."""
@@ -257,6 +307,7 @@ class SurfaceRun:
         seeds: list[int],
         advance: Advance,
         *,
+        clock: NDArray[np.float64] | None = None,
         walled: bool = False,
         backward: bool = False,
     ) -> tuple[PathEnsemble, list[Positions | None]]:
@@ -274,10 +325,27 @@ class SurfaceRun:
             n_equilibration_steps=section.n_equilibration_steps,
         )
         ensemble, _ = overdamped_annealed_paths(
-            self.system, curve.s, curve.eta, settings, seeds, advance, backward=backward
+            self.system, curve.s, curve.eta, settings, seeds, advance, clock=clock, backward=backward
         )
         done = zip(ensemble.values, ensemble.completed, strict=True)
         return ensemble, [x if ready else None for x, ready in done]
+
+    def held(
+        self,
+        eta: NDArray[np.float64],
+        starts: NDArray[np.floating],
+        settings: HeldSettings,
+        seeds: Sequence[int],
+        advance: Advance,
+    ) -> HeldSeries:
+        """See `RunDynamics`."""
+        found = surface_held_series(self.system, eta, starts, settings, seeds[0])
+        advance(len(seeds))
+        return found
+
+    def timesteps(self, eta: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `RunDynamics`."""
+        return held_timesteps(self.system, eta)
 
     def transition(self, steps_per_frame: int) -> TransitionDynamics:
         """See `RunDynamics`."""

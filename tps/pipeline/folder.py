@@ -50,6 +50,10 @@ class Chance(IntEnum):
     RATE = 13
     WINDOW_STARTS = 14
     BACKWARD_PATHS = 15
+    FRICTION = 16
+    FRICTION_STARTS = 17
+    FISHER_CLOCK = 18
+    BACKWARD_CURVE_PATHS = 19
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,8 +46,9 @@ from tps.paths import (
 )
 from tps.paths.ensemble import COMPLETED
 from tps.pipeline.candidates import path_folder
-from tps.pipeline.dynamics import Advance, Positions, RunDynamics, run_dynamics
+from tps.pipeline.dynamics import Positions, RunDynamics, run_dynamics
 from tps.pipeline.folder import Chance, RunFolder, write_json
+from tps.pipeline.friction import load_friction
 from tps.pipeline.geodesic import MAIN, STRAIGHT, StoredCurve, load_curve, load_solved
 from tps.pipeline.progress import Progress
 from tps.pipeline.stage import StageResult
@@ -73,8 +74,7 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     with run_dynamics(run, progress) as dynamics:
         starts, n_evaluations = _starts(run, dynamics, curve, windows)
         samples = dynamics.windows(windows, starts, settings, run.seeds(Chance.WINDOWS, section.n_ladders))
-        with progress.task("backward paths", section.n_backward_paths) as advance:
-            pulled, n_backward = _pulls(run, dynamics, advance)
+        pulled, n_backward = _pulls(run, dynamics, curve, progress)
     analysis = analyse_windows(samples, system.kt, unit=system.energy_unit)
     by_windows = {
         "windows (MBAR)": anchored_difference(analysis),
@@ -164,14 +164,33 @@ def _starts(
     return np.stack([mixed[i % len(mixed)] for i in range(n_ladders)]), n_evaluations
 
 
-def _pulls(run: RunFolder, dynamics: RunDynamics, advance: Advance) -> tuple[dict[str, Metric], int]:
-    """Return the roads from the work along the straight line, both ways, and what they cost."""
-    n_backward, folder = run.config.free_energy.n_backward_paths, run.path / path_folder(STRAIGHT)
-    if not n_backward or not folder.is_dir():
-        return {}, 0
-    seeds = run.seeds(Chance.BACKWARD_PATHS, n_backward)
-    backward, _ = dynamics.annealed(load_curve(run.path, STRAIGHT), seeds, advance, backward=True)
-    return work_roads(run.system, load_paths(folder), backward), backward.n_evaluations
+def _pulls(
+    run: RunFolder, dynamics: RunDynamics, curve: StoredCurve, progress: Progress
+) -> tuple[dict[str, Metric], int]:
+    """Return the roads from the work both ways and what they cost: along the straight line, and along the curve.
+
+    The curve joins only where its paths dissipate least and no wall is in their way.
+    """
+    n_backward, n_evaluations = run.config.free_energy.n_backward_paths, 0
+    found: dict[str, Metric] = {}
+    pulls: dict[str, tuple[str, Chance, NDArray[np.float64] | None]] = {
+        STRAIGHT: ("straight pulls", Chance.BACKWARD_PATHS, None)
+    }
+    if run.config.paths.protocol == "friction" and not run.config.paths.enforce:
+        clock = load_friction(run.path).curve.clock(curve.s)
+        pulls[MAIN] = ("paths along the curve", Chance.BACKWARD_CURVE_PATHS, clock)
+    for method, (named, chance, by_clock) in pulls.items():
+        folder = run.path / path_folder(method)
+        if not n_backward or not folder.is_dir():
+            continue
+        along = load_curve(run.path, method)
+        with progress.task(f"{named}, backward", n_backward) as advance:
+            backward, _ = dynamics.annealed(
+                along, run.seeds(chance, n_backward), advance, clock=by_clock, backward=True
+            )
+        found |= work_roads(run.system, load_paths(folder), backward, named)
+        n_evaluations += backward.n_evaluations
+    return found, n_evaluations
 
 
 def _other_roads(

@@ -51,7 +51,9 @@ from tps.systems import System
 #: The curve that the paths follow, whatever its method, and what is always run beside it.
 MAIN = "paths"
 STRAIGHT, WITH_PROFILE = "straight_line", "straight_line_with_profile"
-BASELINES = (STRAIGHT, WITH_PROFILE)
+#: The main curve again in equal Fisher-Rao steps, where the paths follow another clock.
+FISHER_CLOCK = "fisher_clock"
+BASELINES = (STRAIGHT, WITH_PROFILE, FISHER_CLOCK)
 _NO_BARRIER = "solved before barriers were known; solve again with `tps geodesic RUN --force`"
 
 
@@ -103,7 +105,7 @@ class SolvedGeodesic:
 
 def curve_file(method: str) -> str:
     """Return the name of a method's curve in geodesic/."""
-    return "curve.npz" if method == MAIN else f"{method}.npz"
+    return "curve.npz" if method in (MAIN, FISHER_CLOCK) else f"{method}.npz"
 
 
 def load_solved(run: Path) -> dict[str, Any]:

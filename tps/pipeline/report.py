@@ -15,6 +15,7 @@ from tps.paths import PathEnsemble, load_paths
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import RunFolder, read_json
+from tps.pipeline.friction import load_friction
 from tps.pipeline.geodesic import MAIN, load_curve, load_solved
 from tps.pipeline.report_channels import barrier_row, channel_curves, channel_pictures
 from tps.pipeline.report_unbiased import (
@@ -29,6 +30,7 @@ from tps.report import (
     SurfaceScene,
     format_quantity,
     free_energy_map,
+    friction_along_curve,
     learning_curve,
     log_snr_along_curve,
     potential_energy_along_paths,
@@ -50,6 +52,7 @@ COMPARED = (
     "u_max_minus_bound",
     "divergence_to_ensemble",
     "dissipated_work",
+    "predicted_dissipation",
     "rmsd_end",
     "path_length_over_chord",
     "deviation_from_straight",
@@ -103,6 +106,7 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
         *_energy_rows(metrics, run.system.solvated),
         ("free energy B - A", format_quantity(metrics["free_energy_difference"])),
         ("dissipated work", format_quantity(metrics["dissipated_work"])),
+        *_predicted_rows(metrics),
         (solved["method"], f"{solved['status']}, length {solved['length']:.3f}"),
         ("its barrier", barrier_row(solved)),
         ("support", f"at least {metrics['support']['value']:.0f} effective frames"),
@@ -117,6 +121,11 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
         for number, (name, share) in enumerate(content["channels"][MAIN].items())
     ]
     return rows + unbiased_rows(content)
+
+
+def _predicted_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found = metrics.get("predicted_dissipation")
+    return [] if found is None else [("the same, by friction", format_quantity(found))]
 
 
 def _energy_rows(metrics: Mapping[str, Any], solvated: bool) -> list[tuple[str, str]]:
@@ -137,6 +146,7 @@ def _figures(
     system, metrics, method = run.system, content["metrics"], content["method"]
     numbers = {MAIN: metrics, **content["baselines"]}
     curve, main = load_curve(run.path), ensembles[MAIN]
+    time = np.arange(1, len(main.s) + 1) / len(main.s)
     energies = {spoken(name, method): e.potential_energy for name, e in ensembles.items()}
     works = {spoken(name, method): e.cumulative_work for name, e in ensembles.items()}
     believed = {
@@ -146,7 +156,7 @@ def _figures(
     pictures = _landscape(run, frames, main) | {
         "potential_energy": (
             potential_energy_along_paths(
-                main.s,
+                time,
                 energies,
                 mean_a=metrics["mean_energy_a"]["value"],
                 mean_b=metrics["mean_energy_b"]["value"],
@@ -161,12 +171,13 @@ def _figures(
             "ln κ of each angle, the log-SNR of the other features, and the floor where one was asked for.",
         ),
         "work": (
-            work_along_paths(main.s, works, free_energy=free),
+            work_along_paths(time, works, free_energy=free),
             "Work along the protocol",
             "Work done by moving the tilt, and the free energy -ψ of the model along the same curve.",
         ),
         **channel_pictures(run),
         **_learning_picture(run),
+        **_friction_picture(run),
     }
     if "ensemble" in content:
         pictures |= ensemble_pictures(run, main, content)
@@ -223,6 +234,25 @@ def _landscape(run: RunFolder, frames: Conformations, main: PathEnsemble) -> dic
         "channels, dashed, each with its barrier of free energy above A."
     )
     return {"surface": (surface_map(scene), "Surface, curve and paths", caption)}
+
+
+def _friction_picture(run: RunFolder) -> dict[str, Picture]:
+    if run.config.paths.protocol != "friction":
+        return {}
+    measured, curve = load_friction(run.path), load_curve(run.path)
+    figure = friction_along_curve(
+        measured.s,
+        measured.friction_along,
+        measured.friction_error,
+        measured.metric_along,
+        clocks={"Fisher-Rao": (curve.s, curve.s), "friction": (curve.s, measured.curve.clock(curve.s))},
+        time_unit=run.system.time_unit,
+    )
+    caption = (
+        "Friction of moving the tilt along the curve, from runs under tilts that stand still, beside the Fisher-Rao "
+        "metric, and their ratio, the time that T takes to relax; and where on the curve either clock is."
+    )
+    return {"friction": (figure, "Friction along the curve", caption)}
 
 
 def _learning_picture(run: RunFolder) -> dict[str, Picture]:

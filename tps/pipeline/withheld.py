@@ -8,7 +8,7 @@ from typing import Any
 from tps.analysis import Metric, frames_anchored_difference, model_difference
 from tps.conformations import Conformations
 from tps.pipeline.folder import RunFolder
-from tps.pipeline.geodesic import MAIN, load_curve
+from tps.pipeline.geodesic import FISHER_CLOCK, MAIN, load_curve
 from tps.pipeline.sample import frames_verdict
 from tps.spacetime import indistinct_ends, needed_support
 
@@ -35,7 +35,7 @@ def model_free_energy(
     that knows μ alone integrates it along each.
     """
     curves = solved["curves"]
-    curve = curves[MAIN if "max_psi_error" in curves[MAIN] else method]
+    curve = curves[MAIN if "max_psi_error" in curves[MAIN] or method == FISHER_CLOCK else method]
     space, eta = run.system.space, load_curve(run.path).eta
     by_frames = frames_anchored_difference(
         frames, space.statistic(frames.values), eta[0], eta[-1], kt=1.0, unit="kT"

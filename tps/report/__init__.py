@@ -6,6 +6,7 @@ from tps.report.comparison import comparison_figure
 from tps.report.convergence import convergence_figure
 from tps.report.ensemble import ensemble_figure
 from tps.report.figures import (
+    friction_along_curve,
     learning_curve,
     log_snr_along_curve,
     potential_energy_along_paths,
@@ -33,6 +34,7 @@ __all__ = [
     "format_value",
     "free_energy_along_channels",
     "free_energy_map",
+    "friction_along_curve",
     "learning_curve",
     "log_snr_along_curve",
     "potential_energy_along_paths",

@@ -17,7 +17,7 @@ from tps.report.style import BLUE, FAINT, HALO, INK, METHOD_COLORS, VERMILLION, 
 from tps.report.tilt import WEAK_TILT, tilt_strength
 from tps.spacetime import WEAK_SPREAD_DEGREE
 
-_S_LABEL = "s along the path [-]"
+_TIME_LABEL = "part of the protocol's time [-]"
 
 
 @styled
@@ -34,7 +34,7 @@ def potential_energy_along_paths(
     Parameters
     ----------
     s : ndarray (n_frames,)
-        Place along the protocol, 0 to 1.
+        Part of the protocol's time, 0 to 1.
     potential_energy : mapping of str to ndarray (n_paths, n_frames)
         By method; failed paths (NaN) are left out.
     mean_a, mean_b : float, optional
@@ -154,6 +154,64 @@ def log_snr_along_curve(
 
 
 @styled
+def friction_along_curve(
+    s: NDArray[np.floating],
+    friction: NDArray[np.floating],
+    error: NDArray[np.floating],
+    metric: NDArray[np.floating],
+    *,
+    clocks: Mapping[str, tuple[NDArray[np.floating], NDArray[np.floating]]],
+    time_unit: str = "ps",
+) -> Figure:
+    """Draw friction and Fisher-Rao metric along a curve, their ratio, and the clocks that follow from them.
+
+    Parameters
+    ----------
+    s : ndarray (n,)
+        Places on the curve.
+    friction, error : ndarray (n,)
+        η'ᵀ ζ η' and its standard error [time unit].
+    metric : ndarray (n,)
+        η'ᵀ Cov[T] η'.
+    clocks : mapping of str to (ndarray (m,), ndarray (m,))
+        s on the curve and the part of the time that is gone there, by name.
+    time_unit : str
+
+    Raises
+    ------
+    ParameterError
+        If a shape does not fit.
+    """
+    if not np.shape(s) == np.shape(friction) == np.shape(error) == np.shape(metric):
+        raise ParameterError(
+            f"friction along a curve needs arrays of one shape, but got {np.shape(s)}, {np.shape(friction)}, "
+            f"{np.shape(error)} and {np.shape(metric)}"
+        )
+    figure = new_figure(6.4, 5.4)
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    seen = friction > 0
+    top.errorbar(
+        s[seen],
+        friction[seen],
+        error[seen],
+        color=VERMILLION,
+        marker="o",
+        ms=3,
+        label=f"friction [{time_unit}]",
+    )
+    top.plot(s, metric, color=BLUE, label="Fisher-Rao metric [-]")
+    relaxation = f"relaxation time [{time_unit}]"
+    top.plot(s[seen], friction[seen] / metric[seen], color=FAINT, ls=(0, (5, 1.5)), label=relaxation)
+    top.set(yscale="log", ylabel="Along the curve, per $\\mathrm{d}s^2$")
+    top.legend(loc="best", fontsize=9)
+    for (name, (at, gone)), color in zip(clocks.items(), (BLUE, VERMILLION), strict=False):
+        bottom.plot(at, gone, color=color, label=f"{name} clock")
+    bottom.set(xlim=(0, 1), ylim=(0, 1), xlabel="s along the curve [-]", ylabel="Part of the time [-]")
+    bottom.legend(loc="upper left", fontsize=9)
+    return figure
+
+
+@styled
 def learning_curve(
     steps: NDArray[np.integer],
     train: NDArray[np.floating],
@@ -216,7 +274,7 @@ def _panels(
     panels = figure.subplots(1, n, sharex=True, sharey=True, squeeze=False)[0]
     for ax in panels:
         ax.set(xlim=(0, 1), xticks=(0, 0.5, 1))
-        ax.set_xlabel(_S_LABEL)
+        ax.set_xlabel(_TIME_LABEL)
     return figure, list(panels)
 
 

@@ -27,20 +27,22 @@ DIFFERENCES = {
     "regions": "F(B) - F(A) of the states as regions",
 }
 _WORKS = {
-    "bar": "straight pulls, both ways (BAR)",
-    "jarzynski_forward": "straight pulls from A (Jarzynski)",
-    "jarzynski_backward": "straight pulls from B (Jarzynski)",
+    "bar": "both ways (BAR)",
+    "jarzynski_forward": "from A (Jarzynski)",
+    "jarzynski_backward": "from B (Jarzynski)",
 }
 _FEWEST_WORKS = 2
 
 
-def work_roads(system: System, forward: PathEnsemble, backward: PathEnsemble) -> dict[str, Metric]:
+def work_roads(
+    system: System, forward: PathEnsemble, backward: PathEnsemble, named: str = "straight pulls"
+) -> dict[str, Metric]:
     """Return the roads from the work of paths along one curve, from A and from B; none for fewer than two of each."""
     works = [paths.cumulative_work[paths.completed, -1] for paths in (forward, backward)]
     if min(len(work) for work in works) < _FEWEST_WORKS:
         return {}
     found = work_differences(works[0], works[1], system.kt, unit=system.energy_unit)
-    return {text: found[name] for name, text in _WORKS.items()}
+    return {f"{named}{', ' if name == 'bar' else ' '}{text}": found[name] for name, text in _WORKS.items()}
 
 
 def model_road(system: System, difference: Metric) -> dict[str, Metric]:

@@ -1,6 +1,6 @@
 """Annealed Langevin dynamics: real OpenMM dynamics under a tilt that moves along a spacetime curve.
 
-The tilt -kT η·T(x) is part of the System, and η is moved in equal Fisher-Rao steps, so no model of the energy stands
+The tilt -kT η·T(x) is part of the System, and η is moved in equal steps of a clock, so no model of the energy stands
 between the path and the force field. What comes out is a *candidate* path: its frame index is the position of the
 protocol, not physical time.
 """
@@ -30,7 +30,7 @@ from tps.engine import (
 from tps.errors import ParameterError, SimulationError
 from tps.features import Features
 from tps.paths.ensemble import PathEnsemble, PathRecord
-from tps.paths.protocol import equal_steps
+from tps.paths.protocol import equal_steps, passed
 from tps.systems import MolecularSystem, Region
 from tps.units import thermal_energy
 
@@ -49,7 +49,7 @@ class AnnealingSettings:
     n_steps : int
         MD steps of one path along the whole curve.
     n_updates : int
-        How often the tilt is moved on its way; every update is one equal Fisher-Rao step.
+        How often the tilt is moved on its way; every update is one equal step of the clock.
     n_frames : int
         Stored frames; divides `n_updates`.
     n_equilibration_steps : int
@@ -142,6 +142,7 @@ def annealed_paths(
     seeds: list[int],
     executor: Executor,
     *,
+    clock: NDArray[np.float64] | None = None,
     walls: tuple[Region, ...] = (),
     backward: bool = False,
     done: Callable[[], None] = lambda: None,
@@ -159,6 +160,8 @@ def annealed_paths(
     seeds : list of int
         One per path.
     executor : concurrent.futures.Executor
+    clock : (n_points,) array, optional
+        Fraction of the time at which the curve's points are passed, from 0 to 1; `s` unless given.
     walls : tuple of Region
         Regions the dynamics is kept out of by flat-bottomed walls, which no reported energy contains.
     backward : bool
@@ -186,7 +189,8 @@ def annealed_paths(
             margin,
         )
     xml = openmm.XmlSerializer.serialize(openmm_system)
-    protocol, start = equal_steps(s, eta, settings.n_updates), system.positions_a
+    clock = s if clock is None else clock
+    protocol, start = equal_steps(clock, eta, settings.n_updates), system.positions_a
     if backward:
         protocol, start = protocol[::-1].copy(), system.positions_b
     tasks = [
@@ -202,9 +206,9 @@ def annealed_paths(
     ensemble = PathEnsemble.from_records(
         records, segments, system.feature_names, settings.n_frames, interval, system.time_unit
     )
-    if backward:
-        ensemble = replace(ensemble, s=1 - ensemble.s)
-    return ensemble, [record.positions for record in records]
+    return replace(ensemble, s=passed(s, clock, settings.n_frames, backward)), [
+        record.positions for record in records
+    ]
 
 
 def _segment(

@@ -16,7 +16,7 @@ from tps.dynamics.overdamped import STABILITY, largest_curvature, overdamped_ste
 from tps.dynamics.segments import reactive_segment
 from tps.errors import ParameterError
 from tps.paths.ensemble import COMPLETED, PathEnsemble
-from tps.paths.protocol import equal_steps
+from tps.paths.protocol import equal_steps, passed
 from tps.systems import SurfaceSystem
 
 #: Most random numbers held at once.
@@ -32,7 +32,7 @@ class OverdampedSettings:
     n_steps : int
         Steps of one path along the whole curve.
     n_updates : int
-        How often the tilt is moved on its way; every update is one equal Fisher-Rao step.
+        How often the tilt is moved on its way; every update is one equal step of the clock.
     n_frames : int
         Stored frames; divides `n_updates`.
     n_equilibration_steps : int
@@ -74,6 +74,7 @@ def overdamped_annealed_paths(
     seeds: list[int],
     done: Callable[[int], None] = lambda n: None,
     *,
+    clock: NDArray[np.float64] | None = None,
     backward: bool = False,
 ) -> tuple[PathEnsemble, NDArray[np.float64]]:
     """Run independent paths from end point A under a tilt that moves along a curve, each with its own noise.
@@ -92,6 +93,8 @@ def overdamped_annealed_paths(
         One per path; a path depends on its own seed alone, not on which paths run beside it.
     done : callable
         Called with the number of paths that are finished so far.
+    clock : (n_points,) array, optional
+        Fraction of the steps after which the curve's points are passed, from 0 to 1; `s` unless given.
     backward : bool
         Start at B and run the curve from B to A: frames are in the order of the protocol, `s` falls from 1 to 0, the
         work is that of the backward protocol, and reactive segments go from B to A.
@@ -104,7 +107,8 @@ def overdamped_annealed_paths(
     positions : (n_paths, n_frames, d) array
         Unwrapped; NaN for a path that failed.
     """
-    protocol, start = equal_steps(s, eta, settings.n_updates), system.point_a
+    clock = s if clock is None else clock
+    protocol, start = equal_steps(clock, eta, settings.n_updates), system.point_a
     if backward:
         protocol, start = protocol[::-1].copy(), system.point_b
     curvature = largest_curvature(system) if settings.curvature is None else settings.curvature
@@ -130,13 +134,12 @@ def overdamped_annealed_paths(
         + steps * int(alive_updates.sum())
         + (4 * system.n_axes if settings.curvature is None else 0)
     )
-    done_part = np.arange(1, settings.n_frames + 1) / settings.n_frames
     failure = "failed: the walker left the surface or the numbers"
     ensemble = PathEnsemble(
         values=values,
         potential_energy=energy,
         cumulative_work=work,
-        s=1 - done_part if backward else done_part,
+        s=passed(s, clock, settings.n_frames, backward),
         reactive_start=ends[:, 0],
         reactive_end=ends[:, 1],
         status=np.where(completed, COMPLETED, failure),
