@@ -155,11 +155,13 @@ def geodesic_text(solved: Mapping[str, Any]) -> str:
     lines.append(_ranking(solved))
     lines += [constraint_line(report) for report in solved["constraints"]]
     health, support = solved["health"], solved["curves"][MAIN]
+    slope = health["anchor_sensitivity"]
     lines.append(
         f"health of the {solved['method']}: negative chords {health['negative_chords']:.0%}, doubtful length "
         f"{health['doubtful']:.0%}, asymmetry of the Jacobian {health['jacobian_asymmetry']:.1e}, "
         f"2 E / length² {solved['constant_speed']:.4f}, support at least "
-        f"{support['min_effective_sample_size']:.0f}, d length / d anchor log-SNR {health['anchor_sensitivity']:.2f}"
+        f"{support['min_effective_sample_size']:.0f}"
+        + ("" if slope is None else f", d length / d anchor log-SNR {slope:.2f}")
     )
     return "\n".join(lines)
 

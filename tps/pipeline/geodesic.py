@@ -26,6 +26,7 @@ from tps.pipeline.channels import (
 from tps.pipeline.constraints import build_constraints, check_anchors
 from tps.pipeline.folder import read_json, write_json
 from tps.spacetime import (
+    CONSTRAINED,
     Channel,
     Family,
     MethodProblem,
@@ -192,6 +193,7 @@ def solve_geodesic(
         log_snr=section.anchor_log_snr if section.method_log_snr is None else section.method_log_snr,
         geodesic=found,
         windings=geodesic_windings(found.curve, section.windings),
+        constraints=tuple(constraints),
     )
     main = follow(section.method, problem)
     curves = {
@@ -199,8 +201,9 @@ def solve_geodesic(
         STRAIGHT: problem.line(),
         WITH_PROFILE: problem.line_with_profile(),
     }
-    knows = section.method == "geodesic"
-    reports = found.constraints if knows else constraint_reports(family, main.curve, constraints)
+    knows = section.method in CONSTRAINED
+    own = section.method == "geodesic"
+    reports = found.constraints if own else constraint_reports(family, main.curve, constraints)
     health = curve_health(family, main.curve)
     result: dict[str, Any] = {
         "method": section.method,
@@ -227,7 +230,10 @@ def solve_geodesic(
             "indefinite_points": health.indefinite_points,
             "doubtful": health.doubtful,
             "clamped_energy": clamped_energy(main.curve),
-            "anchor_sensitivity": anchor_sensitivity(family, found.curve),
+            # only the length of a geodesic of the plain metric is stationary
+            "anchor_sensitivity": None
+            if section.free_energy_weight
+            else anchor_sensitivity(family, found.curve),
         },
     }
     warnings = notes + ([] if main.status == "converged" else [f"{section.method}: {main.status}"])

@@ -75,6 +75,7 @@ from tps.spacetime.information import (
     symmetrised_kl,
 )
 from tps.spacetime.methods import (
+    CONSTRAINED,
     CURVE_METHODS,
     CurveMethod,
     MethodCurve,
@@ -97,6 +98,7 @@ from tps.spacetime.torus import TorusSpacetime
 from tps.spacetime.via import via_curves
 
 __all__ = [
+    "CONSTRAINED",
     "CURVE_METHODS",
     "MAX_COMBINED_ANGLES",
     "SUPPORTED_FRAMES",

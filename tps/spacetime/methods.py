@@ -9,10 +9,12 @@ from typing import Literal, Protocol
 from tps.errors import ParameterError
 from tps.sections import nearest
 from tps.spacetime.baselines import straight_line
+from tps.spacetime.constraints import Constraint
 from tps.spacetime.curve import SpacetimeCurve, resample
 from tps.spacetime.family import Family
 from tps.spacetime.feature_curves import onsager_machlup_path, score_jacobian_geodesic, score_metric_geodesic
 from tps.spacetime.flat_geodesics import e_geodesic, m_geodesic
+from tps.spacetime.geodesic import find_geodesic
 from tps.spacetime.points import SpacetimePoint
 from tps.spacetime.probability_flow import pullback_geodesic
 from tps.spacetime.solution import Geodesic
@@ -24,6 +26,7 @@ _TELLING_LOG_SNR = 0.0
 
 CurveMethod = Literal[
     "geodesic",
+    "max-flux",
     "straight-line",
     "straight-line-with-profile",
     "e-geodesic",
@@ -65,6 +68,8 @@ class MethodProblem:
     geodesic : Geodesic
     windings : tuple of int (n_circles,)
         Way round that lines and starts take.
+    constraints : tuple of Constraint
+        Of the geodesic, for the methods that know them.
     """
 
     family: Family
@@ -74,6 +79,7 @@ class MethodProblem:
     log_snr: float
     geodesic: Geodesic
     windings: tuple[int, ...]
+    constraints: tuple[Constraint, ...] = ()
 
     def line(self) -> SpacetimeCurve:
         """The straight line at the anchors' log-SNR."""
@@ -150,6 +156,19 @@ def _pullback(p: MethodProblem) -> MethodCurve:
     return MethodCurve(resample(p.family, curve))
 
 
+def _max_flux(p: MethodProblem) -> MethodCurve:
+    found = find_geodesic(
+        p.family,
+        p.a,
+        p.b,
+        start=p.geodesic.curve,
+        n_points=p.n_points,
+        constraints=p.constraints,
+        free_energy_weight=1.0,
+    )
+    return MethodCurve(found.curve, found.status)
+
+
 class _Found(Protocol):
     """What every solver of one level returns."""
 
@@ -168,9 +187,13 @@ def _at_level(find: Callable[..., _Found]) -> Callable[[MethodProblem], MethodCu
     return run
 
 
+#: Methods that obey constraints.
+CONSTRAINED: tuple[CurveMethod, ...] = ("geodesic", "max-flux")
+
 #: All but the first are there to compare it with.
 CURVE_METHODS: dict[CurveMethod, Callable[[MethodProblem], MethodCurve]] = {
     "geodesic": lambda p: MethodCurve(p.geodesic.curve, p.geodesic.status),
+    "max-flux": _max_flux,
     "straight-line": lambda p: MethodCurve(p.line()),
     "straight-line-with-profile": lambda p: MethodCurve(p.line_with_profile()),
     "e-geodesic": _flat(e_geodesic),
