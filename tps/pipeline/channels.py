@@ -39,7 +39,7 @@ from tps.systems import System
 _N_BLOCKS = 10
 #: What result.json keeps of a geodesic under the same name.
 _TRUST = ("n_iterations", "clamped_energy", "doubtful", "warning")
-#: Ways through the frames to start from; one where all windings are tried beside it.
+#: Ways through the frames to start from, where windings do not lead every way round.
 _N_GRAPH_PATHS = 3
 
 
@@ -86,8 +86,10 @@ def solve_channels(
     if not starts:
         starts |= default_starts(family.spacetime, *ends, section.n_points)
         everywhere = not system.space.n_lines and system.space.n_circles <= MAX_COMBINED_ANGLES
-        n_paths = 1 if everywhere else _N_GRAPH_PATHS
-        starts |= graph_starts(frames, *ends, section.n_points, n_paths=n_paths, constraints=constraints)
+        if not everywhere:
+            starts |= graph_starts(
+                frames, *ends, section.n_points, n_paths=_N_GRAPH_PATHS, constraints=constraints
+            )
         starts = feasible_starts(family, starts, constraints)
     return find_channels(
         family,
