@@ -32,7 +32,8 @@ from tps.spacetime.starts import starting_chart
 _COARSE_POINTS = 32
 _COARSE_RTOL = 1e-4
 _COARSE_TOLERANCE = 1e-2
-_MARGIN_ROUNDS = 4
+#: Rounds that aim further inside, and the violation, in tolerances, that they may mend.
+_MARGIN_ROUNDS, _MENDABLE = 4, 20.0
 #: Of a model that is no true family nothing finer is worth finding; several starts are tried, less exactly still.
 _DOUBTFUL_RTOL = 1e-4
 _ROUGH_ITERATIONS, _ROUGH_RTOL = 40, 1e-2
@@ -127,27 +128,34 @@ def _solve(
     problem = _problem(family, torch.stack(charts), settings, clamped)
     budget = torch.full((len(pairs),), settings.max_iterations)
     evaluations = torch.zeros(len(pairs), dtype=torch.float64)
-    tolerance, all_of_them = settings.constraint_tolerance, problem.everything
+    tolerance, everything, index = settings.constraint_tolerance, problem.everything, problem.everything
     if coarse:
         rough = max(tolerance, _COARSE_TOLERANCE)
-        _, used = solve(problem, all_of_them, budget // 2, max(rtol, _COARSE_RTOL), rough)
+        _, used = solve(problem, everything, budget // 2, max(rtol, _COARSE_RTOL), rough)
+        if settings.hard:
+            # what was given up on few points is given up
+            broken = problem.violations(everything).amax(1) > rough
+            index = torch.nonzero(~(broken & (used < budget // 2)))[:, 0]
         budget = budget - used
         evaluations = problem.n_evaluations * (n_start / settings.n_points)
         problem = _refined(family, problem, settings)
-    converged, used = solve(problem, all_of_them, budget, rtol, tolerance)
-    budget = budget - used
-    for weight in _weights(settings.free_energy_weight):
+    converged = torch.zeros(len(pairs), dtype=torch.bool)
+    if len(index):
+        converged[index], used = solve(problem, index, budget[index], rtol, tolerance)
+        budget[index] -= used
+    for weight in _weights(settings.free_energy_weight) if len(index) else ():
         problem.free_energy_weight = weight
         # twice, since the length that spaces the points is taken where a descent begins
         for _ in range(2):
-            budget = torch.full((len(pairs),), settings.max_iterations)
-            converged, used = solve(problem, all_of_them, budget, rtol, tolerance)
-        budget = budget - used
+            budget[index] = settings.max_iterations
+            converged[index], used = solve(problem, index, budget[index], rtol, tolerance)
+        budget[index] -= used
     curves = _resampled(problem, pairs)
     for _ in range(_MARGIN_ROUNDS if settings.hard else 0):
         reports = [_reports(family, curve, settings) for curve in curves]
         worst = torch.tensor([[r.largest for r in row] for row in reports], dtype=torch.float64)
-        again = torch.nonzero((worst > tolerance).any(1) & (budget > 0))[:, 0]
+        outside = (worst > tolerance).any(1) & (worst <= _MENDABLE * tolerance).all(1)
+        again = index[(outside & (budget > 0))[index]]
         if len(again) == 0:
             break
         # points moved when they were spaced evenly: aim further inside by what was found outside
@@ -272,7 +280,9 @@ def _status(
 ) -> str:
     broken = [str(r) for r in reports if not r.satisfied]
     if broken:
-        return "; ".join(broken)
+        far = max(r.largest for r in reports) > _MENDABLE * settings.constraint_tolerance
+        given_up = far and spent < settings.max_iterations
+        return ("no feasible curve was found from this start: " if given_up else "") + "; ".join(broken)
     if energy < 0:
         return f"the energy is negative ({energy:.3g}): the model is nowhere near a true family here; train again"
     if not converged and spent >= settings.max_iterations:
