@@ -2,7 +2,7 @@
 
 from tps.diffusion.checkpoint import ModelSettings, Network, load_model, save_model
 from tps.diffusion.denoiser import DenoiserNetwork
-from tps.diffusion.learn_denoiser import AdaptiveNoiseSchedule, train_denoiser
+from tps.diffusion.learn_denoiser import train_denoiser
 from tps.diffusion.learn_log_partition import draw_tilts, train_log_partition
 from tps.diffusion.log_partition import LogPartitionNetwork
 from tps.diffusion.posterior import PosteriorMoments, posterior_moments
@@ -11,7 +11,6 @@ from tps.diffusion.training import MIN_FRAMES, TrainingRecord, TrainingSettings,
 
 __all__ = [
     "MIN_FRAMES",
-    "AdaptiveNoiseSchedule",
     "DenoiserNetwork",
     "LogPartitionNetwork",
     "ModelSettings",

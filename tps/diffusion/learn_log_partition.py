@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Protocol
 
 import torch
 from numpy.typing import ArrayLike
@@ -30,6 +31,13 @@ _MAX_POOL = 30_000
 _HELD_OUT_POOL = 2_000
 _KAPPA_RANGE = (0.2, 200.0)
 _ENOUGH_FRAMES = 10.0  # effective sample size at which a target counts half
+
+
+class HasMean(Protocol):
+    """A network that maps natural parameters (n, K) to E[T | η] (n, K)."""
+
+    def mu(self, eta: Tensor) -> Tensor:
+        """The mean, differentiable."""
 
 
 def train_log_partition(
@@ -78,17 +86,22 @@ def train_log_partition(
         {"params": [network.xi], "lr": rate},
         {"params": [network.log_weights], "lr": rate / 2},
     ]
-    exact = settings.target == "posterior-mean" or (
-        settings.target == "auto" and space.n_circles <= _MAX_ANGLES_POSTERIOR_MEAN
-    )
-    if exact:
-        losses = _posterior_mean_losses(network, frames, settings, generator)
-    else:
-        baseline = seeded(lambda: _WeightBaseline(space.n_circles), generator).to(device)
-        groups.append({"params": list(baseline.parameters()), "lr": 1e-2})
-        losses = _per_sample_losses(network, baseline, frames, settings, generator)
-    target = "posterior-mean" if exact else "per-sample"
-    return network, fit(network, groups, *losses, settings, target, progress)
+    losses, added, target = posterior_losses(network, frames, settings, generator)
+    return network, fit(network, [*groups, *added], *losses, settings, target, progress)
+
+
+def posterior_losses(
+    network: HasMean, frames: TrainingFrames, settings: TrainingSettings, generator: torch.Generator
+) -> tuple[tuple[Loss, Loss], list[dict[str, Any]], str]:
+    """Return the losses of training and of the frames held out, what else has to learn, and what the target is."""
+    n_circles = frames.statistics.shape[1] // 2
+    if settings.target == "posterior-mean" or (
+        settings.target == "auto" and n_circles <= _MAX_ANGLES_POSTERIOR_MEAN
+    ):
+        return _posterior_mean_losses(network, frames, settings, generator), [], "posterior-mean"
+    baseline = seeded(lambda: _WeightBaseline(n_circles), generator).to(frames.statistics.device)
+    losses = _per_sample_losses(network, baseline, frames, settings, generator)
+    return losses, [{"params": list(baseline.parameters()), "lr": 1e-2}], "per-sample"
 
 
 def draw_tilts(statistics: Tensor, n: int, rng: torch.Generator) -> Tensor:
@@ -117,7 +130,7 @@ def natural_error(mu: Tensor, target: Tensor, eta: Tensor) -> Tensor:
 
 
 def _posterior_mean_losses(
-    network: LogPartitionNetwork, frames: TrainingFrames, settings: TrainingSettings, rng: torch.Generator
+    network: HasMean, frames: TrainingFrames, settings: TrainingSettings, rng: torch.Generator
 ) -> tuple[Loss, Loss]:
     """Regress on the exact posterior means of the frames at a pool of tilts drawn once."""
     device = frames.statistics.device
@@ -142,7 +155,7 @@ def _posterior_mean_losses(
 
 
 def _per_sample_losses(
-    network: LogPartitionNetwork,
+    network: HasMean,
     baseline: _WeightBaseline,
     frames: TrainingFrames,
     settings: TrainingSettings,

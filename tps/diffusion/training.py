@@ -152,6 +152,8 @@ def fit(
     settings: TrainingSettings,
     target: str,
     progress: Progress,
+    *,
+    average: bool = False,
 ) -> TrainingRecord:
     """Run Adam with a one-cycle schedule; leave the weights of the lowest held-out loss in `network`.
 
@@ -167,12 +169,16 @@ def fit(
         For the record.
     progress : callable
         Told the number of steps done.
+    average : bool
+        Whether a moving average of the weights over about a twentieth of the steps is judged and kept.
 
     Raises
     ------
     ModelError
         If the loss is not a finite number.
     """
+    span = max(1.0, settings.n_steps / 20)
+    mean = {name: value.clone() for name, value in network.state_dict().items()}
     optimiser = torch.optim.Adam(list(groups))
     rates = [group["lr"] for group in groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=settings.n_steps)
@@ -189,8 +195,14 @@ def fit(
         if step < settings.n_steps:
             schedule.step()
         total, count = total + loss.item(), count + 1
+        if average:
+            for name, value in network.state_dict().items():
+                mean[name].lerp_(value, 1 / min(step, span))
         if step % settings.evaluate_every and step != settings.n_steps:
             continue
+        present = copy.deepcopy(network.state_dict())
+        if average:
+            network.load_state_dict(mean)
         with torch.no_grad():
             value = held_out_loss().item()
         if not math.isfinite(value) or not math.isfinite(total):
@@ -201,6 +213,7 @@ def fit(
         total, count = 0.0, 0
         if value <= min(held_out):
             best, best_step = copy.deepcopy(network.state_dict()), step
+        network.load_state_dict(present)
         progress(step)
         if len(held_out) - 1 - held_out.index(min(held_out)) >= settings.patience:
             stopped = True
