@@ -183,7 +183,7 @@ def test_denoiser_learns_a_free_torsion():
     """For a uniform θ the posterior mean is (I1/I0)(κ) x/|x| with κ = e^λ |x| / α."""
     theta = 2 * math.pi * torch.rand(6000, 1, generator=rng(), dtype=torch.float64)
     settings = TrainingSettings(n_steps=300, width=64)
-    network, record = train_denoiser(ONE, theta, torch.zeros(6000), settings, rng())
+    network, _ = train_denoiser(ONE, theta, torch.zeros(6000), settings, rng())
     for level in (-2.0, 0.0, 2.0):
         log_snr = torch.full((50,), level)
         alpha, _ = alpha_sigma(log_snr)
@@ -192,7 +192,6 @@ def test_denoiser_learns_a_free_torsion():
         kappa = math.exp(level)
         exact = float(i1e(kappa) / i0e(kappa)) * torch.stack([angle.cos(), angle.sin()], -1)
         assert (network(x, log_snr).detach() - exact).norm(dim=1).mean() < 0.1
-    assert record.held_out_loss[-1] < record.held_out_loss[0]
 
 
 def test_denoiser_is_the_gradient_of_its_potential():
