@@ -131,8 +131,14 @@ class GeodesicSection(Section):
         None, description="Low variance: ceiling on the posterior s.d. [rad]."
     )
     avoid: tuple[str, ...] = Field((), description='Regions such as "phi=-60..60,psi=-120..0" (degrees).')
-    avoid_p_max: Probability = Field(0.01, description="Largest p(region | eta) on the curve.")
+    avoid_p_max: Probability = Field(
+        0.01,
+        description="Largest probability of a region on the curve: the tether's own, and p(region | eta).",
+    )
     avoid_points: tuple[AvoidPoint, ...] = ()
+    min_support: PositiveFloat | None = Field(
+        None, description="Least effective number of weighted frames at every point of the curve."
+    )
     max_iterations: PositiveInt = 500
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 
 from tps.errors import ParameterError
+from tps.features import FeatureSpace
 from tps.spacetime import (
     Box,
     Family,
@@ -22,6 +23,8 @@ from tps.spacetime import (
     RegionProbability,
     SpacetimePoint,
     StdCeiling,
+    SupportFloor,
+    empirical_family,
     eta_of,
     find_channels,
     find_geodesic,
@@ -183,3 +186,34 @@ def test_bad_limits_are_refused():
         StdCeiling(-1.0)
     with pytest.raises(ParameterError, match="0 nats"):
         KLDistance(SpacetimePoint(torch.zeros(1), 0.0), 0)
+
+
+def test_support_is_kish_and_has_the_right_slope(torsion_family):
+    """ln n_eff against the sums themselves, and its derivative by central differences."""
+    eta = 2 * torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    weights = (torsion_family.log_weights + eta @ torsion_family.statistics.T).exp()
+    exact = weights.sum(1).square() / weights.square().sum(1)
+    found = torsion_family.log_effective_sample_size(eta).exp()
+    assert found.numpy() == pytest.approx(exact.numpy(), rel=1e-12)
+    assert found.numpy() == pytest.approx(torsion_family.effective_sample_size(eta).numpy(), rel=1e-12)
+    assert torch.autograd.gradcheck(torsion_family.log_effective_sample_size, eta.requires_grad_(True))
+
+
+def test_no_curve_leaves_the_data():
+    """Frames on a bent strip; a smooth family that knows nothing of it takes the short cut, where there are none."""
+    rng = np.random.default_rng(5)
+    angle = rng.uniform(0, 0.75 * math.pi, 3000)
+    xy = np.stack([np.cos(angle), np.sin(angle)], axis=1) + 0.1 * rng.normal(size=(3000, 2))
+    space = FeatureSpace(("x", "y"), (False, False), ("", ""), (1.0, 1.0), np.array([[-2.0, 2.0]] * 2))
+    frames = empirical_family(space, xy, np.full(3000, -math.log(3000)))
+    wide = GaussianMixtureFamily(torch.ones(1), torch.zeros(1, 2), torch.tensor([4.0]))
+    a, b = (SpacetimePoint(torch.tensor([math.cos(t), math.sin(t)]), 4.6) for t in (0.1, 0.7 * math.pi))
+    floor = LogSnrFloor(4.3)
+    out = find_geodesic(wide, a, b, n_points=32, constraints=[floor])
+    assert float(frames.effective_sample_size(out.curve.eta).min()) < 20
+    inside = find_geodesic(wide, a, b, n_points=32, constraints=[floor, SupportFloor(frames, 40)])
+    assert inside.status == "converged"
+    assert float(frames.effective_sample_size(inside.curve.eta).min()) >= 40 * (1 - 2e-3)
+    assert inside.constraints[1].number == pytest.approx(40, rel=0.02)
+    with pytest.raises(ParameterError, match="3000, but got 4000"):
+        SupportFloor(frames, 4000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ import click
 from tps.analysis import RATES
 from tps.cli.console import ConsoleProgress
 from tps.cli.results import free_energy_text, metrics_text, shooting_text
+from tps.config import GeodesicSection
 from tps.errors import ConfigError, RunFolderError
 from tps.pipeline import MAIN, RunFolder, barrier_text, run_stage
+from tps.pipeline.constraints import CONSTRAINT_KEYS, in_force
 from tps.spacetime import CURVE_METHODS
 
 RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
@@ -29,13 +31,18 @@ def stage_commands() -> tuple[click.Command, ...]:
 
 
 def execute(
-    run: Path, stage: str, section: str | None, changes: dict[str, Any], force: bool, as_json: bool
+    run: Path,
+    stage: str,
+    section: str | None,
+    changes: dict[str, Any],
+    force: bool,
+    as_json: bool,
+    folder: RunFolder | None = None,
 ) -> None:
-    """Run one stage with changed settings and say how it went."""
-    folder = RunFolder.open(run)
-    given = {key: value for key, value in changes.items() if value not in (None, ())}
-    if given and section is not None:
-        folder = folder.with_config(folder.config.updated(section, given))
+    """Run one stage with changed settings and say how it went; `folder` where its settings are changed already."""
+    folder = RunFolder.open(run) if folder is None else folder
+    if section is not None:
+        folder = _given(folder, section, changes)
     entry = run_stage(folder, stage, ConsoleProgress(), force=force)
     if as_json:
         click.echo(json.dumps(entry, indent=1))
@@ -46,6 +53,38 @@ def execute(
         click.echo(f"{stage}: {state}" + (f" ({details})" if details else ""))
     if entry["failure"]:
         raise ConfigError(entry["failure"])
+
+
+def _given(folder: RunFolder, section: str, changes: Mapping[str, Any]) -> RunFolder:
+    """Return the folder with the settings that were given on the command line."""
+    given = {key: value for key, value in changes.items() if value not in (None, ())}
+    return folder.with_config(folder.config.updated(section, given)) if given else folder
+
+
+def _without(folder: RunFolder, off: Sequence[str], changes: Mapping[str, Any]) -> RunFolder:
+    """Return the folder with constraints taken off, and with the last region the wall round it."""
+    for key in off:
+        if changes.get(key) not in (None, ()):
+            name = _option_of(key)
+            raise ConfigError(f"--{name} and --no-{name} exclude each other: give one of them")
+    config = folder.config
+    if "avoid" in off and config.paths.enforce:
+        config = config.updated("paths", {"enforce": False})
+    empty = {key: GeodesicSection.model_fields[key].default for key in off}
+    return folder.with_config(config.updated("geodesic", empty)) if off else folder
+
+
+def _option_of(key: str) -> str:
+    return {"avoid_points": "avoid-point"}.get(key, key.replace("_", "-"))
+
+
+def _taking_off(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each constraint that takes it off."""
+    for key in reversed(CONSTRAINT_KEYS):
+        name = _option_of(key)
+        text = f"Take {key} of the run file off."
+        command = click.option(f"--no-{name}", f"no_{key}", is_flag=True, help=text)(command)
+    return command
 
 
 @click.command()
@@ -83,6 +122,9 @@ def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 @click.option("--min-log-snr", type=float, help="Low variance: floor on ln kappa of every torsion.")
 @click.option(
     "--max-std", type=float, help="Low variance: ceiling on the posterior standard deviation [rad]."
+)
+@click.option(
+    "--min-support", type=float, help="Least effective number of weighted frames at every point of the curve."
 )
 @click.option(
     "--avoid", multiple=True, help='Region to avoid, such as "phi=-60..60,psi=-120..0" [degrees, nm].'
@@ -125,6 +167,7 @@ def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 @click.option(
     "--method-log-snr", type=float, help="Level of methods that know one level only; the anchors' by default."
 )
+@_taking_off
 @FORCE
 @JSON
 def geodesic(
@@ -133,8 +176,12 @@ def geodesic(
     """Find the geodesics between the two ends, under constraints, and show their channels and health."""
     changes["windings"] = None if windings is None else _whole_numbers(windings)
     changes["avoid_points"] = tuple(_avoid_point(text) for text in avoid_points)
+    off = [key for key in CONSTRAINT_KEYS if changes.pop(f"no_{key}")]
+    folder = _given(_without(RunFolder.open(run), off, changes), "geodesic", changes)
+    if not as_json:
+        click.echo(f"constraints in force: {in_force(folder.config.geodesic)}")
     try:
-        execute(run, "geodesic", "geodesic", changes, force, as_json)
+        execute(run, "geodesic", None, {}, force, as_json, folder)
     finally:
         if not as_json and (run / "geodesic" / "result.json").is_file():
             click.echo(geodesic_text(json.loads((run / "geodesic" / "result.json").read_text())))

@@ -20,6 +20,7 @@ from tps.spacetime import (
     LogSnrFloor,
     RegionProbability,
     StdCeiling,
+    SupportFloor,
     TetherBox,
     TetherDistance,
     TetherProbability,
@@ -30,8 +31,27 @@ from tps.spacetime import (
 from tps.spacetime.constraints import CONSTRAINT_TOLERANCE
 from tps.systems import Region, System, parse_region
 
+#: Keys of the run file that hold constraints, each with what it is when it is off.
+CONSTRAINT_KEYS = ("min_log_snr", "max_std", "min_support", "avoid", "avoid_points")
 #: How far, and in which steps, anchors are tried that obey a constraint where those asked for do not.
 _FARTHEST_ANCHOR, _ANCHOR_STEP = 6.0, 0.1
+
+
+def in_force(section: GeodesicSection) -> str:
+    """Return which constraints a section asks for, as a text; a constraint once given stays in the run file."""
+    said = [
+        f"{key} = {getattr(section, key):g}"
+        for key in ("min_log_snr", "max_std", "min_support")
+        if getattr(section, key) is not None
+    ]
+    said += [f"avoid {text!r} (p_max {section.avoid_p_max:g})" for text in section.avoid]
+    said += [
+        "avoid_points "
+        + ",".join(f"{name}={value:g}" for name, value in point.center.items())
+        + f" at log-SNR {point.log_snr:g} by {point.min_kl_nats:g} nats"
+        for point in section.avoid_points
+    ]
+    return "; ".join(said) or "none"
 
 
 def avoided_regions(system: System, section: GeodesicSection) -> list[Region]:
@@ -84,6 +104,8 @@ def build_constraints(
         constraints.append(LogSnrFloor(section.min_log_snr))
     if section.max_std is not None:
         constraints.append(StdCeiling(section.max_std))
+    if section.min_support is not None:
+        constraints.append(SupportFloor(empirical, section.min_support))
     for text, region in zip(section.avoid, avoided_regions(system, section), strict=True):
         if positions is None:
             raise ConfigError("avoiding a region needs the frames' positions")
@@ -143,7 +165,9 @@ def _tether_probability(
     seen = np.stack([frames.values.min(axis=0), frames.values.max(axis=0)], axis=1)
     support = space.ranges(frames.values)
     support = np.stack([np.minimum(support[:, 0], seen[:, 0]), np.maximum(support[:, 1], seen[:, 1])], axis=1)
-    return TetherProbability(TetherBox(space, region.ranges, support), section.avoid_p_max, text)
+    return TetherProbability(
+        TetherBox(space, region.ranges, support), section.avoid_p_max, text, section.anchor_log_snr
+    )
 
 
 def _half_known(system: System, text: str, region: Region, sampled: bool, tethered: bool) -> list[str]:

@@ -87,6 +87,9 @@ class TetherProbability:
     A weak tilt spreads over the region and is forbidden beside it; a tight one must lead round. Log-odds have a slope
     however deep in the region a tilt lies.
 
+    With `tight_log_snr` the odds allowed fall with the signal below it, as e^(l - tight): a weak tilt leaves the way to
+    the molecule, which takes a low pass through the region rather than a high one outside where both are as far.
+
     Parameters
     ----------
     box : TetherBox
@@ -94,11 +97,14 @@ class TetherProbability:
         In (0, 1).
     label : str
         What a report calls the region.
+    tight_log_snr : float, optional
+        From where on p_max itself is the bound, such as that of the anchors; everywhere unless given.
     """
 
     box: TetherBox
     p_max: float
     label: str = "the region"
+    tight_log_snr: float | None = None
 
     def __post_init__(self) -> None:
         _check_p_max(self.p_max)
@@ -114,7 +120,7 @@ class TetherProbability:
         return ""
 
     def number(self, value: float) -> float:
-        """Return p_flat(region | eta)."""
+        """Return p_flat(region | eta); a tilt below `tight_log_snr` counts with as much more."""
         return float(expit(value + logit(self.p_max)))
 
     def pointwise(self, family: Family) -> bool:
@@ -122,8 +128,11 @@ class TetherProbability:
         return True
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
-        """Log-odds of p_flat(region | eta) less those of p_max (n, 1)."""
-        return self.box.log_odds(eta)[:, None] - float(logit(self.p_max))
+        """Log-odds of p_flat(region | eta) less those of the bound (n, 1)."""
+        excess = self.box.log_odds(eta) - float(logit(self.p_max))
+        if self.tight_log_snr is not None:
+            excess = excess + (self.tight_log_snr - _soft_log_snr(family.spacetime, eta)).clamp_min(0)
+        return excess[:, None]
 
 
 @dataclass(frozen=True)
@@ -213,6 +222,14 @@ class TetherDistance:
         """1 - KL / at_least (n, 1)."""
         target = eta_of(family.spacetime, self.point)
         return (1 - tether_kl(family.spacetime, target, eta) / self.at_least)[:, None]
+
+
+def _soft_log_snr(spacetime: Spacetime, eta: Tensor) -> Tensor:
+    """Return ln sqrt(1 + e^2l) (n,) of the log-SNR l: about l, and zero without a signal."""
+    kappa = spacetime.kappa(eta)
+    lines = eta.shape[-1] > 2 * spacetime.n_circles
+    square = eta[..., -1].square() * 4 if lines else kappa.square().mean(-1)
+    return torch.log1p(square) / 2
 
 
 def _check_p_max(p_max: float) -> None:

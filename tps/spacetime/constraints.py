@@ -6,6 +6,7 @@ tolerance is in that unit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from tps.errors import ParameterError
 from tps.spacetime.curve import SpacetimeCurve
+from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family
 
 #: What counts as zero unless told otherwise, in each constraint's own unit.
@@ -159,6 +161,51 @@ class StdCeiling:
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """Std - ceiling, of each angle, and of a feature on a line (n, n_conditions)."""
         return family.spacetime.posterior_std(mu) - self.ceiling
+
+
+@dataclass(frozen=True, eq=False)
+class SupportFloor:
+    """At least `floor` effective frames carry every point: no curve leaves the data. Unit: relative, ln(floor / n).
+
+    Parameters
+    ----------
+    frames : EmpiricalFamily
+        The weighted frames; need not be the family whose geodesic is sought.
+    floor : float
+        Least effective number of frames (Kish).
+    """
+
+    frames: EmpiricalFamily
+    floor: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.floor <= self.frames.n_frames:
+            raise ParameterError(
+                f"a floor of support must lie between 0 and the number of frames, {self.frames.n_frames}, but got "
+                f"{self.floor:g}"
+            )
+
+    @property
+    def name(self) -> str:
+        """How a report calls it."""
+        return f"support of {self.floor:g} effective frames"
+
+    @property
+    def unit(self) -> str:
+        """Frames."""
+        return "frames"
+
+    def number(self, value: float) -> float:
+        """Return the effective number of frames."""
+        return self.floor * math.exp(-value)
+
+    def pointwise(self, family: Family) -> bool:
+        """Yes."""
+        return True
+
+    def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
+        """Ln floor - ln of the effective number of frames (n, 1)."""
+        return math.log(self.floor) - self.frames.log_effective_sample_size(eta)[:, None]
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,14 @@ class EmpiricalFamily:
         """Map eta (n, K) to (sum_i p_i)**2 / sum_i p_i**2 (n,): how many frames carry the posterior (Kish)."""
         return posterior_moments(eta.detach(), self.statistics, self.log_weights).effective_sample_size
 
+    def log_effective_sample_size(self, eta: Tensor) -> Tensor:
+        """Map eta (n, K) to the logarithm of `effective_sample_size` (n,), differentiable: 2 psi(eta) - psi_2(2 eta).
+
+        psi_2 is that of the squared weights: its sum of w^2 e^(2 eta . T) is what Kish's number divides by.
+        """
+        squared: Tensor = _LogPartition.apply(2 * eta, self.statistics, 2 * self.log_weights)
+        return 2 * self.psi(eta) - squared
+
     def log_probability(self, eta: Tensor, indicator: Tensor) -> Tensor:
         """Return ln p(region | eta), differentiable in eta.
 
