@@ -161,7 +161,7 @@ def exact_chain_rates(chain):
 
 
 def chain_rates(seed):
-    """Rates by 900 shots from frames of a flattened chain whose far state is 2 kT up, and the exact ones."""
+    """Rates by 1500 shots from frames of a flattened chain whose far state is 2 kT up, and the exact ones."""
     n = 11
     u = 7 * np.sin(np.pi * np.arange(n) / (n - 1)) ** 2 + 2 * np.arange(n) / (n - 1)
     up, down = np.zeros(n), np.zeros(n)
@@ -174,7 +174,7 @@ def chain_rates(seed):
         chain,
         frames.astype(float),
         lambda x: log_selection[x[:, 0].astype(int)],
-        n_shots=900,
+        n_shots=1500,
         seed=seed,
         max_frames=100_000,
     )

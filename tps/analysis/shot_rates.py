@@ -87,7 +87,8 @@ def rates_from_shots(shots: FrameShots, frame_time: float, *, exact_frames: bool
 
     Notes
     -----
-    Errors are those of ratios of sums over blocks: stretches of frames with the shots from them.
+    Errors are those of ratios of sums over blocks: stretches of frames with the shots from them. Those of rates are at
+    least what as many independent shots leave, sqrt(1/n_effective - 1/n_shots), as few blocks may agree by chance.
     """
     frame_block = np.arange(len(shots.choice)) * N_BLOCKS // len(shots.choice)
     shot_block = np.arange(shots.n_shots) % N_BLOCKS if exact_frames else frame_block[shots.drawn]
@@ -112,10 +113,16 @@ def rates_from_shots(shots: FrameShots, frame_time: float, *, exact_frames: bool
         missed = importance * _surprise(shots, state, guessed[shots.drawn])
         last.append(over_frames(weights * guessed) + _block_sums(shot_block, missed))
     finished = np.isin(shots.ends, (IN_A, IN_B)).all(axis=1)
+    least = np.sqrt(max(1 / shots.effective_paths - 1 / shots.n_shots, 0.0)) if len(shots.shot) else 0.0
+
+    def rate_per(time: NDArray[np.float64]) -> Estimate:
+        value, error = ratio_of_sums(transitions, time)
+        return value, None if error is None else max(error, float(least) * value)
+
     return ShotRates(
-        ratio_of_sums(transitions, last[0]),
-        ratio_of_sums(transitions, last[1]),
-        ratio_of_sums(transitions, over_frames(weights)),
+        rate_per(last[0]),
+        rate_per(last[1]),
+        rate_per(over_frames(weights)),
         ratio_of_sums(last[1], over_frames(weights)),
         ratio_of_sums(there, back),
         len(shots.shot),
