@@ -112,7 +112,8 @@ class TetherProbability:
     @property
     def name(self) -> str:
         """How a report calls it."""
-        return f"tether's probability of {self.label} at most {self.p_max:g}"
+        weighted = "" if self.tight_log_snr is None else " (more for weak tilts)"
+        return f"tether's probability{weighted} of {self.label} at most {self.p_max:g}"
 
     @property
     def unit(self) -> str:
