@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tps.errors import RunFolderError
 
 #: Of every npz file that tps writes and reads back; raised when what is stored, or what it is called, changes.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _KEY = "format_version"
 
 

@@ -55,7 +55,6 @@ STRAIGHT, WITH_PROFILE = "straight_line", "straight_line_with_profile"
 #: The main curve again in equal Fisher-Rao steps, where the paths follow another clock.
 FISHER_CLOCK = "fisher_clock"
 BASELINES = (STRAIGHT, WITH_PROFILE, FISHER_CLOCK)
-_NO_BARRIER = "solved before barriers were known; solve again with `tps geodesic RUN --force`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,18 +109,8 @@ def curve_file(method: str) -> str:
 
 
 def load_solved(run: Path) -> dict[str, Any]:
-    """Return what result.json of a run folder says of its curves; barriers are missing where none were computed yet."""
-    said = read_json(run / "geodesic" / "result.json")
-    said.setdefault("channel", 0)
-    for curve in (*said["channels"], *said["curves"].values()):
-        if "barrier" not in curve:
-            curve |= {
-                "free_energy": [],
-                "free_energy_error": None,
-                "barrier": None,
-                "no_barrier": _NO_BARRIER,
-            }
-    return said
+    """Return what result.json of a run folder says of its curves."""
+    return read_json(run / "geodesic" / "result.json")
 
 
 def load_curve(run: Path, method: str = MAIN) -> StoredCurve:
