@@ -2,8 +2,9 @@
 
     python examples/umbrella.py FOLDER --windows 12 --steps 40000
 
-FOLDER holds the system.toml of `tps init`, with one distance as feature. Harmonic windows from A's end to the outer bound,
-each started where the one before ended; pymbar puts them together. Nothing of `tps` takes part but the reading of the system.
+FOLDER holds the system.toml of `tps init`, with one distance as feature. Harmonic windows from A's end to the outer
+bound, each started where the one before ended; pymbar puts them together. Nothing of `tps` takes part but the reading
+of the system.
 """
 
 from __future__ import annotations
