@@ -70,6 +70,7 @@ def _without(folder: RunFolder, off: Sequence[str], changes: Mapping[str, Any]) 
     config = folder.config
     if "avoid" in off and config.paths.enforce:
         config = config.updated("paths", {"enforce": False})
+        click.echo("note: paths.enforce goes with the last region to avoid", err=True)
     empty = {key: GeodesicSection.model_fields[key].default for key in off}
     return folder.with_config(config.updated("geodesic", empty)) if off else folder
 
