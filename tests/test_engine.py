@@ -236,6 +236,7 @@ def test_langevin_settings_are_positive(name):
 
 
 _LONG_WORK = """
+import signal
 import time
 from tps.engine import local_executor, map_tasks
 
@@ -244,6 +245,8 @@ def work(seconds):
     time.sleep(seconds)
 
 if __name__ == "__main__":
+    # a shell's background jobs are born deaf to it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with local_executor("processes", 2) as executor:
         map_tasks(executor, work, [600.0, 600.0, 600.0])
 """
