@@ -137,7 +137,31 @@ class TetherProbability:
 
 
 @dataclass(frozen=True)
-class KLDistance:
+class _Distance:
+    """At least so many nats from a point z. Unit: relative, 1 - KL / at_least."""
+
+    point: SpacetimePoint
+    at_least: float
+
+    def __post_init__(self) -> None:
+        if not self.at_least > 0:
+            raise ParameterError(f"a KL threshold must be positive, but got {self.at_least} nats")
+
+    @property
+    def unit(self) -> str:
+        """Nats."""
+        return "nats"
+
+    def number(self, value: float) -> float:
+        """Return the KL distance [nats]."""
+        return (1 - value) * self.at_least
+
+    def _relative(self, divergence: Tensor) -> Tensor:
+        return (1 - divergence / self.at_least)[:, None]
+
+
+@dataclass(frozen=True)
+class KLDistance(_Distance):
     """KL(p(. | z) || p(. | curve)) >= `at_least` nats (Karczewski et al., Eq. 22): keep away from z.
 
     Absolute. Where the family has no psi, Eq. 62 is integrated: along the straight line in eta from z to the
@@ -151,25 +175,10 @@ class KLDistance:
         Threshold [nats].
     """
 
-    point: SpacetimePoint
-    at_least: float
-
-    def __post_init__(self) -> None:
-        _check_nats(self.at_least)
-
     @property
     def name(self) -> str:
         """How a report calls it."""
         return f"KL distance of {self.at_least:g} nats"
-
-    @property
-    def unit(self) -> str:
-        """Nats."""
-        return "nats"
-
-    def number(self, value: float) -> float:
-        """Return the KL distance [nats]."""
-        return (1 - value) * self.at_least
 
     def pointwise(self, family: Family) -> bool:
         """Where psi is known; elsewhere the divergence is integrated along the curve."""
@@ -177,12 +186,11 @@ class KLDistance:
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """1 - KL / at_least (n, 1)."""
-        target = eta_of(family.spacetime, self.point)
-        return (1 - kl_along_curve(family, target, eta, mu) / self.at_least)[:, None]
+        return self._relative(kl_along_curve(family, eta_of(family.spacetime, self.point), eta, mu))
 
 
 @dataclass(frozen=True)
-class TetherDistance:
+class TetherDistance(_Distance):
     """KL(tether at z || tether on the curve) >= `at_least` nats: `KLDistance` for the tethers alone, in closed form.
 
     Unit: relative, 1 - KL / at_least.
@@ -195,25 +203,10 @@ class TetherDistance:
         Threshold [nats].
     """
 
-    point: SpacetimePoint
-    at_least: float
-
-    def __post_init__(self) -> None:
-        _check_nats(self.at_least)
-
     @property
     def name(self) -> str:
         """How a report calls it."""
         return f"tether's KL distance of {self.at_least:g} nats"
-
-    @property
-    def unit(self) -> str:
-        """Nats."""
-        return "nats"
-
-    def number(self, value: float) -> float:
-        """Return the KL distance [nats]."""
-        return (1 - value) * self.at_least
 
     def pointwise(self, family: Family) -> bool:
         """Yes."""
@@ -221,8 +214,7 @@ class TetherDistance:
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """1 - KL / at_least (n, 1)."""
-        target = eta_of(family.spacetime, self.point)
-        return (1 - tether_kl(family.spacetime, target, eta) / self.at_least)[:, None]
+        return self._relative(tether_kl(family.spacetime, eta_of(family.spacetime, self.point), eta))
 
 
 def _soft_log_snr(spacetime: Spacetime, eta: Tensor) -> Tensor:
@@ -236,8 +228,3 @@ def _soft_log_snr(spacetime: Spacetime, eta: Tensor) -> Tensor:
 def _check_p_max(p_max: float) -> None:
     if not 0 < p_max < 1:
         raise ParameterError(f"p_max must lie between 0 and 1, but got {p_max}")
-
-
-def _check_nats(at_least: float) -> None:
-    if not at_least > 0:
-        raise ParameterError(f"a KL threshold must be positive, but got {at_least} nats")
