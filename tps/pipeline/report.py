@@ -108,7 +108,7 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
         ("dissipated work", format_quantity(metrics["dissipated_work"])),
         *_predicted_rows(metrics),
         (solved["method"], f"{solved['status']}, length {solved['length']:.3f}"),
-        ("its barrier", barrier_row(solved)),
+        ("its barrier, smoothed", barrier_row(solved)),
         ("support", f"at least {metrics['support']['value']:.0f} effective frames"),
         ("force evaluations", f"{metrics['evaluations_total']['value']:,.0f}"),
     ]
