@@ -2,7 +2,7 @@
 
     python examples/geometry.py [FOLDER]
 
-Prints a page of numbers and writes four pictures, to examples/ unless told otherwise. Under a minute on one core.
+Prints a page of numbers and writes five pictures, to examples/ unless told otherwise. Under a minute on one core.
 """
 
 import math
@@ -37,7 +37,9 @@ from tps.spacetime import (
     m_geodesic,
     minimum_free_energy_path,
     natural_from_expectation,
+    noise_metric,
     onsager_machlup_path,
+    probability_flow,
     pullback_geodesic,
     score_jacobian_geodesic,
     score_metric_geodesic,
@@ -247,7 +249,49 @@ def information(family, points, n_grid, folder):
     save(figure, folder / "geometry_information.png")
 
 
-# 5. Your own denoiser. Any callable that maps x = alpha f + sigma eps and log_snr to E[f | x] is a family; all of the
+# 5. Two collapses: why spacetime. A deterministic decoder pulls the metric of clean data back to the noise, and its
+# geodesics decode to straight segments: the data have no say. A stochastic one asks what clean data x_T alone still
+# tells apart, and at the deepest noise that is nothing: x_T is forgotten, and its metric vanishes with the signal.
+def collapses(family, a, points, n_points, n_grid, folder):
+    noise, clean = -4.0, 8.0
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+    show_data(axes[0], n_grid)
+    straightest = []
+    for b, colour in zip(points[1:], (ORANGE, GREEN, PURPLE), strict=True):
+        curve = pullback_geodesic(family, a, b, log_snr=noise, data_log_snr=clean, n_points=n_points)
+        decoded = probability_flow(family, curve.center, log_snr_from=noise, log_snr_to=clean, n_steps=100)
+        spread = math.exp(-noise / 2)  # centers of pure noise reach this far
+        axes[0].plot(*(curve.center / spread).T, color=colour, lw=2, ls=":")
+        axes[0].plot(*decoded.T, color=colour, lw=2)
+        segment = torch.lerp(a.center, b.center, torch.linspace(0, 1, n_points).double()[:, None])
+        straightest.append(float((decoded - segment).norm(dim=1).max()))
+    axes[0].plot([], [], color=BLACK, ls=":", label=f"in the noise, log-SNR {noise:.0f}, scaled to x_T")
+    axes[0].plot([], [], color=BLACK, label="decoded")
+    axes[0].set_title("Deterministic: pullback geodesics decode to straight segments", fontsize=11)
+
+    shares = WEIGHTS.double() / WEIGHTS.double().sum()
+    apart = MEANS - shares @ MEANS
+    covariance = torch.einsum("k,ki,kj->ij", shares, apart, apart) + (shares @ VARIANCES).diag()
+    levels = torch.linspace(-10, 4, 29).tolist()
+    x = torch.randn(64, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    traces = [noise_metric(family, x, level).diagonal(dim1=1, dim2=2).sum(1) for level in levels]
+    low, middle, high = torch.stack(traces).quantile(torch.tensor([0.05, 0.5, 0.95]).double(), dim=1)
+    rate = float(covariance.trace()) * torch.tensor(levels).exp()
+    axes[1].fill_between(levels, low, high, color=SKY, alpha=0.4, lw=0, label="5 to 95 % of x_T")
+    axes[1].plot(levels, middle, color=BLACK, lw=2, label="median")
+    axes[1].plot(levels, rate, color=RED, ls="--", lw=1.5, label="e^log-SNR tr Cov of the data")
+    axes[1].set(yscale="log", xlabel="log-SNR", ylabel="trace of the Fisher–Rao metric of x_T alone")
+    axes[1].set_title("Stochastic: what x_T alone tells of the data vanishes", fontsize=11)
+    for axis in axes:
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, fontsize=9, frameon=False)
+    save(figure, folder / "geometry_collapses.png")
+    print(
+        f"collapses    pullback: decoded within {max(straightest):.0e} of straight segments; x_T alone: trace of its "
+        f"metric over e^log-SNR tr Cov = {float(middle[0] / rate[0]):.3f} at log-SNR {levels[0]:.0f}"
+    )
+
+
+# 6. Your own denoiser. Any callable that maps x = alpha f + sigma eps and log_snr to E[f | x] is a family; all of the
 # above runs on it, and only psi is missing. Here the mixture's own stands in for a network.
 def own_denoiser(family, a, b, exact_length, n_points):
     def denoise(x, log_snr):
@@ -299,6 +343,7 @@ def main(folder: Path, n_points: int = 64, n_grid: int = 160) -> None:
     neighbours(family, a, b, geodesic, n_points, n_grid, folder)
     channels(family, a, b, geodesic, n_points, n_grid, folder)
     information(family, points, n_grid, folder)
+    collapses(family, a, points, n_points, n_grid, folder)
     own_denoiser(family, a, b, geodesic.length, n_points)
     print(f"pictures in {folder}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "geometry.py"
-PICTURES = ("posteriors", "neighbours", "channels", "information")
+PICTURES = ("posteriors", "neighbours", "channels", "information", "collapses")
 
 
 @pytest.mark.slow
@@ -29,6 +29,9 @@ def test_tutorial_prints_its_claims_and_writes_the_same_pictures_twice(tmp_path,
     assert float(left) == pytest.approx(float(right), abs=1e-8)
     found, exact = re.search(r"from it (\S+) \(exact: (\S+)\)", text).groups()
     assert float(found) == pytest.approx(float(exact), rel=1e-4)
+    straight, ratio = re.search(r"within (\S+) of straight .* = (\S+) at", text).groups()
+    assert float(straight) < 1e-3
+    assert float(ratio) == pytest.approx(1, abs=0.02)  # e^(-10 / 2), of what differs from the limit
     first = {name: (tmp_path / f"geometry_{name}.png").read_bytes() for name in PICTURES}
     family = tutorial.mixture()
     points = [tutorial.SpacetimePoint(mean, log_snr=3.0) for mean in tutorial.MEANS]

@@ -11,6 +11,7 @@ from scipy.integrate import solve_bvp
 
 from tps.errors import CurveError, ParameterError
 from tps.spacetime import (
+    EmpiricalFamily,
     GaussianFamily,
     GaussianMixtureFamily,
     GridFamily,
@@ -18,6 +19,7 @@ from tps.spacetime import (
     SpacetimePoint,
     TorusSpacetime,
     minimum_free_energy_path,
+    noise_metric,
     onsager_machlup_path,
     probability_flow,
     pullback_geodesic,
@@ -86,6 +88,51 @@ def test_pullback_geodesic_decodes_to_a_straight_segment(bent):
     assert torch.allclose(decoded, segment, atol=1e-3)
     # which is not straight in the noise
     assert float(curve.center[:, 1].abs().max()) > 0.05
+
+
+def test_noise_metric_of_a_gaussian_is_exact():
+    """Cov[f | x] = v / (1 + v e^l) whatever x, so the metric is (alpha / sigma**2)**2 of that at every level."""
+    variance, x = 0.7, torch.tensor([[2.0, 0.3], [-1.0, 1.0]]).double()
+    family = GaussianFamily(torch.tensor([0.5, -1.0]), variance)
+    for level in (-6.0, 0.0, 4.0):
+        snr = math.exp(level)
+        exact = snr * (1 + snr) * variance / (1 + variance * snr)
+        expected = (exact * torch.eye(2).double()).expand(2, 2, 2)
+        assert torch.allclose(noise_metric(family, x, level), expected, rtol=1e-12, atol=0)
+
+
+def test_noise_forgets_the_data_at_the_rate_of_their_covariance(bent):
+    """Cov[f | x] = Cov[f] + kappa_3[f] . eta + ..., eta = e^(l/2) x: the metric over e^l is Cov[f] to order 1/2."""
+    weights, means = bent.log_weights.exp(), bent.means
+    apart = means - weights @ means
+    covariance = torch.einsum("k,ki,kj->ij", weights, apart, apart) + 0.04 * torch.eye(2).double()
+    third = torch.einsum(
+        "k,ki,kj,kl->ijl", weights, apart, apart, apart
+    )  # Gaussians of one width add nothing
+    x = torch.randn(5, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    left, after = [], []
+    for level in (-10.0, -10.0 - 2 * math.log(2)):
+        snr = math.exp(level)
+        change = noise_metric(bent, x, level) / snr - covariance
+        left.append(float(change.abs().max()))
+        after.append(float((change - math.sqrt(snr) * torch.einsum("ijl,nl->nij", third, x)).abs().max()))
+    assert math.log2(left[0] / left[1]) == pytest.approx(1, abs=0.05)
+    assert math.log2(after[0] / after[1]) == pytest.approx(2, abs=0.05)
+
+
+def test_noise_metric_of_angles_tends_to_the_covariance_of_their_vectors():
+    """Two opposite frames on a circle: (cos, sin) = (+-1, 0), Cov = diag(1, 0), and only that direction is left."""
+    frames = torch.tensor([[0.0], [math.pi]], dtype=torch.float64)
+    family = EmpiricalFamily(
+        torch.cat([frames.cos(), frames.sin()], dim=1), torch.zeros(2), TorusSpacetime(1)
+    )
+    x = torch.tensor([[0.3, 1.2], [-2.0, 0.1]]).double()
+    level = -9.0
+    snr = math.exp(level)
+    exact = snr * (1 + snr) / torch.cosh(math.sqrt(snr * (1 + snr)) * x[:, 0]).square()
+    found = noise_metric(family, x, level)
+    assert torch.allclose(found[:, 0, 0], exact, rtol=1e-10)
+    assert float(found[:, 1].abs().max()) < 1e-12 * snr
 
 
 def test_score_metric_geodesic_of_a_gaussian_in_one_dimension():

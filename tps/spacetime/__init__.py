@@ -86,6 +86,7 @@ from tps.spacetime.methods import (
 )
 from tps.spacetime.mixture import Box, GaussianFamily, GaussianMixtureFamily
 from tps.spacetime.models import model_family
+from tps.spacetime.noise_level import noise_metric
 from tps.spacetime.points import Spacetime, SpacetimePoint, eta_of, point_of
 from tps.spacetime.probability_flow import probability_flow, pullback_geodesic
 from tps.spacetime.product import ProductSpacetime, spacetime_of
@@ -189,6 +190,7 @@ __all__ = [
     "natural_from_expectation",
     "needed_support",
     "negative_chord_fraction",
+    "noise_metric",
     "onsager_machlup_path",
     "point_at",
     "point_of",

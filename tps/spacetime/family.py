@@ -71,11 +71,11 @@ def fisher_metric(family: Family, eta: Tensor) -> Tensor:
     """
     if isinstance(family, HasMetric):
         return family.metric(eta)
-    return _jacobian(family.mu, eta)
+    return row_jacobian(family.mu, eta)
 
 
-def _jacobian(function: Callable[[Tensor], Tensor], eta: Tensor) -> Tensor:
-    """Return the derivatives (n, K, K) of a function that maps each row of eta (n, K) to a row."""
+def row_jacobian(function: Callable[[Tensor], Tensor], eta: Tensor) -> Tensor:
+    """Return the derivatives (n, L, K) of a function that maps each row of eta (n, K) to a row of length L."""
     with torch.enable_grad():
         leaf = eta.detach().requires_grad_(True)
         mu = function(leaf)
@@ -145,4 +145,4 @@ class LogPartitionFamily:
 
     def metric(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to Cov[T] (n, K, K), the Hessian of psi."""
-        return _jacobian(self.mu, eta) if self._moments is None else self._moments(eta).covariance
+        return row_jacobian(self.mu, eta) if self._moments is None else self._moments(eta).covariance

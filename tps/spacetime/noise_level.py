@@ -1,4 +1,4 @@
-"""Positions at one noise level: centers of features on lines, angles themselves."""
+"""One noise level: positions in it (centers of features on lines, angles themselves), and what its noise remembers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tps.errors import CurveError
 from tps.spacetime.curve import SpacetimeCurve
-from tps.spacetime.family import Family
+from tps.spacetime.family import Family, fisher_metric, row_jacobian
 from tps.spacetime.points import SpacetimePoint, eta_of
 
 #: How far a start may miss the end points, relative to its own length.
@@ -85,3 +85,32 @@ class NoiseLevel:
             )
         line[[0, -1]] += gap
         return line
+
+
+def noise_metric(family: Family, x: Tensor, log_snr: float) -> Tensor:
+    """Return the Fisher-Rao metric of noisy observations alone, at one noise level.
+
+    The metric of p(f | x) in x = alpha f + sigma noise, alpha**2 + sigma**2 = 1: (alpha / sigma**2)**2 Cov[f | x].
+    Noise forgets the data: as log_snr falls the metric vanishes like e^log_snr Cov[f], relative errors of the order of
+    e^(log_snr / 2), whatever x. So the deepest level alone has no geometry, and spacetime is needed.
+
+    Parameters
+    ----------
+    family : Family
+    x : Tensor (n, n_features)
+        Of standard scale where the data have no signal left.
+    log_snr : float
+
+    Returns
+    -------
+    Tensor (n, n_features, n_features)
+
+    References
+    ----------
+    Karczewski et al., ICLR 2026, Section 3.
+    """
+    levels = torch.full((len(x),), log_snr, dtype=torch.float64)
+    alpha = torch.sigmoid(levels)[:, None].sqrt()
+    x = x.detach().to(torch.float64)
+    slope = row_jacobian(lambda point: family.spacetime.eta(point / alpha, levels), x)
+    return slope.mT @ fisher_metric(family, family.spacetime.eta(x / alpha, levels)) @ slope
