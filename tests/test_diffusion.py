@@ -103,15 +103,25 @@ def test_mu_is_the_gradient_of_psi_and_differentiates():
     assert torch.autograd.gradcheck(network.mu, eta, eps=1e-6, atol=1e-6)
 
 
-def test_no_chord_is_ever_negative():
-    """ψ is convex whatever its parameters: (η - η')·(μ - μ') >= 0 for any two points."""
+def random_denoiser(seed, depth=3):
+    network = DenoiserNetwork(2, 8, depth).double()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(3 * torch.randn(parameter.shape, generator=rng(seed), dtype=torch.float64))
+    return network
+
+
+@pytest.mark.parametrize("random_one", [random_network, random_denoiser])
+def test_no_chord_is_ever_negative(random_one):
+    """The scalar is convex whatever its parameters: (η - η')·(μ - μ') >= 0; means of cos and sin lie in a disc."""
     for seed in range(20):
-        network = random_network(seed=seed)
+        network = random_one(seed=seed)
         eta = torch.randn(200, 4, generator=rng(seed), dtype=torch.float64) * 10 ** (
             3 * torch.rand(200, 1, generator=rng(seed + 1), dtype=torch.float64) - 1
         )
         mu = network.mu(eta).detach()
         assert ((eta[:100] - eta[100:]) * (mu[:100] - mu[100:])).sum(1).min() >= -1e-9
+        assert mu.unflatten(1, (2, 2)).norm(dim=-1).max() <= 1 + 1e-12
 
 
 def test_posterior_moments_of_two_frames_by_hand():
@@ -194,18 +204,31 @@ def test_denoiser_learns_a_free_torsion():
         assert (network(x, log_snr).detach() - exact).norm(dim=1).mean() < 0.1
 
 
-def test_denoiser_is_the_gradient_of_its_potential():
-    """Closed form without correction: I1/I0 of free angles; with one, the Jacobian in η is a Hessian: symmetric."""
-    network = DenoiserNetwork(2, 16, 2).double()
+def test_denoiser_of_units_without_tilt_is_that_of_free_angles():
+    """Averages and soft maxima of one function are that function: I1/I0; the Jacobian is a Hessian: symmetric."""
+    network = random_denoiser(0)
     eta = 4 * torch.randn(5, 4, generator=rng(), dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda e: network.mu(e).sum(0), eta).permute(1, 0, 2)
     torch.testing.assert_close(jacobian, jacobian.mT, rtol=1e-9, atol=1e-9)
-    for parameter in network.correction.parameters():
-        torch.nn.init.zeros_(parameter)
+    torch.nn.init.zeros_(network.xi)
     kappa = eta.unflatten(1, (2, 2)).norm(dim=-1, keepdim=True)
     free = (eta.unflatten(1, (2, 2)) * (i1e(kappa.numpy()) / i0e(kappa.numpy())) / kappa).flatten(1)
     # 1e-8 under the root of κ
     torch.testing.assert_close(network.mu(eta).detach(), free, rtol=1e-6, atol=1e-6)
+
+
+def test_denoiser_of_one_soft_maximum_over_single_units_is_that_of_a_mixture():
+    """Rows of weight 1 on one unit of each angle: the mean of a mixture of von Mises products, one for each row."""
+    mixture, network = random_network(n_components=6), DenoiserNetwork(2, 6, 1).double()
+    order = torch.stack([torch.randperm(6, generator=rng(seed)) for seed in (1, 2)], dim=1)
+    with torch.no_grad():
+        network.first.copy_(500 * torch.nn.functional.one_hot(order, 6))
+        for circle in range(2):
+            network.xi[circle, order[:, circle]] = mixture.xi[:, circle]
+        network.maxima[0].copy_(mixture.log_weights[None])
+    eta = 5 * torch.randn(20, 4, generator=rng(3), dtype=torch.float64)
+    torch.testing.assert_close(network.potential(eta), mixture(eta), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(network.mu(eta).detach(), mixture.mu(eta).detach(), rtol=1e-10, atol=1e-10)
 
 
 def test_denoiser_learns_where_frames_have_no_weight():

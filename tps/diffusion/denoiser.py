@@ -1,8 +1,8 @@
-"""A denoiser of features on circles that is conservative by construction: the gradient of a scalar."""
+"""A denoiser of features on circles that is a true gradient by construction: that of a convex scalar."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+import math
 
 import torch
 from torch import Tensor, nn
@@ -11,40 +11,57 @@ from tps.diffusion.bessel import log_bessel_i0
 from tps.diffusion.schedule import alpha_sigma
 
 _SMOOTH = 1e-8  # keeps |η| differentiable at 0
-_STIFFNESSES = (1.0, 3.0, 10.0, 30.0)  # at which an angle's tilt changes what the network sees
+_KAPPA_RANGE = (2.0, 60.0)  # of the units' own tilts at the start
+_GOLDEN = (math.sqrt(5) - 1) / 2  # turns that spread points over a circle, however many
+_START_LOGIT = (
+    6.0  # with it a row of the first layer begins with three quarters of its weight on one unit per angle
+)
 
 
 class DenoiserNetwork(nn.Module):
-    """Posterior mean E[f | f_t, λ] of features f = (cos θ, sin θ), the gradient of a scalar potential in η.
+    """Posterior mean E[f | f_t, λ] of features f = (cos θ, sin θ), the gradient of a convex scalar in η.
 
-        E[f | η] = ∇ [ Σ_i log I0(κ_i) + MLP(η) ],    η = e^λ f_t / α
+        E[f | η] = ∇Ψ(η),    η = e^λ f_t / α
 
-    The first term is the exact answer for free angles; the MLP sees η_i / sqrt(c² + κ_i²) at several stiffnesses c, so
-    that its gradient fades as 1/κ where tilts are strong, as it must. The Jacobian is a Hessian, hence symmetric; it is
-    positive only as far as the fit is good.
+    Ψ is an input-convex network. Its units are ln I0(|η_i + ξ|), the answer for one angle that is tilted already, of
+    `width` tilts ξ for each angle. Layers then take turns: averages h_j = Σ_k P_jk u_k, whose weights are positive and
+    sum to 1 for each angle, and soft maxima u_m = ln Σ_j B_mj e^h_j; the last one is Ψ. So whatever the parameters, Ψ
+    is convex, no chord (η - η')·(μ - μ') is negative, and every angle's mean (cos θ, sin θ) lies in the unit disc.
 
     Parameters
     ----------
     n_circles, width, depth : int
+        `depth` soft maxima.
+
+    References
+    ----------
+    Amos, Xu and Kolter, ICML 2017 (input-convex networks).
     """
 
     def __init__(self, n_circles: int, width: int = 128, depth: int = 3) -> None:
         super().__init__()
         self.n_circles = n_circles
-        sizes = [2 * n_circles * len(_STIFFNESSES), *[width] * depth]
-        layers: list[nn.Module] = []
-        for n_in, n_out in pairwise(sizes):
-            layers += [nn.Linear(n_in, n_out), nn.SiLU()]
-        self.correction = nn.Sequential(*layers, nn.Linear(width, 1, bias=False))
+        order = torch.stack([torch.randperm(width) for _ in range(n_circles)])
+        angle = 2 * math.pi * _GOLDEN * torch.arange(width)
+        low, high = (math.log(kappa) for kappa in _KAPPA_RANGE)
+        kappa = (low + (high - low) * torch.rand(n_circles, width)).exp()
+        self.xi = nn.Parameter(kappa[..., None] * torch.stack([angle.cos(), angle.sin()], dim=-1))
+        self.first = nn.Parameter(_START_LOGIT * nn.functional.one_hot(order.T, width).float())
+        sizes = [width] * depth + [1]
+        self.maxima = nn.ParameterList(torch.randn(n, width) for n in sizes[1:])
+        self.averages = nn.ParameterList(torch.randn(width, width) for _ in sizes[2:])
 
     def potential(self, eta: Tensor) -> Tensor:
         """Map natural parameters (n, 2 n_circles) to the scalar whose gradient the denoiser is (n,)."""
-        pairs = eta.unflatten(-1, (-1, 2))
-        kappa2 = pairs.square().sum(-1, keepdim=True)
-        seen = torch.cat([(pairs / (c * c + kappa2).sqrt()).flatten(1) for c in _STIFFNESSES], dim=1)
-        free = log_bessel_i0((kappa2[..., 0] + _SMOOTH).sqrt()).sum(-1)
-        correction: Tensor = self.correction(seen)
-        return free + correction[:, 0]
+        tilted = eta.unflatten(-1, (-1, 1, 2)) + self.xi
+        units = log_bessel_i0((tilted.square().sum(-1) + _SMOOTH).sqrt())
+        units = units - log_bessel_i0((self.xi.square().sum(-1) + _SMOOTH).sqrt())
+        value = torch.einsum("nik,jik->nj", units, torch.softmax(self.first, dim=-1))
+        for number, logits in enumerate(self.maxima):
+            if number:
+                value = value @ torch.softmax(self.averages[number - 1], dim=-1).T
+            value = _soft_maxima(value, logits)
+        return value[:, 0]
 
     def mu(self, eta: Tensor) -> Tensor:
         """Map natural parameters (n, 2 n_circles) to E[f | η] of the same shape, differentiable."""
@@ -58,3 +75,9 @@ class DenoiserNetwork(nn.Module):
         """Map noisy features x (n, 2 n_circles) at log_snr (n,) to E[f | x], shaped like x."""
         alpha, _ = alpha_sigma(log_snr)
         return self.mu((log_snr.exp() / alpha)[:, None] * x)
+
+
+def _soft_maxima(value: Tensor, logits: Tensor) -> Tensor:
+    """Return ln Σ_j B_mj e^h_j (n, m) of h (n, j), B the softmax of logits (m, j) over j."""
+    largest = value.detach().amax(dim=1, keepdim=True)
+    return largest + ((value - largest).exp() @ torch.softmax(logits, dim=1).T).log()

@@ -1,4 +1,4 @@
-"""Learning a conservative denoiser all over spacetime."""
+"""Learning a denoiser all over spacetime."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tps.diffusion.training import (
 )
 from tps.features import FeatureSpace
 
-_LEARNING_RATE = 4e-3
+_LEARNING_RATE = 0.3
 
 
 def train_denoiser(
@@ -30,7 +30,7 @@ def train_denoiser(
     device: str = "cpu",
     progress: Progress = lambda step: None,
 ) -> tuple[DenoiserNetwork, TrainingRecord]:
-    """Learn E[f | f_t, λ] as the gradient of a scalar.
+    """Learn E[f | f_t, λ] as the gradient of a convex scalar.
 
     The target is the frames' weighted posterior mean at tilts drawn all over spacetime, or for many angles f itself at
     noisy frames, whose weights are tamed by a function of η alone: see `train_log_partition`, whose loss, parameters
@@ -40,6 +40,8 @@ def train_denoiser(
     network = seeded(lambda: DenoiserNetwork(space.n_circles, settings.width, settings.depth), generator).to(
         device
     )
-    groups = [{"params": list(network.parameters()), "lr": settings.learning_rate or _LEARNING_RATE}]
+    rate = settings.learning_rate or _LEARNING_RATE
+    weights = [parameter for name, parameter in network.named_parameters() if name != "xi"]
+    groups = [{"params": [network.xi], "lr": rate}, {"params": weights, "lr": rate / 2}]
     losses, added, target = posterior_losses(network, frames, settings, generator)
     return network, fit(network, [*groups, *added], *losses, settings, target, progress, average=True)

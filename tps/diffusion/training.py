@@ -36,7 +36,7 @@ class TrainingSettings:
     n_steps, batch_size : int
     learning_rate : float or None
         Peak of the one-cycle schedule (Adam); by default 0.1 for ψ (its parameters are stiffnesses κ of order 20) and
-        0.004 for a denoiser.
+        0.3 for a denoiser, which starts anywhere.
     patience : int
         Evaluations of the held-out loss without improvement before training stops.
     evaluate_every : int
@@ -44,7 +44,7 @@ class TrainingSettings:
     n_components : int
         Size of a ψ network.
     width, depth : int
-        Size of a denoiser.
+        Size of a denoiser: units for each angle and in each layer, and soft maxima.
     target : {"auto", "posterior-mean", "per-sample"}
         What ∇ψ learns: the frames' exact posterior mean, or T(x_i) of single forward-noised frames. "auto" takes
         the exact one for up to three angles.
