@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from tps.errors import ParameterError
+from tps.analysis.flood_fill import surface_lower_bound
+from tps.errors import CurveError, ParameterError
+from tps.paths.annealed.surface import OverdampedSettings, overdamped_annealed_paths
 from tps.spacetime import (
     GridFamily,
     LogSnrFloor,
     SpacetimePoint,
+    anchors,
+    empirical_family,
     find_geodesic,
     free_energy_profile,
+    tethered_free_energy,
     winding_line,
 )
+from tps.spacetime.curve import squared_chords
 from tps.spacetime.curve_problem import CurveProblem
+from tps.spacetime.methods import MethodProblem, follow
 from tps.spacetime.solver_settings import spline_design
+from tps.spacetime.torus import wrap_angle
+from tps.systems import load_system
 
 
 def wall_with_a_gate() -> GridFamily:
@@ -83,3 +93,67 @@ def test_a_weight_is_a_number_from_zero_on():
     with pytest.raises(ParameterError, match="-1"):
         find_geodesic(wall_with_a_gate(), *ENDS, free_energy_weight=-1.0)
     assert math.isfinite(find_geodesic(wall_with_a_gate(), *ENDS, n_points=8, max_iterations=3).length)
+
+
+def surface_family(name: str, n: int, level: float):
+    """The exact family of a surface's grid, and its ends at one level."""
+    system = load_system(name)
+    values, energies = system.energy_grid(n)
+    family = empirical_family(
+        system.space,
+        np.stack([x.ravel() for x in np.meshgrid(*values, indexing="ij")], 1),
+        -energies.ravel() / system.kt,
+    )
+    return system, family, anchors(system.space, system.feature_values(system.ends), level)
+
+
+def log_resistance(family, curve) -> float:
+    """ln of the integral of e^F over the length, by trapezoids: what the path of maximum flux minimises."""
+    free = tethered_free_energy(family, curve.eta)
+    steps = squared_chords(curve).sqrt().log()
+    return float((torch.logaddexp(free[1:], free[:-1]) - math.log(2) + steps).logsumexp(0))
+
+
+def follow_both(family, a, b, level, windings=()):
+    """The curves of max-flux and of the string method at a level, on the way that a geodesic under a floor takes."""
+    options = {"n_points": 24, "start": windings, "constraints": [LogSnrFloor(level - 1)]}
+    problem = MethodProblem(family, a, b, 64, level, find_geodesic(family, a, b, **options), windings)
+    flux, string = (follow(method, problem) for method in ("max-flux", "string"))
+    assert flux.status == string.status == "converged"
+    return flux.curve, string.curve
+
+
+def test_on_mueller_brown_it_passes_the_saddle_as_the_string_does():
+    """The string has the lowest barrier of F at a level, the path of maximum flux the least resistance.
+
+    Where it crosses beside the saddle it cuts a corner: the barrier grows by less than kT, or that would not pay. Paths
+    that follow it rise above the bound by what a spring of e^5 lets them, about 7 +- 3 along the string; kT is 10.
+    """
+    level = 5.0
+    system, family, (a, b) = surface_family("mueller-brown", 100, level)
+    flux, string = follow_both(family, a, b, level)
+    assert flux.log_snr.numpy() == pytest.approx(np.full(64, level), abs=1e-9)
+    high, low = (free_energy_profile(curve).barrier.above_a for curve in (flux, string))
+    assert -0.02 < high - low < 1
+    assert log_resistance(family, flux) < log_resistance(family, string)
+    settings = OverdampedSettings(n_steps=4000, n_updates=2000, n_frames=2000)
+    paths, _ = overdamped_annealed_paths(system, flux.s.numpy(), flux.eta.numpy(), settings, list(range(60)))
+    above = paths.potential_energy.max(axis=1) - surface_lower_bound(system).energy
+    assert above.mean() < system.kt
+
+
+def test_on_alanine_it_crosses_where_the_string_has_its_saddle():
+    """Within 10 degrees at 300 K, on the way that transitions take: through phi = 0."""
+    level = 4.0
+    _, family, (a, b) = surface_family("alanine-surface-300k", 72, level)
+    curves = follow_both(family, a, b, level, (1, -1))
+    tops = [free_energy_profile(curve).barrier.index for curve in curves]
+    places = [curve.spacetime.angles(curve.eta)[top] for curve, top in zip(curves, tops, strict=True)]
+    assert abs(float(places[1][0])) < math.radians(10)
+    assert float(wrap_angle(places[0] - places[1]).abs().max()) < math.radians(10)
+
+
+def test_a_curve_at_one_level_needs_its_ends_there():
+    """Two ends at 4, a curve at 5."""
+    with pytest.raises(CurveError, match="5 needs both ends there"):
+        find_geodesic(wall_with_a_gate(), *ENDS, log_snr=5.0)

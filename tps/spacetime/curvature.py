@@ -44,10 +44,8 @@ def curvature(
         return _grouped(problem, flat, shape, extra, index)
     with torch.enable_grad():
         leaf = flat.detach().requires_grad_(True)
-        eta = problem.spacetime.from_chart(leaf)
-        rows = [
-            torch.autograd.grad(eta[:, i].sum(), leaf, retain_graph=True)[0] for i in range(problem.width)
-        ]
+        eta = problem.coordinates.from_chart(leaf)
+        rows = [torch.autograd.grad(eta[:, i].sum(), leaf, retain_graph=True)[0] for i in range(eta.shape[1])]
     jacobian = torch.stack(rows, dim=1)
     metric = jacobian.mT @ fisher_metric(problem.family, eta.detach()) @ jacobian
     problem.n_evaluations[index] += problem.width
@@ -64,18 +62,18 @@ def _grouped(
     problem: CurveProblem, flat: Tensor, shape: torch.Size, extra: Tensor | None, index: Tensor
 ) -> tuple[GroupedPreconditioner, Tensor]:
     """One number per point and group of chart entries, from random probes that are the same every time."""
-    groups, generator = problem.spacetime.groups, torch.Generator().manual_seed(0)
+    groups, generator = problem.coordinates.groups, torch.Generator().manual_seed(0)
     scales = torch.zeros(len(flat), len(groups), dtype=torch.float64)
     with torch.enable_grad():
         leaf = flat.detach().requires_grad_(True)
-        mu = problem.family.mu(problem.spacetime.from_chart(leaf))
+        mu = problem.family.mu(problem.coordinates.from_chart(leaf))
         for number, group in enumerate(groups):
             size = group.stop - group.start
             probes = min(_PROBES, size)
             for _ in range(probes):
                 probe = torch.zeros_like(flat)
                 probe[:, group] = 2 * torch.randint(0, 2, (size,), generator=generator).double() - 1
-                pushed = torch.autograd.functional.jvp(problem.spacetime.from_chart, flat, probe)[1]
+                pushed = torch.autograd.functional.jvp(problem.coordinates.from_chart, flat, probe)[1]
                 (product,) = torch.autograd.grad(mu, leaf, pushed, retain_graph=True)
                 scales[:, number] += (product * probe).sum(-1) / (probes * size)
                 problem.n_evaluations[index] += 1

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tps.errors import CurveError
 from tps.spacetime.family import Family
-from tps.spacetime.points import Spacetime
+from tps.spacetime.points import Chart, Spacetime
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,12 +178,16 @@ def negative_chord_fraction(curve: SpacetimeCurve) -> float:
 
 
 def resample(
-    family: Family, curve: SpacetimeCurve, n_points: int | None = None, *, clamped: bool = False
+    family: Family,
+    curve: SpacetimeCurve,
+    n_points: int | None = None,
+    *,
+    clamped: bool = False,
+    chart: Chart | None = None,
 ) -> SpacetimeCurve:
     """Return the same curve with points at equal Fisher-Rao distance.
 
-    Points between the given ones are interpolated by a cubic spline in the solver's chart; the end points
-    stay.
+    Points between the given ones are interpolated by a cubic spline in the chart; the end points stay.
 
     Parameters
     ----------
@@ -193,6 +197,8 @@ def resample(
         As many as the curve has unless given.
     clamped : bool
         Whether lengths are those of the clamped energy, for models that are no true family.
+    chart : Chart, optional
+        In which points are interpolated; the solver's unless given.
 
     Returns
     -------
@@ -200,16 +206,17 @@ def resample(
         2 E / length**2 is 1 within 1e-4, unless chords are negative.
     """
     n = curve.n_points if n_points is None else n_points
-    chart = curve.spacetime.to_chart(curve.eta).numpy()
-    knots = np.linspace(0.0, 1.0, len(chart))
-    spline = CubicSpline(knots, chart) if len(chart) > 3 else None
+    chart = curve.spacetime if chart is None else chart
+    given = chart.to_chart(curve.eta).numpy()
+    knots = np.linspace(0.0, 1.0, len(given))
+    spline = CubicSpline(knots, given) if len(given) > 3 else None
 
     def at(where: np.ndarray) -> SpacetimeCurve:
         if spline is not None:
             points = spline(where)
         else:
-            points = np.stack([np.interp(where, knots, column) for column in chart.T], axis=1)
-        eta = curve.spacetime.from_chart(torch.tensor(points))
+            points = np.stack([np.interp(where, knots, column) for column in given.T], axis=1)
+        eta = chart.from_chart(torch.tensor(points))
         eta[0], eta[-1] = curve.eta[0], curve.eta[-1]
         return SpacetimeCurve.from_eta(family, eta)
 
@@ -217,7 +224,7 @@ def resample(
         squared = _terms(found).clamp_min(0).sum(-1) if clamped else squared_chords(found).clamp_min(0)
         return squared.sqrt().numpy()
 
-    where = np.linspace(0.0, 1.0, 2 * max(n, len(chart)) - 1)
+    where = np.linspace(0.0, 1.0, 2 * max(n, len(given)) - 1)
     for _ in range(6):
         found = at(where)
         chords = steps(found)

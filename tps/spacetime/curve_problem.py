@@ -12,6 +12,7 @@ from tps.spacetime.barrier import free_energies
 from tps.spacetime.constraints import Constraint, UserPenalty, curve_values
 from tps.spacetime.family import Family
 from tps.spacetime.penalty_barrier import barrier, barrier_slope
+from tps.spacetime.points import Chart
 from tps.spacetime.preconditioner import least_squares
 
 #: Negative squared chords cost this times their square over the mean; from this many times the mean, chords are leaps.
@@ -42,6 +43,8 @@ class CurveProblem:
         How far inside the constraints to aim.
     clamped : bool
         Whether the energy counts no negative term of any coordinate: for models that are no true family.
+    chart : Chart, optional
+        Of the spacetime unless given.
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class CurveProblem:
         margin: float,
         *,
         clamped: bool = False,
+        chart: Chart | None = None,
     ) -> None:
         self.family, self.spacetime, self.clamped = family, family.spacetime, clamped
+        self.coordinates: Chart = family.spacetime if chart is None else chart
         self.constraints, self.penalties = constraints, penalties
         self.moving = design[:, 1:-1]
         self.n_points, self.n_curves, self.width = len(design), len(start), start.shape[-1]
@@ -94,7 +99,7 @@ class CurveProblem:
 
     def evaluate(self, chart: Tensor) -> tuple[Tensor, Tensor]:
         """Map chart points (b, N, K) to eta and mu (b, N, K)."""
-        eta = self.spacetime.from_chart(chart.flatten(0, 1))
+        eta = self.coordinates.from_chart(chart.flatten(0, 1))
         mu = self.family.mu(eta)
         mu = mu if chart.requires_grad else mu.detach()
         return eta.unflatten(0, chart.shape[:2]), mu.unflatten(0, chart.shape[:2])

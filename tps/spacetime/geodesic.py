@@ -9,9 +9,9 @@ from tps.errors import ParameterError
 from tps.spacetime.constraints import Constraint, UserPenalty
 from tps.spacetime.family import Family
 from tps.spacetime.points import SpacetimePoint
-from tps.spacetime.solution import Geodesic, check_ends, solve_batch
+from tps.spacetime.solution import Geodesic, solve_batch
 from tps.spacetime.solver_settings import Representation, SolverOptions, SolverSettings
-from tps.spacetime.starts import Start, start_eta
+from tps.spacetime.starts import Start, check_ends, start_eta
 
 
 def find_geodesic(
@@ -28,6 +28,7 @@ def find_geodesic(
     rtol: float = SolverSettings.rtol,
     max_iterations: int = SolverSettings.max_iterations,
     free_energy_weight: float = SolverSettings.free_energy_weight,
+    log_snr: float | None = SolverSettings.log_snr,
 ) -> Geodesic:
     """Find a shortest curve from a to b: a local minimum of the curve energy near the start.
 
@@ -55,7 +56,9 @@ def find_geodesic(
         For each weight on the way to `free_energy_weight`.
     free_energy_weight : float
         w of the conformal metric e^(2wF) G, F the free energy [kT] of `tethered_free_energy`, whose shortest curve is
-        found: 0 is the geodesic, 1 the path of maximum flux.
+        found: 0 is the geodesic, 1 the path of maximum flux. F is smoothed by the tilts, and lower the weaker they are.
+    log_snr : float, optional
+        Keep every point at this level, every angle as stiff; anywhere in spacetime unless given.
 
     Returns
     -------
@@ -86,6 +89,7 @@ def find_geodesic(
         rtol=rtol,
         max_iterations=max_iterations,
         free_energy_weight=free_energy_weight,
+        log_snr=log_snr,
     )[0]
 
 

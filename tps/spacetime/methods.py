@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from tps.errors import ParameterError
 from tps.sections import nearest
+from tps.spacetime.barrier import means_place
 from tps.spacetime.baselines import straight_line
 from tps.spacetime.constraints import Constraint
 from tps.spacetime.curve import SpacetimeCurve, resample
@@ -157,14 +158,19 @@ def _pullback(p: MethodProblem) -> MethodCurve:
 
 
 def _max_flux(p: MethodProblem) -> MethodCurve:
+    """At one level: F is smoothed by the tilts, so that a curve free to weaken them would see no barrier."""
+    line, geodesic = p.line_at_level(), p.geodesic.curve
+    place = means_place(geodesic.spacetime, geodesic.eta, geodesic.eta[[0, -1]])
+    a, b = (SpacetimePoint(point.center, p.log_snr) for point in (p.a, p.b))
     found = find_geodesic(
         p.family,
-        p.a,
-        p.b,
-        start=p.geodesic.curve,
+        a,
+        b,
+        start=geodesic if bool(place.all()) else line,
         n_points=p.n_points,
         constraints=p.constraints,
         free_energy_weight=1.0,
+        log_snr=p.log_snr,
     )
     return MethodCurve(found.curve, found.status)
 

@@ -32,6 +32,29 @@ class NoiseLevel:
     family: Family
     log_snr: float
 
+    @property
+    def groups(self) -> tuple[slice, ...]:
+        """Angles, and features on lines."""
+        circles, d = self.family.spacetime.n_circles, self.n_positions
+        return tuple(slice(*ends) for ends in ((0, circles), (circles, d)) if ends[0] < ends[1])
+
+    @property
+    def n_positions(self) -> int:
+        """Number d of positions: a circle has two features and one of them."""
+        return self.family.spacetime.n_features - self.family.spacetime.n_circles
+
+    def to_chart(self, eta: Tensor) -> Tensor:
+        """Map the natural parameters of a curve (n, K) to positions (n, d)."""
+        return self.family.spacetime.positions(eta)
+
+    def from_chart(self, chart: Tensor) -> Tensor:
+        """Map positions (n, d) to natural parameters (n, K)."""
+        return self.eta(chart)
+
+    def holds(self, eta: Tensor) -> bool:
+        """Whether natural parameters (n, K) are of this level."""
+        return bool(torch.allclose(self.eta(self.to_chart(eta)), eta, rtol=1e-6, atol=1e-6))
+
     def eta(self, positions: Tensor) -> Tensor:
         """Map positions (n, d) to natural parameters (n, K)."""
         return self.family.spacetime.tilt(positions, self.log_snr)

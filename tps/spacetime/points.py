@@ -45,6 +45,20 @@ class SpacetimePoint:
             )
 
 
+class Chart(Protocol):
+    """Coordinates in which a curve is optimised; those of a point may depend on the ones before it on its curve."""
+
+    @property
+    def groups(self) -> tuple[slice, ...]:
+        """Chart entries on which the metric is about a multiple of the identity (used when there are many)."""
+
+    def to_chart(self, eta: Tensor) -> Tensor:
+        """Map the natural parameters of a curve (n, K) to coordinates (n, k)."""
+
+    def from_chart(self, chart: Tensor) -> Tensor:
+        """Map coordinates (n, k) to natural parameters (n, K)."""
+
+
 class Spacetime(Protocol):
     """The chart that curves are optimised in, and the geometry of centers: what nobody else has to tell apart.
 

@@ -10,7 +10,6 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from tps.errors import CurveError
 from tps.spacetime.augmented_lagrangian import solve
 from tps.spacetime.constraints import ConstraintReport, constraint_reports
 from tps.spacetime.curve import (
@@ -120,8 +119,8 @@ def _solve(
     n_start = min(_COARSE_POINTS, settings.n_points // 2) if coarse else settings.n_points
     charts = [
         _rough_start(family, a, b, n_start, settings)
-        if clamped and s is None and not settings.hard
-        else starting_chart(family, a, b, s, n_start, settings.hard)
+        if clamped and s is None and not settings.hard and settings.log_snr is None
+        else starting_chart(family, a, b, s, n_start, settings.hard, settings.chart(family))
         for (a, b), s in zip(pairs, starts, strict=True)
     ]
     rtol = max(settings.rtol, _DOUBTFUL_RTOL) if clamped else settings.rtol
@@ -230,7 +229,14 @@ def _warning(doubtful: float, energy: float, without: float) -> str:
 def _problem(family: Family, chart: Tensor, settings: SolverSettings, clamped: bool) -> CurveProblem:
     design = settings.design(chart.shape[1])
     return CurveProblem(
-        family, chart, design, settings.hard, settings.soft, settings.constraint_tolerance, clamped=clamped
+        family,
+        chart,
+        design,
+        settings.hard,
+        settings.soft,
+        settings.constraint_tolerance,
+        clamped=clamped,
+        chart=settings.chart(family),
     )
 
 
@@ -261,10 +267,10 @@ def _resampled(
     index, curves = problem.everything if index is None else index, []
     charts = problem.chart(problem.coefficients[index], index)
     for (a, b), chart in zip([pairs[i] for i in index.tolist()], charts, strict=True):
-        eta = problem.spacetime.from_chart(chart)
+        eta = problem.coordinates.from_chart(chart)
         eta[0], eta[-1] = eta_of(problem.spacetime, a), eta_of(problem.spacetime, b)
         curve = SpacetimeCurve.from_eta(problem.family, eta)
-        even = resample(problem.family, curve, clamped=problem.clamped)
+        even = resample(problem.family, curve, clamped=problem.clamped, chart=problem.coordinates)
         # between the points where it was minimised, a doubtful model may be worse
         worse = problem.clamped and curve_energy(even) < min(0.0, curve_energy(curve))
         curves.append(curve if worse else even)
@@ -290,22 +296,3 @@ def _status(
     if not converged:
         return f"stopped after {spent} iterations: no step lowers the energy, yet its gradient is not small"
     return "converged"
-
-
-def check_ends(family: Family, a: SpacetimePoint, b: SpacetimePoint, settings: SolverSettings) -> None:
-    """Refuse end points where the family is not finite or a constraint does not hold."""
-    eta = torch.stack([eta_of(family.spacetime, a), eta_of(family.spacetime, b)])
-    with torch.no_grad():
-        mu = family.mu(eta)
-        if not bool(torch.isfinite(mu).all()):
-            raise CurveError(
-                "mu is not finite at an end point; lower its log_snr or move it to where the data are"
-            )
-        for constraint in settings.hard:
-            worst = constraint.values(family, eta, mu).amax(1)
-            for name, value in zip("AB", worst.tolist(), strict=True):
-                if value > settings.constraint_tolerance:
-                    raise CurveError(
-                        f"end point {name} itself violates the constraint '{constraint.name}' by {value:.3g}: "
-                        "move the end point or relax the constraint"
-                    )

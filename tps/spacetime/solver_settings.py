@@ -12,6 +12,9 @@ from torch import Tensor
 
 from tps.errors import ParameterError
 from tps.spacetime.constraints import CONSTRAINT_TOLERANCE, Constraint, UserPenalty
+from tps.spacetime.family import Family
+from tps.spacetime.noise_level import NoiseLevel
+from tps.spacetime.points import Chart
 
 Representation = Literal["spline", "points"]
 
@@ -30,6 +33,7 @@ class SolverSettings:
     rtol: float = 1e-6
     max_iterations: int = 500
     free_energy_weight: float = 0.0
+    log_snr: float | None = None
 
     def __post_init__(self) -> None:
         if self.n_points < 4 or self.max_iterations < 1:
@@ -65,6 +69,10 @@ class SolverSettings:
         """Costs."""
         return [c for c in self.constraints if isinstance(c, UserPenalty)]
 
+    def chart(self, family: Family) -> Chart:
+        """Return the coordinates: of spacetime, or of the one noise level that is kept to."""
+        return family.spacetime if self.log_snr is None else NoiseLevel(family, self.log_snr)
+
     def design(self, n_points: int) -> Tensor:
         """Return the matrix (n_points, n_coefficients) from coefficients to points."""
         if self.representation == "points":
@@ -84,6 +92,7 @@ class SolverOptions(TypedDict, total=False):
     rtol: float
     max_iterations: int
     free_energy_weight: float
+    log_snr: float | None
 
 
 def spline_design(n_points: int, n_coefficients: int) -> Tensor:

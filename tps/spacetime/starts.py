@@ -12,7 +12,9 @@ from tps.errors import CurveError
 from tps.spacetime.constraints import Constraint
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.family import Family
-from tps.spacetime.points import Spacetime, SpacetimePoint, eta_of
+from tps.spacetime.noise_level import NoiseLevel
+from tps.spacetime.points import Chart, Spacetime, SpacetimePoint, eta_of
+from tps.spacetime.solver_settings import SolverSettings
 
 #: A curve, its natural parameters (n, K), or one winding number per angle.
 Start = SpacetimeCurve | Tensor | Sequence[int]
@@ -112,6 +114,7 @@ def starting_chart(
     start: Tensor | None,
     n_points: int,
     constraints: Sequence[Constraint] = (),
+    chart: Chart | None = None,
 ) -> Tensor:
     """Return the starting curve in the solver's chart.
 
@@ -124,10 +127,12 @@ def starting_chart(
         where features are angles and constraints forbid that, the short way at constant stiffness.
     n_points : int
     constraints : sequence of Constraint
+    chart : Chart, optional
+        Of the spacetime unless given.
 
     Returns
     -------
-    Tensor (n_points, K)
+    Tensor (n_points, k)
 
     Raises
     ------
@@ -135,12 +140,13 @@ def starting_chart(
         If the start is not a finite curve from a to b.
     """
     spacetime = family.spacetime
+    chart = spacetime if chart is None else chart
     if start is None:
         candidates = [chart_line(spacetime, a, b, n_points)]
         if spacetime.n_circles and constraints:
             candidates.append(winding_line(spacetime, a, b, n_points, [0] * spacetime.n_circles))
         eta = min(candidates, key=lambda line: largest_violation(family, line, constraints))
-        return spacetime.to_chart(eta)
+        return chart.to_chart(eta)
     eta = torch.as_tensor(start, dtype=torch.float64).detach()
     if (
         eta.ndim != 2
@@ -152,19 +158,20 @@ def starting_chart(
             f"a starting curve needs finite natural parameters (n >= 2, {spacetime.n_statistics}), but got "
             f"{tuple(eta.shape)}; take them from SpacetimeCurve.eta"
         )
-    given = spacetime.to_chart(eta)
+    outer = torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)])
+    whole = chart.to_chart(torch.cat([outer[:1], eta, outer[1:]]))
+    given, ends = whole[1:-1], whole[[0, -1]]
     place = torch.linspace(0, len(given) - 1, n_points, dtype=torch.float64)
     low = place.floor().long().clamp_max(len(given) - 2)
-    chart = torch.lerp(given[low], given[low + 1], (place - low)[:, None])
-    ends = spacetime.to_chart(torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)]))
-    gap = float((chart[[0, -1]] - ends).norm(dim=1).max())
+    line = torch.lerp(given[low], given[low + 1], (place - low)[:, None])
+    gap = float((line[[0, -1]] - ends).norm(dim=1).max())
     if gap > _LARGEST_GAP * max(1.0, float(ends.abs().max())):
         raise CurveError(
             f"the starting curve misses the end points by {gap:.3g} in the solver's chart; "
             "start it at A and end it at B"
         )
-    chart[0], chart[-1] = ends[0], ends[1]
-    return chart
+    line[[0, -1]] = ends
+    return line
 
 
 def largest_violation(family: Family, eta: Tensor, constraints: Sequence[Constraint]) -> float:
@@ -172,3 +179,27 @@ def largest_violation(family: Family, eta: Tensor, constraints: Sequence[Constra
     with torch.no_grad():
         mu = family.mu(eta)
         return max((max(0.0, float(c.values(family, eta, mu).max())) for c in constraints), default=0.0)
+
+
+def check_ends(family: Family, a: SpacetimePoint, b: SpacetimePoint, settings: SolverSettings) -> None:
+    """Refuse end points where the family is not finite or a constraint does not hold."""
+    eta = torch.stack([eta_of(family.spacetime, a), eta_of(family.spacetime, b)])
+    if settings.log_snr is not None and not NoiseLevel(family, settings.log_snr).holds(eta):
+        raise CurveError(
+            f"a curve at log-SNR {settings.log_snr:g} needs both ends there, every angle as stiff, but they lie at "
+            f"{a.log_snr:g} and {b.log_snr:g}: anchor them at {settings.log_snr:g}"
+        )
+    with torch.no_grad():
+        mu = family.mu(eta)
+        if not bool(torch.isfinite(mu).all()):
+            raise CurveError(
+                "mu is not finite at an end point; lower its log_snr or move it to where the data are"
+            )
+        for constraint in settings.hard:
+            worst = constraint.values(family, eta, mu).amax(1)
+            for name, value in zip("AB", worst.tolist(), strict=True):
+                if value > settings.constraint_tolerance:
+                    raise CurveError(
+                        f"end point {name} itself violates the constraint '{constraint.name}' by {value:.3g}: "
+                        "move the end point or relax the constraint"
+                    )
