@@ -54,7 +54,12 @@ def curvature(
     if extra is not None:
         diagonal = diagonal + extra.mT @ extra
     precise = getattr(problem.family, "dtype", torch.float64) == torch.float64
-    true = _hessian(problem, chart, index) if newton and problem.width <= MAX_NEWTON and precise else None
+    true = None
+    if newton and problem.width <= MAX_NEWTON and precise:
+        step = max(1, _BLOCK // (problem.n_points * problem.width))
+        few = zip(chart.split(step), index.split(step), strict=True)
+        diagonals, aboves = zip(*(_hessian(problem, *these) for these in few), strict=True)
+        true = torch.cat(diagonals), torch.cat(aboves)
     return CurvePreconditioner(problem.moving, diagonal, above, true), full
 
 
@@ -89,31 +94,53 @@ def _grouped(
 
 
 def _hessian(problem: CurveProblem, chart: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the Hessian's blocks (j, j) and (j, j + 1) at points (b, N, K), by differences of 3 K gradients.
+    """Return the Hessian's blocks (j, j) and (j, j + 1) at points (b, N, K), by differences of gradients.
 
-    Points three apart do not see each other, so every third point is moved at once.
+    Every point is moved along each of its K axes once, which costs K evaluations of the family along the curve. Which
+    neighbours stand still meanwhile is a matter of the cost alone: points three apart do not see each other.
     """
-    trials = chart.expand(3 * problem.width + 1, *chart.shape).clone()
-    for number in range(3 * problem.width):
-        colour, axis = divmod(number, problem.width)
-        trials[number, :, colour::3, axis] += _DIFFERENCE
-    step = max(1, _BLOCK // (len(index) * problem.n_points))
-    gradients = torch.cat(
-        [
-            problem.value_and_gradient(part.flatten(0, 1), index.repeat(len(part)))[1]
-            for part in trials.split(step)
-        ]
-    ).unflatten(0, (len(trials), len(index)))
-    problem.n_evaluations[index] += len(trials)
-    change = ((gradients[:-1] - gradients[-1]) / _DIFFERENCE).unflatten(0, (3, problem.width))
-    diagonal = torch.zeros(*chart.shape, problem.width, dtype=torch.float64)
-    above = torch.zeros(len(index), problem.n_points - 1, problem.width, problem.width, dtype=torch.float64)
+    width = problem.width
+    trials = chart.expand(width, *chart.shape) + _DIFFERENCE * torch.eye(width).double()[:, None, None]
+    leaf, still = trials.requires_grad_(True), chart.detach().requires_grad_(True)
+    with torch.enable_grad():
+        # not in one call: what a family remembers of the points that stand is found again
+        resting = problem.parts(still)
+        moved = [part.unflatten(0, (width, len(index))) for part in problem.parts(leaf.flatten(0, 1))]
+    problem.n_evaluations[index] += width + 1
+    base, there = [p.detach() for p in resting], [p.detach() for p in moved]
+    pull = _pull(problem, base, index)
+    gradient = _through(resting, still, pull)
+    own, beside = ([torch.zeros_like(part) for part in there] for _ in range(2))
     for colour in range(3):
-        moved = torch.arange(colour, problem.n_points, 3)
-        diagonal[:, moved] = change[colour][:, :, moved].permute(1, 2, 3, 0)
-        later = moved[moved > 0]
-        above[:, later - 1] = change[colour][:, :, later - 1].permute(1, 2, 3, 0)
+        here = torch.arange(colour, problem.n_points, 3)
+        before = here[here > 0] - 1
+        mixed = [part.expand_as(other).clone() for part, other in zip(base, there, strict=True)]
+        for part, other in zip(mixed, there, strict=True):
+            part[:, :, here] = other[:, :, here]
+        pulled = _pull(problem, [part.flatten(0, 1) for part in mixed], index.repeat(width))
+        for number, part in enumerate(pulled):
+            part = part.unflatten(0, (width, len(index)))
+            own[number][:, :, here] = part[:, :, here]
+            beside[number][:, :, before] = (part - pull[number])[:, :, before] / _DIFFERENCE
+    at_moved = _through(moved, leaf, own)
+    diagonal = ((at_moved - gradient) / _DIFFERENCE).permute(1, 2, 3, 0)
+    felt = [_through(resting, still, [part[axis] for part in beside]) for axis in range(width)]
+    above = torch.stack(felt, dim=-1)[:, :-1]
     return (diagonal + diagonal.mT) / 2, above
+
+
+def _pull(problem: CurveProblem, parts: list[Tensor], index: Tensor) -> list[Tensor]:
+    """Return the derivatives of the cost with respect to its parts."""
+    leaves = [part.detach().requires_grad_(True) for part in parts]
+    with torch.enable_grad():
+        return list(torch.autograd.grad(problem.cost(leaves, index).sum(), leaves))
+
+
+def _through(parts: list[Tensor], leaf: Tensor, pull: list[Tensor]) -> Tensor:
+    """Return the derivative of what pulls at the parts with respect to the points that they are of."""
+    with torch.enable_grad():
+        work = torch.stack([(part * by).sum() for part, by in zip(parts, pull, strict=True)]).sum()
+    return torch.autograd.grad(work, leaf, retain_graph=True)[0]
 
 
 def _constraint_gradients(problem: CurveProblem, chart: Tensor, index: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tps.spacetime.barrier import free_energies
-from tps.spacetime.constraints import Constraint, UserPenalty, curve_values
+from tps.spacetime.constraints import Constraint, Pointwise, UserPenalty, curve_values
 from tps.spacetime.family import Family
 from tps.spacetime.penalty_barrier import barrier, barrier_slope
 from tps.spacetime.points import Chart
@@ -138,17 +138,42 @@ class CurveProblem:
         """What a constraint presses with at each point of the curves `index` (b, N, n_conditions)."""
         return self.multipliers[number][index] * barrier_slope(self.scaled(number, value, index))
 
+    def parts(self, chart: Tensor) -> list[Tensor]:
+        """Map chart points (b, N, K) to what the cost is made of, point by point, each (b, N, m).
+
+        eta, mu, the values of constraints that know each point by itself, and F where it does and is asked for.
+        """
+        eta, mu = self.evaluate(chart)
+        found = [
+            eta,
+            mu,
+            *(curve_values(c, self.family, eta, mu) for c in self.constraints if self.by_point(c)),
+        ]
+        if self.free_energy_weight and self.family.has_psi:
+            found.append(free_energies(self.family, eta, mu)[..., None])
+        return found
+
+    def by_point(self, constraint: Constraint) -> bool:
+        """Whether a constraint knows each point by itself."""
+        return isinstance(constraint, Pointwise) and constraint.pointwise(self.family)
+
+    def cost(self, parts: Sequence[Tensor], index: Tensor) -> Tensor:
+        """Map the parts of the curves `index`, see `parts`, to what is minimised (b,)."""
+        eta, mu, *rest = parts
+        terms, typical = eta.diff(dim=1) * mu.diff(dim=1), self.typical_chord[index, None]
+        value = 0.5 * (self.n_points - 1) * self._guarded(terms, typical).sum(-1)
+        if self.free_energy_weight:
+            free = rest.pop()[..., 0] if self.family.has_psi else free_energies(self.family, eta, mu)
+            value = value + self._climb(free, terms.sum(-1), index)
+        if self.constraints or self.penalties:
+            value = value + self._terms(eta, mu, rest, index)
+        return value
+
     def value_and_gradient(self, chart: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Map chart points (b, N, K) of the curves `index` to what is minimised (b,) and its gradient (b, N, K)."""
         leaf = chart.detach().requires_grad_(True)
         with torch.enable_grad():
-            eta, mu = self.evaluate(leaf)
-            terms, typical = eta.diff(dim=1) * mu.diff(dim=1), self.typical_chord[index, None]
-            value = 0.5 * (self.n_points - 1) * self._guarded(terms, typical).sum(-1)
-            if self.free_energy_weight:
-                value = value + self._climb(eta, mu, terms.sum(-1), index)
-            if self.constraints or self.penalties:
-                value = value + self._terms(eta, mu, index)
+            value = self.cost(self.parts(leaf), index)
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
         return value.detach(), gradient
 
@@ -166,13 +191,13 @@ class CurveProblem:
         leap = (chords / typical - _LONG_CHORD).clamp_min(0).square() * typical
         return chords + below + leap
 
-    def _climb(self, eta: Tensor, mu: Tensor, chords: Tensor, index: Tensor) -> Tensor:
+    def _climb(self, free: Tensor, chords: Tensor, index: Tensor) -> Tensor:
         """What the conformal metric e^(2wF) G adds (b,): L0 [sum of e^(w(F - F0)) dl - sum of dl], zero at w = 0.
 
         L0 is the length where the descent began. The energy less L0 times the length only spaces the points evenly,
         whatever w is: evenly in G, so that no chord leaps over a barrier, and both ends of each are weighed.
         """
-        height = self.free_energy_weight * (free_energies(self.family, eta, mu) - self.reference[index, None])
+        height = self.free_energy_weight * (free - self.reference[index, None])
         weight = height.exp()
         step = chords.clamp_min(1e-3 * self.typical_chord[index, None]).sqrt()
         length = (self.n_points - 1) * self.typical_chord[index].sqrt()
@@ -190,13 +215,16 @@ class CurveProblem:
             total = (total + step.log()).logsumexp(1) - step.sum(1).log()
         self.reference[index] = total / self.free_energy_weight
 
-    def _terms(self, eta: Tensor, mu: Tensor, index: Tensor) -> Tensor:
+    def _terms(self, eta: Tensor, mu: Tensor, known: list[Tensor], index: Tensor) -> Tensor:
         """Penalties, and for each constraint the mean over points of multiplier * barrier / stiffness (b,)."""
         total = torch.zeros(len(index), dtype=torch.float64)
         for penalty in self.penalties:
             total = total + torch.stack([penalty.cost(*curve) for curve in zip(eta, mu, strict=True)])
         for number, constraint in enumerate(self.constraints):
-            scaled = self.scaled(number, curve_values(constraint, self.family, eta, mu), index)
+            value = (
+                known.pop(0) if self.by_point(constraint) else curve_values(constraint, self.family, eta, mu)
+            )
+            scaled = self.scaled(number, value, index)
             cost = (self.multipliers[number][index] * barrier(scaled)).sum((1, 2))
             beyond = scaled.detach().amax((1, 2)) > self.ceiling[index, number]
             total = total + cost / (self.stiffness[index] * self.n_points)

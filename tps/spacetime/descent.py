@@ -13,7 +13,7 @@ from tps.spacetime.lbfgs import minimise
 from tps.spacetime.preconditioner import CurvePreconditioner, GroupedPreconditioner
 
 #: Iterations between two looks at the metric; constraints change what it has to know more often.
-_REFRESH, _REFRESH_FREE = 12, 30
+_REFRESH, _REFRESH_FREE = 4, 30
 #: A condition is broken by at most this over the stiffness, and is up against that from this fraction of it.
 _CEILING, _PRESSED = 0.9, 0.95
 #: Under constraints no point moves farther than this Fisher-Rao distance in one step, lest it leap over a hole.
@@ -43,7 +43,7 @@ def descend(problem: CurveProblem, index: Tensor, budget: Tensor, rtol: Tensor) 
         curves = index[going]
         problem.typical_chord[curves] = problem.mean_chord(curves)
         problem.weigh(curves)
-        # the metric alone is enough for most free curves, and the true Hessian costs 3 K gradients
+        # the metric alone is enough for most free curves, and the true Hessian costs K gradients
         newton = bool(problem.constraints) or bool((spent[going] > 0).all())
         precondition, metric = curvature(problem, curves, newton=newton)
         before, _ = problem.value_and_gradient(problem.chart(problem.coefficients[curves], curves), curves)

@@ -16,7 +16,7 @@ _SMALLEST_EIGENVALUE = 1e-6
 _RIDGE = 1e-9
 _SAFE_SHARES = (1e-3, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
-#: Up to this many statistics the true Hessian is worth its 3 K gradients.
+#: Up to this many statistics the true Hessian is worth K gradients more.
 MAX_NEWTON = 8
 
 

@@ -75,10 +75,12 @@ class SolverSettings:
 
     def design(self, n_points: int) -> Tensor:
         """Return the matrix (n_points, n_coefficients) from coefficients to points."""
-        if self.representation == "points":
+        # a condition at every point needs the freedom of every point: else which points touch it is a puzzle
+        default = n_points if self.hard else max(6, min(n_points // 2, _MAX_COEFFICIENTS))
+        n_coefficients = min(self.n_coefficients or default, n_points)
+        if self.representation == "points" or n_coefficients == n_points:
             return torch.eye(n_points, dtype=torch.float64)
-        default = max(6, min(n_points // 2, _MAX_COEFFICIENTS))
-        return spline_design(n_points, min(self.n_coefficients or default, n_points))
+        return spline_design(n_points, n_coefficients)
 
 
 class SolverOptions(TypedDict, total=False):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,8 @@ Start = SpacetimeCurve | Tensor | Sequence[int]
 
 #: How far a user's start may miss the end points, relative to their chart vectors.
 _LARGEST_GAP = 0.05
+#: Starts are laid out on so many times as many points before they are spaced evenly.
+_FINER = 4
 
 
 def chart_line(spacetime: Spacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int) -> Tensor:
@@ -133,6 +136,7 @@ def starting_chart(
     Returns
     -------
     Tensor (n_points, k)
+        At about equal Fisher-Rao steps.
 
     Raises
     ------
@@ -142,11 +146,12 @@ def starting_chart(
     spacetime = family.spacetime
     chart = spacetime if chart is None else chart
     if start is None:
-        candidates = [chart_line(spacetime, a, b, n_points)]
+        n_fine = _FINER * n_points
+        candidates = [chart_line(spacetime, a, b, n_fine)]
         if spacetime.n_circles and constraints:
-            candidates.append(winding_line(spacetime, a, b, n_points, [0] * spacetime.n_circles))
+            candidates.append(winding_line(spacetime, a, b, n_fine, [0] * spacetime.n_circles))
         eta = min(candidates, key=lambda line: largest_violation(family, line, constraints))
-        return chart.to_chart(eta)
+        return _evenly(family, chart, chart.to_chart(eta), n_points)
     eta = torch.as_tensor(start, dtype=torch.float64).detach()
     if (
         eta.ndim != 2
@@ -161,9 +166,7 @@ def starting_chart(
     outer = torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)])
     whole = chart.to_chart(torch.cat([outer[:1], eta, outer[1:]]))
     given, ends = whole[1:-1], whole[[0, -1]]
-    place = torch.linspace(0, len(given) - 1, n_points, dtype=torch.float64)
-    low = place.floor().long().clamp_max(len(given) - 2)
-    line = torch.lerp(given[low], given[low + 1], (place - low)[:, None])
+    line = _at(given, torch.linspace(0, len(given) - 1, _FINER * n_points, dtype=torch.float64))
     gap = float((line[[0, -1]] - ends).norm(dim=1).max())
     if gap > _LARGEST_GAP * max(1.0, float(ends.abs().max())):
         raise CurveError(
@@ -171,7 +174,24 @@ def starting_chart(
             "start it at A and end it at B"
         )
     line[[0, -1]] = ends
-    return line
+    return _evenly(family, chart, line, n_points)
+
+
+def _evenly(family: Family, chart: Chart, line: Tensor, n_points: int) -> Tensor:
+    """Return points (n_points, k) of a line in the chart at about equal Fisher-Rao steps; its first and last stay."""
+    eta = chart.from_chart(line)
+    with torch.no_grad():
+        chords = (eta.diff(dim=0) * family.mu(eta).diff(dim=0)).sum(-1).clamp_min(0).sqrt()
+    # where nothing changes, steps of the line
+    arc = torch.cat([torch.zeros(1).double(), (chords + 1e-3 * chords.mean() + 1e-300).cumsum(0)])
+    even = torch.linspace(0, 1, n_points, dtype=torch.float64) * arc[-1]
+    return _at(line, torch.from_numpy(np.interp(even.numpy(), arc.numpy(), np.arange(len(arc)))))
+
+
+def _at(line: Tensor, place: Tensor) -> Tensor:
+    """Return points of a broken line (n, k) at places (m,) from 0 to n - 1."""
+    low = place.floor().long().clamp_max(len(line) - 2)
+    return torch.lerp(line[low], line[low + 1], (place - low)[:, None])
 
 
 def largest_violation(family: Family, eta: Tensor, constraints: Sequence[Constraint]) -> float:
