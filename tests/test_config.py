@@ -64,7 +64,11 @@ def test_files_are_relative_to_the_run_file(tmp_path):
         ('[run]\nsystem = "x"\ntimestep_ps = "fast"', "run.timestep_ps: .*number.*'fast'"),
         (
             '[run]\nsystem = "x"\n[paths]\nn_steps = 1000',
-            r"n_steps \(1000\) must be a multiple of n_updates \(640\)",
+            r"n_steps \(1000\) must be a multiple of n_frames \(320\)",
+        ),
+        (
+            '[run]\nsystem = "x"\n[paths]\nn_updates = 1000',
+            r"n_steps \(64000\) must be a multiple of n_updates \(1000\)",
         ),
         (
             '[run]\nsystem = "x"\n[geodesic]\nmin_log_snr = 4.5',
@@ -95,3 +99,14 @@ def test_options_are_checked_like_the_run_file():
     assert config.updated("geodesic", {"min_log_snr": 2.0}).geodesic.min_log_snr == 2.0
     with pytest.raises(ConfigError, match="must lie below"):
         config.updated("geodesic", {"min_log_snr": 9.0})
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "n_frames", "n_updates"),
+    [(64_000, 320, 3200), (12_800, 320, 640), (4_000, 2_000, 2_000), (230, 10, 230), (4_400, 100, 400)],
+)
+def test_the_tilt_moves_once_in_20_steps_or_more_often(n_steps, n_frames, n_updates):
+    """The smallest multiple of the frames that divides the steps, by hand."""
+    paths = {"n_steps": n_steps, "n_frames": n_frames}
+    config = RunConfig.model_validate({"run": {"system": "x"}, "paths": paths})
+    assert config.paths.n_updates == n_updates

@@ -14,6 +14,8 @@ from tps.sections import Section, read_toml, validate
 from tps.spacetime import CurveMethod
 from tps.systems import data_directory
 
+_STEPS_PER_UPDATE = 20  # of the tilt along a curve, at most: moves of it take a tenth of the time there
+
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
 
@@ -161,8 +163,11 @@ class PathsSection(Section):
         "dissipate least.",
     )
     n_steps: PositiveInt = Field(64_000, description="MD steps of one path.")
-    n_updates: PositiveInt = Field(640, description="Moves of the tilt along the curve.")
     n_frames: PositiveInt = Field(320, description="Stored frames of one path.")
+    n_updates: PositiveInt = Field(
+        default_factory=lambda known: _n_updates(known.get("n_steps", 0), known.get("n_frames", 0)),
+        description="Moves of the tilt along the curve; one in 20 MD steps unless given, or a little more often.",
+    )
     n_equilibration_steps: PositiveInt = 5_000
     n_baseline_paths: NonNegativeInt = Field(32, description="Paths for each straight line; 0 for none.")
     n_friction_places: int = Field(
@@ -177,12 +182,25 @@ class PathsSection(Section):
 
     @model_validator(mode="after")
     def _divisible(self) -> PathsSection:
+        if self.n_steps % self.n_frames:
+            raise ValueError(f"n_steps ({self.n_steps}) must be a multiple of n_frames ({self.n_frames})")
         if self.n_steps % self.n_updates or self.n_updates % self.n_frames:
             raise ValueError(
                 f"n_steps ({self.n_steps}) must be a multiple of n_updates ({self.n_updates}), and n_updates a "
                 f"multiple of n_frames ({self.n_frames})"
             )
         return self
+
+
+def _n_updates(n_steps: int, n_frames: int) -> int:
+    """Return the smallest multiple of n_frames that moves a tilt at least once in `_STEPS_PER_UPDATE` steps.
+
+    Moving in jumps dissipates L² / (2 n_updates) kT beside what the finite speed does, L the Fisher-Rao length.
+    """
+    if n_frames < 1 or n_steps < 1 or n_steps % n_frames:
+        return 1  # the validator names what is wrong
+    per_frame = n_steps // n_frames
+    return n_steps // max(n for n in range(1, _STEPS_PER_UPDATE + 1) if per_frame % n == 0)
 
 
 class ShootingSection(Section):

@@ -60,7 +60,7 @@ class AnnealingSettings:
 
     n_paths: int
     n_steps: int = 64_000
-    n_updates: int = 640
+    n_updates: int = 3200
     n_frames: int = 320
     n_equilibration_steps: int = 5_000
     wall_stiffness: float = 1000.0
