@@ -297,31 +297,45 @@ def test_divergence_of_disjoint_and_of_equal_ensembles():
 
 
 def free_walk(task):
+    """Return the state of every frame, and the positions of one in 50."""
     dynamics, seed, n_chunks, n_frames = task
     rng = np.random.default_rng(seed)
     start = load_system("alanine-dipeptide").positions_a
-    point, where = dynamics.fresh(dynamics.points(start[None]), [rng]), []
+    point, where, positions = dynamics.fresh(dynamics.points(start[None]), [rng]), [], []
     for _ in range(n_chunks):
         frames = dynamics.fly(point, [rng], n_frames, stop=False)[0].points
         where.append(dynamics.states(frames))
+        positions.append(dynamics.positions(frames[::50]))
         point = frames[-1:]
-    return np.concatenate(where)
+    return np.concatenate(where), np.concatenate(positions)
 
 
 @pytest.mark.slow
 def test_rate_of_hot_alanine_dipeptide_is_that_of_a_long_run(capsys):
-    """At 900 K the barrier is low enough for both: 8 walks of 0.6 ns, against flux and committor of 16 of 0.2 ns."""
+    """At 900 K the barrier is low enough to count: 8 walks of 0.6 ns, against flux and shots from 8 other walks."""
     system = load_system("alanine-dipeptide")
     dynamics = MoleculeDynamics.of(system, LangevinSettings(900.0), PlatformChoice("Reference"))
     with local_executor("processes", 2) as executor:
-        walks = map_tasks(executor, free_walk, [(dynamics, seed, 30, 2000) for seed in range(8)])
-        counted, error = counted_rate(walks, dynamics.frame_time)
+        walks = map_tasks(executor, free_walk, [(dynamics, seed, 30, 2000) for seed in range(16)])
+        counted, error = counted_rate([states for states, _ in walks[:8]], dynamics.frame_time)
         starts = np.repeat(system.positions_a[None], 16, axis=0)
         flux = flux_from_a(dynamics, starts, 20_000, seed=1, executor=executor)
-        rate = rate_from_flux(dynamics, flux, 5, seed=2, max_frames=20_000, executor=executor)
-    with capsys.disabled():
-        print(
-            f"\n900 K: {rate.value:.4f} ± {rate.error:.4f} per ps by flux, {counted:.4f} ± {error:.4f} counted"
+        by_flux = rate_from_flux(dynamics, flux, 5, seed=2, max_frames=20_000, executor=executor)
+        found = shoot_from_frames(
+            dynamics,
+            np.concatenate([positions for _, positions in walks[8:]]),
+            lambda positions: np.zeros(len(positions)),
+            n_shots=1500,
+            seed=3,
+            max_frames=20_000,
+            executor=executor,
+            n_learning=300,
         )
-    assert abs(rate.value - counted) < 4 * math.hypot(rate.error, error)
-    assert max(rate.error, error) < 0.3 * counted
+    rates = rates_from_shots(found.shots, dynamics.frame_time)
+    roads = {"flux": (by_flux.value, by_flux.error), "shots": rates.a_to_b}
+    for road, (value, uncertainty) in roads.items():
+        with capsys.disabled():
+            print(f"\n900 K: {value:.4f} ± {uncertainty:.4f} per ps by {road}, {counted:.4f} ± {error:.4f} counted")
+        assert abs(value - counted) < 4 * math.hypot(uncertainty, error)
+        assert max(uncertainty, error) < 0.3 * counted
+    assert abs(rates.balance[0] - 1) < 4 * rates.balance[1]
