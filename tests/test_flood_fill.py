@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tps.analysis.flood_fill import flood_fill, frames_lower_bound, surface_lower_bound
+from tps.analysis.flood_fill import flood_fill, frames_lower_bound, joined_cells, surface_lower_bound
 from tps.errors import ParameterError
 from tps.features import FeatureSpace
 from tps.systems import load_system
@@ -184,6 +184,16 @@ def test_a_cell_without_frames_cannot_be_passed():
         frames_lower_bound(both, torsions, np.zeros(2), [0.0, 0.0], [np.pi, 0.0], n=12)
     with pytest.raises(ParameterError, match="the end lies in a cell without a finite energy"):
         frames_lower_bound(both, torsions, np.zeros(2), [0.0, 0.0], [1.0, 0.0], n=12)
+
+
+def test_few_frames_are_joined_by_larger_cells():
+    """Frames every 20 degree leave holes in 60 and 30 cells of a turn, none in 15; the rare one is the top."""
+    torsions = np.radians(np.arange(0.0, 181.0, 20.0))[:, None]
+    log_weights = np.where(np.isclose(torsions[:, 0], np.radians(60)), -3.0, 0.0)
+    found = joined_cells(space(phi=True), torsions, log_weights, [0.0], [np.pi])
+    assert found[0] == pytest.approx(np.radians(60))
+    with pytest.raises(ParameterError, match="no path of cells with finite energies"):
+        joined_cells(space(phi=True), torsions[[0, -1]], np.zeros(2), [0.0], [np.pi])
 
 
 def test_what_does_not_fit_is_refused():

@@ -350,6 +350,10 @@ def test_the_surface_of_a_tilted_well_is_its_potential():
         surface
     )  # the higher of the two ends' own lowest cells is the top of a parabola's path
     assert barriers["free_energy_barrier_b"].value == pytest.approx(0, abs=KT)
+    holes = surface.block_free_energy.copy()
+    holes[0, 1:] = np.nan
+    gone = surface_barriers(replace(surface, block_free_energy=holes))["free_energy_barrier_a"]
+    assert gone.value is None and "no cells with frames join" in gone.withheld
     with pytest.raises(ParameterError, match=r"\[0, 1\]"):
         free_energy_surface(analysis, line(-8.0, 8.0), columns=[0, 1])
     open_ended = free_energy_surface(analysis, line(-8.0, np.inf), 24).axes[0]

@@ -335,7 +335,9 @@ def test_rate_of_hot_alanine_dipeptide_is_that_of_a_long_run(capsys):
     roads = {"flux": (by_flux.value, by_flux.error), "shots": rates.a_to_b}
     for road, (value, uncertainty) in roads.items():
         with capsys.disabled():
-            print(f"\n900 K: {value:.4f} ± {uncertainty:.4f} per ps by {road}, {counted:.4f} ± {error:.4f} counted")
+            print(
+                f"\n900 K: {value:.4f} ± {uncertainty:.4f} per ps by {road}, {counted:.4f} ± {error:.4f} counted"
+            )
         assert abs(value - counted) < 4 * math.hypot(uncertainty, error)
         assert max(uncertainty, error) < 0.3 * counted
     assert abs(rates.balance[0] - 1) < 4 * rates.balance[1]

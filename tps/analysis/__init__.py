@@ -15,7 +15,13 @@ from tps.analysis.ensembles import (
     reweighted_mean,
     reweighted_transition_time,
 )
-from tps.analysis.flood_fill import LowerBound, flood_fill, frames_lower_bound, surface_lower_bound
+from tps.analysis.flood_fill import (
+    LowerBound,
+    flood_fill,
+    frames_lower_bound,
+    joined_cells,
+    surface_lower_bound,
+)
 from tps.analysis.free_energy.frames import frames_anchored_difference, frames_region_difference
 from tps.analysis.free_energy.integration import integrated_difference
 from tps.analysis.free_energy.mbar import WindowAnalysis, analyse_windows
@@ -120,6 +126,7 @@ __all__ = [
     "in_unit",
     "integrated_difference",
     "jensen_shannon",
+    "joined_cells",
     "mean_transition_time",
     "model_difference",
     "model_road",

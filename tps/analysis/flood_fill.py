@@ -160,6 +160,30 @@ def frames_lower_bound(
     return LowerBound(found.energy, float(np.hypot(found.error, sampling)), found.point, 0)
 
 
+def joined_cells(
+    space: FeatureSpace,
+    values: NDArray[np.float64],
+    log_weights: NDArray[np.float64],
+    start: ArrayLike,
+    end: ArrayLike,
+) -> NDArray[np.float64]:
+    """Return where the lowest path of weighted frames is highest (d,), on the finest of some grids that joins the ends.
+
+    See `frames_lower_bound`: few frames leave holes between small cells.
+
+    Raises
+    ------
+    ParameterError
+        If the frames do not join the ends on any grid.
+    """
+    for n in (60, 30):
+        try:
+            return np.array(frames_lower_bound(space, values, log_weights, start, end, n).point)
+        except ParameterError:  # the coarsest grid below says what is wrong
+            continue
+    return np.array(frames_lower_bound(space, values, log_weights, start, end, 15).point)
+
+
 def _cells(
     column: NDArray[np.float64], periodic: bool, low: float, high: float, n: int
 ) -> tuple[NDArray[np.float64], NDArray[np.intp]]:

@@ -18,9 +18,9 @@ from tps.analysis import (
     anchored_difference,
     anchored_frames_road,
     barrier_metrics,
-    frames_lower_bound,
     free_energy_surface,
     integrated_difference,
+    joined_cells,
     model_road,
     region_difference,
     region_frames_road,
@@ -133,7 +133,7 @@ def _barrier(run: RunFolder, frames: Conformations) -> NDArray[np.float64]:
         return np.array(surface_lower_bound(run.surface).point)
     if system.space.n_features <= _MAX_MAP:
         a, b = system.feature_values(system.ends)
-        return np.array(frames_lower_bound(system.space, frames.values, frames.log_weights, a, b).point)
+        return joined_cells(system.space, frames.values, frames.log_weights, a, b)
     folder = run.path / path_folder(STRAIGHT)
     if not folder.is_dir():
         raise ParameterError("there are no straight-line paths to find it with (paths.n_baseline_paths = 0)")

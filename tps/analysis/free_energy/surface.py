@@ -111,7 +111,7 @@ def surface_barriers(surface: FreeEnergySurface) -> Metrics:
     """Return the free-energy barrier on the surface against the lowest cell of each state.
 
     The barrier is the highest free energy on the best path of cells that joins the two lowest cells. No value where
-    no path of cells with frames joins them.
+    no path of cells with frames joins them, withheld where none does once a stretch of time is left out.
     """
     found = _heights(surface, surface.free_energy)
     blocks = [_heights(surface, block) for block in surface.block_free_energy]
@@ -128,6 +128,10 @@ def surface_barriers(surface: FreeEnergySurface) -> Metrics:
             "Highest free energy (of cells of the surface over the features) on the best path from A to B, minus "
             f"that of the lowest cell of state {label.upper()}; standard error from a jackknife over stretches of "
             "time, and what the grid can miss.",
+        ).unless(
+            ""
+            if found is None or len(complete) == len(blocks)
+            else f"without one of {len(blocks)} stretches of time no cells with frames join A and B: sample more"
         )
     return metrics
 
