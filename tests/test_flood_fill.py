@@ -193,7 +193,7 @@ def test_few_frames_are_joined_by_larger_cells():
     found = joined_cells(space(phi=True), torsions, log_weights, [0.0], [np.pi])
     assert found[0] == pytest.approx(np.radians(60))
     with pytest.raises(ParameterError, match="no path of cells with finite energies"):
-        joined_cells(space(phi=True), torsions[[0, -1]], np.zeros(2), [0.0], [np.pi])
+        joined_cells(space(phi=True), np.array([[0.1], [2.9]]), np.zeros(2), [0.1], [2.9])
 
 
 def test_what_does_not_fit_is_refused():
