@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import integrate
+from scipy.special import i0e
 
 from tps.errors import ParameterError
 from tps.features import FeatureSpace
@@ -19,6 +21,7 @@ from tps.spacetime import (
     ProductSpacetime,
     SpacetimePoint,
     TorusSpacetime,
+    anchors,
     empirical_family,
     find_channels,
     free_energy_profile,
@@ -27,6 +30,7 @@ from tps.spacetime import (
     straight_line,
     tethered_free_energy,
 )
+from tps.systems import load_system
 
 SPACETIMES = [
     TorusSpacetime(2),
@@ -181,3 +185,51 @@ def test_the_lowest_channel_comes_first_where_barriers_are_known():
     assert ranked(free)[1] == "length"
     with pytest.raises(ParameterError, match="no barrier"):
         ranked(free, "barrier")
+
+
+def test_free_energy_of_weighted_frames_is_that_of_a_grid():
+    """Alanine's table at 300 K through its lowest pass, 200,000 weighted frames: within 0.3 kJ/mol and the error.
+
+    The grid's own sum is spectral: tilts of e^4 are 7 degrees wide, its spacing is 1.8.
+    """
+    system = load_system("alanine-surface-300k")
+    angles = np.random.default_rng(0).uniform(-np.pi, np.pi, (200_000, 2))
+    frames = empirical_family(system.space, angles, -system.energy(angles) / system.kt)
+    a, b = anchors(system.space, system.feature_values(system.ends), 4.0)
+    curve = straight_line(frames, a, b, n_points=33, windings=(1, -1))
+    found = free_energy_profile(curve, frames)
+    axes, energies = system.energy_grid(200)
+    density = np.exp(-energies / system.kt)
+    kappa, free = math.exp(4.0), []
+    for center in curve.spacetime.angles(curve.eta).numpy():
+        kernels = [
+            np.exp(kappa * (np.cos(x - c) - 1)) / i0e(kappa) for x, c in zip(axes, center, strict=True)
+        ]
+        free.append(-system.kt * math.log(kernels[0] @ density @ kernels[1]))
+    gap = np.abs(system.kt * found.values.numpy() - (np.array(free) - free[0]))
+    assert (gap <= 0.3 + system.kt * found.error().numpy()).all()
+    assert gap.max() > 1e-3
+    assert np.argmax(free) == found.barrier.index
+
+
+def test_free_energy_of_a_double_well_is_its_convolution_with_the_tilt():
+    """Against adaptive quadrature: the sum over a grid of 0.009 is spectral for a Gaussian of 0.14, but for its ends.
+
+    There the density is e^-40 of its largest.
+    """
+    system = load_system("double-well")
+    axes, energies = system.energy_grid(400)
+    family = empirical_family(system.space, axes[0][:, None], -energies / system.kt)
+    a, b = anchors(system.space, system.feature_values(system.ends), 4.0)
+    curve = straight_line(family, a, b, n_points=21)
+
+    def exact(center: float) -> float:
+        def integrand(x: float) -> float:
+            return math.exp(
+                -float(system.energy(np.array([x]))) / system.kt - math.exp(4.0) * (x - center) ** 2 / 2
+            )
+
+        return -math.log(integrate.quad(integrand, -1.8, 1.8, points=[center], epsrel=1e-11, limit=200)[0])
+
+    free = np.array([exact(float(c)) for c in curve.center[:, 0]])
+    assert free_energy_profile(curve).values.numpy() == pytest.approx(free - free[0], abs=1e-8)

@@ -14,7 +14,7 @@ from tps.cli.console import ConsoleProgress
 from tps.cli.results import free_energy_text, metrics_text, shooting_text
 from tps.config import GeodesicSection
 from tps.errors import ConfigError, RunFolderError
-from tps.pipeline import MAIN, RunFolder, barrier_text, run_stage
+from tps.pipeline import MAIN, RunFolder, barrier_text, constraint_text, run_stage
 from tps.pipeline.constraints import CONSTRAINT_KEYS, in_force
 from tps.spacetime import CURVE_METHODS
 
@@ -201,7 +201,7 @@ def geodesic_text(solved: Mapping[str, Any]) -> str:
             + ("" if channel["status"] == "converged" else f" ({channel['status']})")
         )
     lines.append(_ranking(solved))
-    lines += [constraint_line(report) for report in solved["constraints"]]
+    lines += [constraint_text(report) for report in solved["constraints"]]
     health, support = solved["health"], solved["curves"][MAIN]
     slope = health["anchor_sensitivity"]
     lines.append(
@@ -225,18 +225,6 @@ def _ranking(solved: Mapping[str, Any]) -> str:
         if channel["barrier"] is None:
             return f"{said}; no barrier of channel {number}: {channel['no_barrier']}"
     return f"{said}; barriers of free energy in {solved['channels'][0]['barrier']['unit']}"
-
-
-def constraint_line(report: Mapping[str, Any]) -> str:
-    """Return one line on a constraint: whether it holds, and what it bounds at its worst."""
-    held = "held" if report["satisfied"] else "BROKEN"
-    number = report.get("number")
-    worst = (
-        f"largest violation {report['largest']:.2g}"
-        if number is None
-        else f"{number:.3g} {report['unit']}".rstrip() + " at its worst"
-    )
-    return f"{report['name']}: {held}, {worst}, s = {report['at_s']:.2f}"
 
 
 @click.command()

@@ -1,6 +1,6 @@
 """From a run file to a run folder: stages, their order, and what is up to date."""
 
-from tps.pipeline.channels import barrier_text
+from tps.pipeline.channels import barrier_text, constraint_text
 from tps.pipeline.committor import (
     TRANSITION_STATES,
     FrameCommittors,
@@ -30,6 +30,7 @@ __all__ = [
     "barrier_text",
     "committor_of_file",
     "committor_of_path",
+    "constraint_text",
     "find_stage",
     "load_chains",
     "run_all",

@@ -161,6 +161,18 @@ def barrier_text(barrier: Mapping[str, Any], end: str) -> str:
     return f"{barrier[f'above_{end}']:.1f}" + ("" if error is None else f" ± {error:.1f}")
 
 
+def constraint_text(report: Mapping[str, Any]) -> str:
+    """Return what is said of a constraint of result.json: whether it holds, and what it bounds at its worst."""
+    held = "held" if report["satisfied"] else "BROKEN"
+    number = report.get("number")
+    worst = (
+        f"largest violation {report['largest']:.2g}"
+        if number is None
+        else f"{number:.3g} {report['unit']}".rstrip() + " at its worst"
+    )
+    return f"{report['name']}: {held}, {worst}, s = {report['at_s']:.2f}"
+
+
 def free_energy_said(profile: FreeEnergyProfile, curve: SpacetimeCurve, system: System) -> dict[str, Any]:
     """Return the free energy along a curve and its barrier, in the system's unit of energy.
 

@@ -13,6 +13,7 @@ from tps.analysis import spring_profile, surface_lower_bound
 from tps.conformations import Conformations
 from tps.paths import PathEnsemble, load_paths
 from tps.pipeline.candidates import path_folder
+from tps.pipeline.channels import constraint_text
 from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import RunFolder, read_json
 from tps.pipeline.friction import load_friction
@@ -109,6 +110,7 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
         *_predicted_rows(metrics),
         (solved["method"], f"{solved['status']}, length {solved['length']:.3f}"),
         ("its barrier, smoothed", barrier_row(solved)),
+        *(("its constraint", constraint_text(report)) for report in solved["constraints"]),
         ("support", f"at least {metrics['support']['value']:.0f} effective frames"),
         ("force evaluations", f"{metrics['evaluations_total']['value']:,.0f}"),
     ]
