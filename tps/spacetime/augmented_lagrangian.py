@@ -68,7 +68,8 @@ def solve(
         finished[going] = converged & held & (loose[going] <= rtol)
         if bool(finished[going].all()):
             continue
-        problem.update_multipliers(_UPDATE, curves[~finished[going]])
+        left = ~finished[going]
+        problem.update_multipliers(_UPDATE, curves[left], converged[left])
         broken = violation > tolerance / 2
         same = broken & ((violation / last[going] - 1).abs() < _SAME)
         in_vain[going] = torch.where(same, in_vain[going] + 1, 0)

@@ -22,7 +22,7 @@ _LONG_CHORD = 3.0
 _ROUNDED = 0.05
 #: The barrier's stiffness to begin with, and the multipliers in units of the energy.
 _INITIAL_STIFFNESS = 100.0
-_STRONG_PRESSURE, _WEAK_PRESSURE = 1.0, 0.01
+_STRONG_PRESSURE, _WEAK_PRESSURE = 3.0, 0.01
 #: Largest violation at the start, in units of 1 / stiffness.
 _FARTHEST = 2.0
 
@@ -124,11 +124,15 @@ class CurveProblem:
             hidden += (self._pressure(number, value, index) * (value + margin)).abs().sum((1, 2))
         return hidden / (self.n_points * energy)
 
-    def update_multipliers(self, limit: float, index: Tensor) -> None:
-        """Move the multipliers of the curves `index` towards the pressures, by at most a factor `limit`."""
+    def update_multipliers(self, limit: float, index: Tensor, settled: Tensor) -> None:
+        """Move the multipliers of the curves `index` (b,) towards the pressures, by at most a factor `limit`.
+
+        They fall only where a curve has `settled` (b,): one that is held up says where it is pressed, not where not.
+        """
         for number, value in enumerate(self.constraint_values(index)):
             old, new = self.multipliers[number][index], self._pressure(number, value, index)
-            self.multipliers[number][index] = torch.minimum(torch.maximum(new, old / limit), old * limit)
+            least = torch.where(settled[:, None, None], old / limit, old)
+            self.multipliers[number][index] = torch.minimum(torch.maximum(new, least), old * limit)
 
     def scaled(self, number: int, value: Tensor, index: Tensor) -> Tensor:
         """Values (b, N, n_conditions) of a constraint, margin added, in units of 1 / stiffness."""

@@ -153,7 +153,7 @@ def _solve(
     for _ in range(_MARGIN_ROUNDS if settings.hard else 0):
         reports = [_reports(family, curve, settings) for curve in curves]
         worst = torch.tensor([[r.largest for r in row] for row in reports], dtype=torch.float64)
-        outside = (worst > tolerance).any(1) & (worst <= _MENDABLE * tolerance).all(1)
+        outside = (worst > tolerance).any(1) & (converged | (worst <= _MENDABLE * tolerance).all(1))
         again = index[(outside & (budget > 0))[index]]
         if len(again) == 0:
             break
@@ -285,6 +285,8 @@ def _status(
     converged: bool, spent: int, settings: SolverSettings, reports: Sequence[ConstraintReport], energy: float
 ) -> str:
     broken = [str(r) for r in reports if not r.satisfied]
+    if broken and converged:
+        return "; ".join(broken) + ", between the points where it was solved for: raise n_points"
     if broken:
         far = max(r.largest for r in reports) > _MENDABLE * settings.constraint_tolerance
         given_up = far and spent < settings.max_iterations
