@@ -14,16 +14,20 @@ from tps.conformations import MetadynamicsSettings, run_metadynamics
 from tps.diffusion import TrainingSettings, train_log_partition
 from tps.engine import LangevinSettings, PlatformChoice, local_executor
 from tps.spacetime import (
+    Family,
     GaussianMixtureFamily,
     LogPartitionFamily,
     SpacetimeCurve,
     SpacetimePoint,
+    StdCeiling,
     distance_matrix,
+    find_channels,
     find_geodesic,
     fisher_rao_length,
     point_at,
     resample,
     spacetime_of,
+    winding_starts,
 )
 from tps.systems import load_system
 
@@ -87,15 +91,16 @@ def test_twenty_times_faster_than_adam_and_no_longer(record_property):
     assert found.length <= 1.001 * length
 
 
-def gradient_seconds(family: GaussianMixtureFamily, eta: torch.Tensor, n_repeats: int = 20) -> float:
+def gradient_seconds(family: Family, eta: torch.Tensor, n_repeats: int = 20) -> float:
     """Return the time of one gradient of the curve energy, the least that any solver pays per step."""
 
-    def gradient() -> None:
-        leaf = eta.clone().requires_grad_(True)
+    def gradient(number: int) -> None:
+        # never twice the same: families remember
+        leaf = (eta * (1 + 1e-6 * number)).requires_grad_(True)
         torch.autograd.grad((leaf.diff(dim=0) * family.mu(leaf).diff(dim=0)).sum(), leaf)
 
-    gradient()
-    _, seconds = timed(lambda: [gradient() for _ in range(n_repeats)])
+    gradient(n_repeats)
+    _, seconds = timed(lambda: [gradient(number) for number in range(n_repeats)])
     return seconds / n_repeats
 
 
@@ -148,6 +153,23 @@ def alanine() -> tuple[LogPartitionFamily, list[SpacetimePoint]]:
     network, _ = train_log_partition(system.space, values, log_weights, TrainingSettings(n_steps=300), rng)
     family = LogPartitionFamily(network.double(), spacetime_of(system.space))
     return family, [point_at(system.space, row, 4.0) for row in values[:: len(values) // 20][:20]]
+
+
+def test_a_constrained_curve_costs_some_hundred_gradients(alanine):
+    """A ceiling that is active all along, four ways round, in gradients of the energy along one curve of 64 points."""
+    family, points = alanine
+    a, b = points[0], points[-1]
+    ceiling = StdCeiling(0.4)
+    starts = winding_starts(family.spacetime, a, b, 64)
+    find_channels(family, a, b, starts=starts, constraints=[ceiling], rank="length", max_iterations=1)
+    found, seconds = timed(find_channels, family, a, b, starts=starts, constraints=[ceiling], rank="length")
+    ratio = seconds / len(starts) / gradient_seconds(family, found[0].geodesic.curve.eta)
+    evaluations = [channel.geodesic.n_gradient_evaluations for channel in found]
+    print(
+        f"{len(starts)} under a ceiling: {seconds:.1f} s, {ratio:.0f} gradients' time each; evaluations {evaluations}"
+    )
+    assert all(channel.geodesic.converged for channel in found)
+    assert ratio < 900
 
 
 def test_distances_of_20_conformations_in_batches(alanine):

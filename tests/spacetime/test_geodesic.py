@@ -14,6 +14,7 @@ from tps.spacetime import (
     KLDistance,
     LogSnrFloor,
     RegionProbability,
+    SpacetimeCurve,
     SpacetimePoint,
     StdCeiling,
     UserConstraint,
@@ -24,9 +25,12 @@ from tps.spacetime import (
     fisher_rao_length,
     kl_divergence,
     resample,
+    squared_chords,
     straight_line,
+    winding_line,
     winding_numbers,
 )
+from tps.spacetime.starts import starting_chart
 
 
 def torsion_point(phi: float, psi: float, log_snr: float) -> SpacetimePoint:
@@ -175,6 +179,33 @@ def test_pairs_solved_together_equal_pairs_solved_alone(torsion_family):
         assert found.status == "converged"
     assert together[2].length == pytest.approx(0, abs=1e-12)
     assert together[2].status == "converged"
+
+
+@pytest.mark.parametrize("constraints", [[], [LogSnrFloor(1.0)]], ids=["free", "floor"])
+@pytest.mark.parametrize("n_points", [16, 48])
+def test_progress_ends_at_twice_the_number_of_curves(torsion_family, constraints, n_points):
+    """Each curve once on few points, where there are more, and once on all."""
+    told: list[int] = []
+    find_geodesics(
+        torsion_family, [(A, B), (B, A)], n_points=n_points, constraints=constraints, progress=told.append
+    )
+    assert told == sorted(told)
+    assert told[-1] == 4
+
+
+def test_starts_weaken_as_far_as_a_floor_lets_them(torsion_family):
+    """Equal Fisher-Rao steps, the same way round, and no tilt below the floor: what is left of the way is short."""
+    floor, spacetime = LogSnrFloor(2.0), torsion_family.spacetime
+    tight = fisher_rao_length(straight_line(torsion_family, A, B, n_points=128))
+    chart = starting_chart(torsion_family, A, B, winding_line(spacetime, A, B, 64, (0, 0)), 64, [floor])
+    curve = SpacetimeCurve.from_eta(torsion_family, spacetime.from_chart(chart))
+    assert float(floor.values(torsion_family, curve.eta, curve.mu).max()) <= 1e-12
+    assert winding_numbers(curve) == (0, 0)
+    best = find_geodesic(torsion_family, A, B, start=(0, 0), constraints=[floor]).length
+    assert fisher_rao_length(curve) - best < 0.5 * (tight - best)
+    # to first order in the step of the line they are laid out on, 4 times as fine
+    chords = squared_chords(curve).sqrt()
+    assert float(chords.max() / chords.min()) < 1.2
 
 
 def test_resampling_moves_points_but_not_the_length(torsion_family):

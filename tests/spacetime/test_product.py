@@ -280,7 +280,7 @@ def test_every_method_has_a_curve_in_a_product(independent, method):
     assert found.status == "converged"
     level = 1.0 if float(found.curve.log_snr[0]) == pytest.approx(1.0) else 2.0
     assert (level == 1.0) == (
-        method in ("pullback", "score-metric", "score-jacobian", "string", "onsager-machlup")
+        method in ("max-flux", "pullback", "score-metric", "score-jacobian", "string", "onsager-machlup")
     )
     if method == "pullback":
         return  # its ends are where the ODE carries the clean ends

@@ -15,6 +15,7 @@ from tps.arrays import load_arrays
 from tps.config import GeodesicSection
 from tps.conformations import Conformations
 from tps.pipeline.folder import read_json
+from tps.pipeline.progress import Progress
 from tps.spacetime import (
     MAX_COMBINED_ANGLES,
     Channel,
@@ -70,8 +71,9 @@ def solve_channels(
     constraints: list[Constraint],
     frames: EmpiricalFamily,
     blocks: Tensor,
+    progress: Progress,
 ) -> tuple[Channel, ...]:
-    """Return the distinct geodesics between the ends."""
+    """Return the distinct geodesics between the ends, telling how many of the starts are solved."""
     starts: dict[str, Start] = {}
     starts |= via_curves(
         system.space,
@@ -91,18 +93,21 @@ def solve_channels(
                 frames, *ends, section.n_points, n_paths=_N_GRAPH_PATHS, constraints=constraints
             )
         starts = feasible_starts(family, starts, constraints)
-    return find_channels(
-        family,
-        *ends,
-        starts=starts,
-        frames=frames,
-        blocks=blocks,
-        n_points=section.n_points,
-        representation=section.representation,
-        constraints=constraints,
-        max_iterations=section.max_iterations,
-        free_energy_weight=section.free_energy_weight,
-    )
+    # each start twice: on few points, then on all
+    with progress.task("geodesics from each start, coarse then fine", 2 * len(starts)) as advance:
+        return find_channels(
+            family,
+            *ends,
+            starts=starts,
+            frames=frames,
+            blocks=blocks,
+            progress=advance,
+            n_points=section.n_points,
+            representation=section.representation,
+            constraints=constraints,
+            max_iterations=section.max_iterations,
+            free_energy_weight=section.free_energy_weight,
+        )
 
 
 def read_channels(run: Path, family: Family, frames: EmpiricalFamily, blocks: Tensor) -> tuple[Channel, ...]:

@@ -25,6 +25,7 @@ from tps.pipeline.channels import (
 )
 from tps.pipeline.constraints import build_constraints, check_anchors
 from tps.pipeline.folder import read_json, write_json
+from tps.pipeline.progress import Progress
 from tps.spacetime import (
     CONSTRAINED,
     Channel,
@@ -125,6 +126,7 @@ def solve_geodesic(
     positions: NDArray[np.floating] | None,
     family: Family | None,
     seed: int,
+    progress: Progress,
     *,
     grid: bool = False,
     kept: Path | None = None,
@@ -142,6 +144,7 @@ def solve_geodesic(
         Of the trained model; None: that of the frames themselves.
     seed : int
         Of random probes, where the family needs them.
+    progress : Progress
     grid : bool
         Whether the frames are the points of a grid.
     kept : path, optional
@@ -164,7 +167,7 @@ def solve_geodesic(
     check_anchors(system, section, family, constraints)
     blocks = frame_blocks(frames, grid)
     if kept is None:
-        channels = solve_channels(system, section, family, (a, b), constraints, empirical, blocks)
+        channels = solve_channels(system, section, family, (a, b), constraints, empirical, blocks, progress)
     else:
         channels = read_channels(kept, family, empirical, blocks)
     channels, rank = ranked(channels, section.rank)

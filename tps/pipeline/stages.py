@@ -114,18 +114,17 @@ def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     frames, family = run.load_frames(), None
     if run.model_kind != "frames":
         family = model_family(run.system.space, *load_model(run.path / "model" / "model.safetensors"))
-    with progress.task("geodesic", 1) as advance:
-        solved = solve_geodesic(
-            run.system,
-            run.config.geodesic,
-            frames,
-            run.frame_positions(frames) if run.config.geodesic.avoid else None,
-            family,
-            run.seeds(Chance.GEODESIC, 1)[0],
-            grid=run.on_grid,
-            kept=run.path if _another_choice(run) else None,
-        )
-        advance(1)
+    solved = solve_geodesic(
+        run.system,
+        run.config.geodesic,
+        frames,
+        run.frame_positions(frames) if run.config.geodesic.avoid else None,
+        family,
+        run.seeds(Chance.GEODESIC, 1)[0],
+        progress,
+        grid=run.on_grid,
+        kept=run.path if _another_choice(run) else None,
+    )
     solved.save(out / "geodesic")
     status = solved.result["status"]
     details = {key: solved.result[key] for key in ("method", "status", "length", "n_gradient_evaluations")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,12 @@ _IN_VAIN, _SAME = 3, 0.02
 
 
 def solve(
-    problem: CurveProblem, index: Tensor, budget: Tensor, rtol: float, tolerance: float
+    problem: CurveProblem,
+    index: Tensor,
+    budget: Tensor,
+    rtol: float,
+    tolerance: float,
+    progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[Tensor, Tensor]:
     """Minimise curves under their constraints, from where they stand.
 
@@ -39,6 +46,8 @@ def solve(
         Relative decrease of the energy at which to stop.
     tolerance : float
         Twice the largest violation, beyond the problem's margins, that is accepted.
+    progress : callable
+        Told after every round how many curves are done.
 
     Returns
     -------
@@ -50,7 +59,9 @@ def solve(
     Ben-Tal and Zibulevsky, SIAM J. Optim. 7, 347 (1997): penalty/barrier multiplier methods.
     """
     if not problem.constraints:
-        return descend(problem, index, budget, torch.full((len(index),), rtol, dtype=torch.float64))
+        found = descend(problem, index, budget, torch.full((len(index),), rtol, dtype=torch.float64))
+        progress(len(index))
+        return found
     spent = torch.zeros(len(index), dtype=torch.int64)
     finished = torch.zeros(len(index), dtype=torch.bool)
     loose = torch.full((len(index),), max(rtol, _LOOSEST), dtype=torch.float64)
@@ -58,6 +69,7 @@ def solve(
     in_vain = torch.zeros(len(index), dtype=torch.int64)
     for _ in range(_MAX_ROUNDS):
         going = torch.nonzero(~finished & (spent < budget) & (in_vain < _IN_VAIN))[:, 0]
+        progress(len(index) - len(going))
         if len(going) == 0:
             break
         curves = index[going]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, Unpack
@@ -73,6 +73,7 @@ def find_channels(
     frames: EmpiricalFamily | None = None,
     blocks: Tensor | None = None,
     rank: Rank | None = None,
+    progress: Callable[[int], None] = lambda done: None,
     **options: Unpack[SolverOptions],
 ) -> tuple[Channel, ...]:
     """Find distinct geodesics between two points: distinct local minima of the length.
@@ -95,6 +96,8 @@ def find_channels(
         As for `free_energy_profile`.
     rank : "barrier" or "length", optional
         Barrier above A unless given, where every converged channel has one, and length otherwise.
+    progress : callable
+        As for `find_geodesics`.
     **options
         As for `find_geodesic`.
 
@@ -116,7 +119,9 @@ def find_channels(
         named[f"via {number}"] = torch.cat(
             [chart_line(spacetime, a, point, n_points), chart_line(spacetime, point, b, n_points)[1:]]
         )
-    found = find_geodesics(family, [(a, b)] * len(named), starts=list(named.values()), **options)
+    found = find_geodesics(
+        family, [(a, b)] * len(named), starts=list(named.values()), progress=progress, **options
+    )
     groups: list[tuple[Geodesic, list[str]]] = []
     order = sorted(zip(named, found, strict=True), key=lambda item: (not item[1].converged, item[1].length))
     for name, geodesic in order:

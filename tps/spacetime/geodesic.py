@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Unpack
 
 from tps.errors import ParameterError
@@ -98,6 +98,7 @@ def find_geodesics(
     pairs: Sequence[tuple[SpacetimePoint, SpacetimePoint]],
     *,
     starts: Sequence[Start | None] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
     **options: Unpack[SolverOptions],
 ) -> tuple[Geodesic, ...]:
     """Find geodesics between many pairs of points, in one batch.
@@ -108,6 +109,8 @@ def find_geodesics(
     pairs : sequence of (SpacetimePoint, SpacetimePoint)
     starts : sequence, optional
         One start, or None, for each pair; what a start may be, see `find_geodesic`.
+    progress : callable
+        Told how many curves are found, each counted twice: on few points, then on all.
     **options
         As for `find_geodesic`.
 
@@ -133,4 +136,4 @@ def find_geodesics(
         None if start is None else start_eta(family, a, b, start, settings.n_points)
         for (a, b), start in zip(pairs, given, strict=True)
     ]
-    return tuple(solve_batch(family, pairs, curves, settings))
+    return tuple(solve_batch(family, pairs, curves, settings, progress))

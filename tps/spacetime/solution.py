@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,6 +88,7 @@ def solve_batch(
     pairs: Sequence[tuple[SpacetimePoint, SpacetimePoint]],
     starts: Sequence[Tensor | None],
     settings: SolverSettings,
+    progress: Callable[[int], None],
 ) -> list[Geodesic]:
     """Find geodesics between checked pairs of points, side by side; see `find_geodesics`.
 
@@ -95,12 +96,17 @@ def solve_batch(
     """
     lines = [dipping_lines(family.spacetime, a, b, _COARSE_POINTS) for a, b in pairs]
     if not all(is_symmetric(family, torch.cat(row)) for row in lines):
-        return _solve(family, pairs, starts, settings, clamped=True)
-    found = _solve(family, pairs, starts, settings, clamped=False)
+        return _solve(family, pairs, starts, settings, progress, clamped=True)
+    found = _solve(family, pairs, starts, settings, progress, clamped=False)
     untrue = [k for k, one in enumerate(found) if negative_chord_fraction(one.curve) > 0]
     if untrue:
         again = _solve(
-            family, [pairs[k] for k in untrue], [starts[k] for k in untrue], settings, clamped=True
+            family,
+            [pairs[k] for k in untrue],
+            [starts[k] for k in untrue],
+            settings,
+            lambda _: None,
+            clamped=True,
         )
         for k, one in zip(untrue, again, strict=True):
             found[k] = one
@@ -112,6 +118,7 @@ def _solve(
     pairs: Sequence[tuple[SpacetimePoint, SpacetimePoint]],
     starts: Sequence[Tensor | None],
     settings: SolverSettings,
+    progress: Callable[[int], None],
     *,
     clamped: bool,
 ) -> list[Geodesic]:
@@ -130,7 +137,7 @@ def _solve(
     tolerance, everything, index = settings.constraint_tolerance, problem.everything, problem.everything
     if coarse:
         rough = max(tolerance, _COARSE_TOLERANCE)
-        _, used = solve(problem, everything, budget // 2, max(rtol, _COARSE_RTOL), rough)
+        _, used = solve(problem, everything, budget // 2, max(rtol, _COARSE_RTOL), rough, progress)
         if settings.hard:
             # what was given up on few points is given up
             broken = problem.violations(everything).amax(1) > rough
@@ -140,7 +147,10 @@ def _solve(
         problem = _refined(family, problem, settings)
     converged = torch.zeros(len(pairs), dtype=torch.bool)
     if len(index):
-        converged[index], used = solve(problem, index, budget[index], rtol, tolerance)
+        before = 2 * len(pairs) - len(index)
+        converged[index], used = solve(
+            problem, index, budget[index], rtol, tolerance, lambda done: progress(before + done)
+        )
         budget[index] -= used
     for weight in _weights(settings.free_energy_weight) if len(index) else ():
         problem.free_energy_weight = weight
