@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tps.config import GeodesicSection
 from tps.conformations import Conformations
@@ -106,17 +107,19 @@ def build_constraints(
         constraints.append(StdCeiling(section.max_std))
     if section.min_support is not None:
         constraints.append(SupportFloor(empirical, section.min_support))
+    ends = _anchored(system, section.anchor_log_snr, empirical)
     for text, region in zip(section.avoid, avoided_regions(system, section), strict=True):
         if positions is None:
             raise ConfigError("avoiding a region needs the frames' positions")
         inside = region.contains(system.values(positions))
-        tether = _tether_probability(system, section, frames, text, region)
+        tether = _tether_probability(system, section, frames, text, region, ends)
         notes += _half_known(system, text, region, bool(inside.any()), tether is not None)
         if tether is not None:
             constraints.append(tether)
+            notes += _beside(text, tether.box.probability(ends), section.avoid_p_max)
         if inside.any():
             indicator = torch.as_tensor(inside)
-            constraints.append(RegionProbability(empirical, indicator, section.avoid_p_max, text))
+            constraints.append(RegionProbability(empirical, indicator, section.avoid_p_max, text, ends))
     for point in section.avoid_points:
         place = named_point(system.space, point.center, point.log_snr, "geodesic.avoid_points center")
         constraints.append(TetherDistance(place, point.min_kl_nats))
@@ -156,7 +159,7 @@ def check_anchors(
 
 
 def _tether_probability(
-    system: System, section: GeodesicSection, frames: Conformations, text: str, region: Region
+    system: System, section: GeodesicSection, frames: Conformations, text: str, region: Region, ends: Tensor
 ) -> TetherProbability | None:
     """Return the tether's share of the constraint; None where the region names what is no feature."""
     space = system.space
@@ -166,8 +169,24 @@ def _tether_probability(
     support = space.ranges(frames.values)
     support = np.stack([np.minimum(support[:, 0], seen[:, 0]), np.maximum(support[:, 1], seen[:, 1])], axis=1)
     return TetherProbability(
-        TetherBox(space, region.ranges, support), section.avoid_p_max, text, section.anchor_log_snr
+        TetherBox(space, region.ranges, support), section.avoid_p_max, text, section.anchor_log_snr, ends
     )
+
+
+def _beside(text: str, probabilities: Tensor, p_max: float) -> list[str]:
+    """Return what is to be said of ends, anchored beside a region, whose own tethers reach into it."""
+    return [
+        f"end {name} lies so close to the region to avoid {text!r} that its own tether has probability {p:.2g} of it: "
+        f"more than {p_max:g} is allowed beside that end"
+        for name, p in zip("AB", probabilities.tolist(), strict=True)
+        if p > p_max
+    ]
+
+
+def _anchored(system: System, level: float, family: Family) -> Tensor:
+    """Return the natural parameters of both ends (2, K), anchored at a log-SNR."""
+    ends = anchors(system.space, system.feature_values(system.ends), level)
+    return torch.stack([eta_of(family.spacetime, end) for end in ends])
 
 
 def _half_known(system: System, text: str, region: Region, sampled: bool, tethered: bool) -> list[str]:
@@ -199,8 +218,7 @@ def _half_known(system: System, text: str, region: Region, sampled: bool, tether
 
 def _at_anchors(system: System, level: float, family: Family, constraint: Constraint) -> NDArray[np.float64]:
     """Return the largest value of a constraint at each end (2,), anchored at a log-SNR."""
-    ends = anchors(system.space, system.feature_values(system.ends), level)
-    eta = torch.stack([eta_of(family.spacetime, end) for end in ends])
+    eta = _anchored(system, level, family)
     with torch.no_grad():
         found: NDArray[np.float64] = constraint.values(family, eta, family.mu(eta)).amax(1).numpy()
     return found

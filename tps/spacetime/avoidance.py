@@ -45,12 +45,15 @@ class RegionProbability:
         In (0, 1).
     label : str
         What a report calls the region.
+    ends : Tensor (2, K), optional
+        Natural parameters of anchored ends that may lie beside the region: see `TetherProbability`.
     """
 
     frames: RegionFamily
     region: Any
     p_max: float
     label: str = "the region"
+    ends: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_p_max(self.p_max)
@@ -77,7 +80,11 @@ class RegionProbability:
 
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """Ln p(region | eta) - ln p_max (n, 1)."""
-        return self.frames.log_probability(eta, self.region)[:, None] - math.log(self.p_max)
+        excess = self.frames.log_probability(eta, self.region) - math.log(self.p_max)
+        if self.ends is not None:
+            own = self.frames.log_probability(self.ends, self.region) - math.log(self.p_max)
+            excess = excess - _beside_the_ends(family.spacetime, self.ends, own, eta)
+        return excess[:, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +106,16 @@ class TetherProbability:
         What a report calls the region.
     tight_log_snr : float, optional
         From where on p_max itself is the bound, such as that of the anchors; everywhere unless given.
+    ends : Tensor (2, K), optional
+        Natural parameters of anchored ends. One that lies beside the region, with more odds of it than p_max allows,
+        adds them to what is allowed, and e^-n of them 2 n nats away from it.
     """
 
     box: TetherBox
     p_max: float
     label: str = "the region"
     tight_log_snr: float | None = None
+    ends: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_p_max(self.p_max)
@@ -133,6 +144,9 @@ class TetherProbability:
         excess = self.box.log_odds(eta) - float(logit(self.p_max))
         if self.tight_log_snr is not None:
             excess = excess + (self.tight_log_snr - _soft_log_snr(family.spacetime, eta)).clamp_min(0)
+        if self.ends is not None:
+            own = self.box.log_odds(self.ends) - float(logit(self.p_max))
+            excess = excess - _beside_the_ends(family.spacetime, self.ends, own, eta)
         return excess[:, None]
 
 
@@ -215,6 +229,19 @@ class TetherDistance(_Distance):
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """1 - KL / at_least (n, 1)."""
         return self._relative(tether_kl(family.spacetime, eta_of(family.spacetime, self.point), eta))
+
+
+def _beside_the_ends(spacetime: Spacetime, ends: Tensor, own: Tensor, eta: Tensor) -> Tensor:
+    """Return the logarithm (n,) by which a bound is raised, where ends (2, K) themselves break it by `own`.
+
+    What an end has is added to what is allowed, less by a factor e for every two nats between the end's tether and that
+    of eta: a tether that moves straight away from the region loses more.
+    """
+    raised = torch.zeros(len(eta), dtype=torch.float64)
+    for end, excess in zip(ends, own.tolist(), strict=True):
+        if excess > 0:
+            raised = torch.logaddexp(raised, excess - tether_kl(spacetime, end, eta) / 2)
+    return raised
 
 
 def _soft_log_snr(spacetime: Spacetime, eta: Tensor) -> Tensor:
