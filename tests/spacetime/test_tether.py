@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from tps.errors import ParameterError
+from tps.errors import CurveError, ParameterError
 from tps.features import FeatureSpace
 from tps.spacetime import (
     GaussianFamily,
@@ -197,3 +197,33 @@ def test_a_curve_that_starts_in_the_region_is_led_out(torsion_family):
     assert found.constraints[0].number == pytest.approx(0.01, rel=0.05)
     free = find_geodesic(torsion_family, a, b)
     assert float(box.probability(free.curve.eta).max()) > 0.03
+
+
+def test_an_end_beside_the_region_adds_what_it_has_of_it(torsion_family):
+    """Allowed odds: those of p_max, and the end's less a factor e for every four nats away from it."""
+    spacetime, space = torsion_family.spacetime, space_of("circle", "circle")
+    a, b = (
+        SpacetimePoint(torch.tensor([math.cos(p), math.sin(p), math.cos(q), math.sin(q)]), 3.0)
+        for p, q in ((-1.4, 1.2), (1.1, -0.9))
+    )
+    ends = torch.stack([eta_of(spacetime, point) for point in (a, b)])
+    box = TetherBox(space, {"f0": (-2.2, -1.45)}, space.bounds)
+    plain, raised = TetherProbability(box, 0.01), TetherProbability(box, 0.01, ends=ends)
+    # 0.05 from the edge, and a standard deviation of 0.22
+    assert 0.3 < float(box.probability(ends)[0]) < 0.5
+    assert float(box.probability(ends)[1]) < 0.01
+    places = torch.tensor([[-1.4, 1.2], [-1.1, 1.2], [-1.4, -0.3], [0.2, 0.0]], dtype=torch.float64)
+    eta = spacetime.tilt(places, 2.5)
+    odds = [box.log_odds(x).exp() for x in (ends[:1], eta)]
+    nats = torch.cat([tether_kl(spacetime, one, ends[:1]) for one in eta])
+    allowed = 0.01 / 0.99 + odds[0] * (-nats / 4).exp()
+    found = raised.values(torsion_family, eta, eta)[:, 0]
+    assert found.numpy() == pytest.approx((odds[1] / allowed).log().numpy(), abs=1e-10)
+    # far away the bound is the plain one
+    assert float(found[3] - plain.values(torsion_family, eta, eta)[3, 0]) == pytest.approx(0, abs=0.05)
+    solved = find_geodesic(torsion_family, a, b, start=(0, 0), constraints=[raised], n_points=32)
+    assert solved.status == "converged"
+    middle = solved.curve.eta[[16]]
+    assert float(box.probability(middle)) < 0.0101
+    with pytest.raises(CurveError, match="itself violates"):
+        find_geodesic(torsion_family, a, b, constraints=[plain], n_points=32)

@@ -14,7 +14,11 @@ from tps.errors import ParameterError
 from tps.spacetime.family import Family
 from tps.spacetime.information import kl_along_curve
 from tps.spacetime.points import Spacetime, SpacetimePoint, eta_of
-from tps.spacetime.tether import TetherBox, tether_kl
+from tps.spacetime.tether import TetherBox, tether_kl, tether_kl_to
+
+#: Nats over which what an end has of a region falls by e. A tether that moves straight away from it loses more than e
+#: in one nat; the other features take nats too, and the curve needs room.
+_NATS = 4.0
 
 
 class RegionFamily(Protocol):
@@ -108,7 +112,7 @@ class TetherProbability:
         From where on p_max itself is the bound, such as that of the anchors; everywhere unless given.
     ends : Tensor (2, K), optional
         Natural parameters of anchored ends. One that lies beside the region, with more odds of it than p_max allows,
-        adds them to what is allowed, and e^-n of them 2 n nats away from it.
+        adds them to what is allowed, and e^-n of them 4 n nats away from it.
     """
 
     box: TetherBox
@@ -234,13 +238,13 @@ class TetherDistance(_Distance):
 def _beside_the_ends(spacetime: Spacetime, ends: Tensor, own: Tensor, eta: Tensor) -> Tensor:
     """Return the logarithm (n,) by which a bound is raised, where ends (2, K) themselves break it by `own`.
 
-    What an end has is added to what is allowed, less by a factor e for every two nats between the end's tether and that
-    of eta: a tether that moves straight away from the region loses more.
+    What an end has is added to what is allowed, less by a factor e for every four nats between the tether at eta and
+    the end's. A weak tilt is far from a tight end.
     """
     raised = torch.zeros(len(eta), dtype=torch.float64)
     for end, excess in zip(ends, own.tolist(), strict=True):
         if excess > 0:
-            raised = torch.logaddexp(raised, excess - tether_kl(spacetime, end, eta) / 2)
+            raised = torch.logaddexp(raised, excess - tether_kl_to(spacetime, eta, end) / _NATS)
     return raised
 
 

@@ -47,6 +47,16 @@ def tether_kl(spacetime: Spacetime, target: Tensor, eta: Tensor) -> Tensor:
     return ((target - eta) * mu).sum(-1) - psi.detach() + spacetime.flat_psi(eta)
 
 
+def tether_kl_to(spacetime: Spacetime, eta: Tensor, target: Tensor) -> Tensor:
+    """Return KL(tether at eta || tether at target) [nats] (n,): `tether_kl` the other way."""
+    with torch.enable_grad():
+        leaf = eta if eta.requires_grad else eta.detach().requires_grad_(True)
+        psi = spacetime.flat_psi(leaf)
+        (mu,) = torch.autograd.grad(psi.sum(), leaf, create_graph=True)
+        nats = ((leaf - target) * mu).sum(-1) - psi + spacetime.flat_psi(target[None])
+    return nats if eta.requires_grad else nats.detach()
+
+
 @dataclass(frozen=True, eq=False)
 class TetherBox:
     """A box of features, as the tether sees it.
