@@ -2,7 +2,10 @@
 
     pytest -m benchmark tests/benchmarks/test_score_matching.py -s
 
-Both are judged by the energy whose terms are clamped at zero per coordinate; the recipe minimises the plain one.
+All are judged by the energy whose terms are clamped at zero per coordinate. Eq. 14 of the paper has no clamp, and Adam
+on it finds the model's errors. The published code does minimise the clamped energy, with the rate below
+(github.com/rafalkarczewski/spacetime-geometry, molecular_experiments/mol_utils.py): there both look for the same
+minimum, and where Adam gets near it nothing can be much below.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ torch.set_num_threads(1)
 WELLS = torch.tensor([(-1.4, 1.2), (-2.6, 2.8), (1.1, -0.9), (0.9, 2.4)], dtype=torch.float64)
 SHARES = torch.tensor([0.4, 0.25, 0.2, 0.15])
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 3))
-N_POINTS, N_STEPS, LOG_SNR = 64, 10_000, 4.0
+N_POINTS, N_STEPS, LOG_SNR, RATE = 64, 10_000, 4.0, 0.1
 
 
 class ResidualMLP(nn.Module):
@@ -89,17 +92,20 @@ def trained(kind: str, seed: int, n_steps: int = 4000) -> Family:
     return TorusDenoiserFamily(network, TorusSpacetime(2), dtype=torch.float32)
 
 
-def recipe(family: Family, a: SpacetimePoint, b: SpacetimePoint, n_steps: int) -> SpacetimeCurve:
+def recipe(
+    family: Family, a: SpacetimePoint, b: SpacetimePoint, n_steps: int, *, clamped: bool
+) -> SpacetimeCurve:
     """Return the curve of Adam on 10 nodes in (center, log_snr)."""
     nodes, where = np.linspace(0, 1, 10), np.linspace(0, 1, N_POINTS)
     design = torch.from_numpy(CubicSpline(nodes, np.eye(10), bc_type="natural")(where))
     first, last = (torch.cat([p.center, torch.tensor([p.log_snr], dtype=torch.float64)]) for p in (a, b))
     inner = torch.lerp(first, last, torch.from_numpy(nodes[1:-1])[:, None]).requires_grad_(True)
-    optimiser = torch.optim.Adam([inner], lr=0.01)
+    optimiser = torch.optim.Adam([inner], lr=RATE)
     for _ in range(n_steps):
         curve = design @ torch.cat([first[None], inner, last[None]])
         eta = family.spacetime.eta(curve[:, :-1], curve[:, -1])
-        energy = 0.5 * (N_POINTS - 1) * (eta.diff(dim=0) * family.mu(eta).diff(dim=0)).sum()
+        terms = eta.diff(dim=0) * family.mu(eta).diff(dim=0)
+        energy = 0.5 * (N_POINTS - 1) * (terms.clamp_min(0) if clamped else terms).sum()
         optimiser.zero_grad()
         energy.backward()
         optimiser.step()
@@ -108,23 +114,33 @@ def recipe(family: Family, a: SpacetimePoint, b: SpacetimePoint, n_steps: int) -
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["plane", "torus"])
-def test_three_quarters_of_the_recipe_in_a_fifteenth_of_its_time(kind: str, seed: int) -> None:
+def test_geodesics_of_plain_networks_against_the_recipe(kind: str, seed: int) -> None:
     family = trained(kind, seed)
     points = [SpacetimePoint(row, LOG_SNR) for row in features(kind, WELLS)]
+    rows = []
     for i, j in PAIRS:
         start = time.process_time()
         found = find_geodesic(family, points[i], points[j], n_points=N_POINTS)
         ours = time.process_time() - start
-        start = time.process_time()
-        theirs = recipe(family, points[i], points[j], N_STEPS)
-        seconds = time.process_time() - start
-        ratio = found.clamped_energy / clamped_energy(theirs)
         print(
-            f"{kind} {seed}, {i} to {j}: {found.clamped_energy:.2f} of {clamped_energy(theirs):.2f} ({ratio:.2f}), "
-            f"total {found.curve_energy:.2f} of {curve_energy(theirs):.2f}, {seconds / ours:.0f} times as fast; "
-            f"{found.doubtful:.0%} doubtful"
+            f"{kind} {seed}, {i} to {j}: {found.clamped_energy:.2f} (total {found.curve_energy:.2f}, "
+            f"{found.doubtful:.0%} doubtful, {found.status})"
         )
+        ratios, speeds = [], []
+        for clamped in (False, True):
+            start = time.process_time()
+            theirs = recipe(family, points[i], points[j], N_STEPS, clamped=clamped)
+            speeds.append((time.process_time() - start) / ours)
+            ratios.append(found.clamped_energy / clamped_energy(theirs))
+            print(
+                f"    Adam on the {'clamped' if clamped else 'plain'} energy: {clamped_energy(theirs):.2f} "
+                f"(total {curve_energy(theirs):.2f}); ratio {ratios[-1]:.2f}, {speeds[-1]:.0f} times as fast",
+                flush=True,
+            )
+        rows.append((found, ratios, speeds))
+    for found, (plain, published), speeds in rows:
         assert found.converged
         assert found.curve_energy >= 0
-        assert ratio <= 0.75
-        assert seconds / ours >= 15
+        assert plain <= 0.75
+        assert published <= 1
+        assert min(speeds) >= 15

@@ -237,7 +237,7 @@ def _warning(doubtful: float, energy: float, without: float) -> str:
 
 
 def _problem(family: Family, chart: Tensor, settings: SolverSettings, clamped: bool) -> CurveProblem:
-    design = settings.design(chart.shape[1])
+    design = settings.design(chart.shape[1], rough=clamped)
     return CurveProblem(
         family,
         chart,

@@ -18,7 +18,8 @@ from tps.spacetime.points import Chart
 
 Representation = Literal["spline", "points"]
 
-_MAX_COEFFICIENTS = 24
+#: Of a spline unless told otherwise; a model that is no true family is rough, and its curves bend around its errors.
+_MAX_COEFFICIENTS, _MAX_COEFFICIENTS_ROUGH = 24, 36
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,11 @@ class SolverSettings:
         """Return the coordinates: of spacetime, or of the one noise level that is kept to."""
         return family.spacetime if self.log_snr is None else NoiseLevel(family, self.log_snr)
 
-    def design(self, n_points: int) -> Tensor:
-        """Return the matrix (n_points, n_coefficients) from coefficients to points."""
+    def design(self, n_points: int, *, rough: bool = False) -> Tensor:
+        """Return the matrix (n_points, n_coefficients) from coefficients to points, of a smooth or a rough model."""
         # a condition at every point needs the freedom of every point: else which points touch it is a puzzle
-        default = n_points if self.hard else max(6, min(n_points // 2, _MAX_COEFFICIENTS))
+        most = _MAX_COEFFICIENTS_ROUGH if rough else _MAX_COEFFICIENTS
+        default = n_points if self.hard else max(6, min(n_points // 2, most))
         n_coefficients = min(self.n_coefficients or default, n_points)
         if self.representation == "points" or n_coefficients == n_points:
             return torch.eye(n_points, dtype=torch.float64)
