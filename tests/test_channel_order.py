@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tps.analysis.flood_fill import flood_fill, surface_lower_bound
 from tps.config import load_config
+from tps.pipeline import Silent
 from tps.pipeline.geodesic import solve_geodesic
 from tps.pipeline.sample import sample_surface_frames
 from tps.spacetime import Channel, SpacetimeCurve
@@ -26,7 +27,7 @@ def solved_channels(recipe: str, system: SurfaceSystem) -> tuple[Channel, ...]:
     assert section.windings is None
     assert not section.via
     frames = sample_surface_frames(system, config.conformations, 0).frames
-    return solve_geodesic(system, section, frames, frames.values, None, 0, grid=True).channels
+    return solve_geodesic(system, section, frames, frames.values, None, 0, Silent(), grid=True).channels
 
 
 def channel_bound(system: SurfaceSystem, curve: SpacetimeCurve, n: int = 181) -> float:
