@@ -13,9 +13,7 @@ from tps.diffusion.schedule import alpha_sigma
 _SMOOTH = 1e-8  # keeps |η| differentiable at 0
 _KAPPA_RANGE = (2.0, 60.0)  # of the units' own tilts at the start
 _GOLDEN = (math.sqrt(5) - 1) / 2  # turns that spread points over a circle, however many
-_START_LOGIT = (
-    6.0  # with it a row of the first layer begins with three quarters of its weight on one unit per angle
-)
+_START_LOGIT = 6.0  # a row of the first layer begins with most of its weight on one unit per angle
 
 
 class DenoiserNetwork(nn.Module):
