@@ -36,6 +36,20 @@ def test_moments_equal_direct_sums(torsion_family, eta):
     assert float(torsion_family.psi(torch.zeros(1, 4).double())) == pytest.approx(0, abs=1e-12)
 
 
+def test_frames_far_from_a_tight_tilt_cost_nothing_and_change_nothing():
+    """Energies up to 900 kT under tilts up to e^7: sums from the definition, to round-off."""
+    angles = torch.cartesian_prod(*[torch.linspace(-3, 3, 40, dtype=torch.float64)] * 2)
+    statistics = torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(1)
+    family = EmpiricalFamily(statistics, -50 * angles.square().sum(1), TorusSpacetime(2))
+    eta = statistics[::97] * torch.linspace(0, 7, len(statistics[::97]), dtype=torch.float64)[:, None].exp()
+    weights = direct(family, eta)
+    mean = weights @ statistics.numpy()
+    logits = family.log_weights + eta @ statistics.T
+    assert np.allclose(family.mu(eta), mean, rtol=0, atol=1e-13)
+    assert torch.allclose(family.psi(eta), logits.logsumexp(1), rtol=1e-13)
+    assert np.allclose(family.effective_sample_size(eta), 1 / (weights**2).sum(1), rtol=1e-12)
+
+
 def test_gradients_are_the_family_s_own(torsion_family, eta):
     """Grad psi = mu, and the derivative of mu is the covariance."""
     leaf = eta.clone().requires_grad_(True)

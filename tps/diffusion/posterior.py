@@ -10,6 +10,9 @@ from torch import Tensor
 
 #: Tilts times frames held at once, 8 MB in float64: what a processor's cache may hold.
 _CHUNK_ELEMENTS = 1_000_000
+#: What lies farther below the largest logarithm counts as this: a billion such frames are lost in round-off, and the
+#: exponentials of numbers that leave the normal range take six times as long.
+_LEAST_LOGARITHM = -60.0
 
 
 class PosteriorMoments(NamedTuple):
@@ -46,7 +49,7 @@ def tilted_weights(
     rows : slice
         Which tilts.
     weights : (n_rows, n_frames) tensor
-        w_i e^{η·T_i - shift}; yours to change until the next ones come, which use the same memory.
+        w_i e^{η·T_i - shift}, at least e^-60; yours to change until the next ones come, which use the same memory.
     shift : (n_rows,) tensor
         The largest logarithm, taken out so that nothing overflows.
     """
@@ -58,7 +61,7 @@ def tilted_weights(
         weights = buffer[: rows.stop - rows.start]
         torch.addmm(log_weights, eta[rows], statistics.T, out=weights)
         shift = weights.amax(dim=1)
-        yield rows, weights.sub_(shift[:, None]).exp_(), shift
+        yield rows, weights.sub_(shift[:, None]).clamp_min_(_LEAST_LOGARITHM).exp_(), shift
 
 
 def posterior_moments(eta: Tensor, statistics: Tensor, log_weights: Tensor) -> PosteriorMoments:

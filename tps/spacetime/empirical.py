@@ -154,18 +154,18 @@ class EmpiricalFamily:
 
     @cached_property
     def _products(self) -> Tensor:
-        """T and T_i T_j, i <= j, of every frame (n_frames, K + K (K + 1) / 2)."""
+        """T and T_i T_j, i <= j, of every frame (K + K (K + 1) / 2, n_frames): sums over rows are faster."""
         i, j = torch.triu_indices(self.statistics.shape[1], self.statistics.shape[1])
-        return torch.cat([self.statistics, self.statistics[:, i] * self.statistics[:, j]], dim=1)
+        return torch.cat([self.statistics.T, (self.statistics[:, i] * self.statistics[:, j]).T])
 
     def _moments(self, eta: Tensor) -> TiltedMoments:
         """All at once: psi, mu and Cov[T]."""
         n, k = eta.shape
-        psi, means = eta.new_empty(n), eta.new_empty(n, self._products.shape[1])
+        psi, means = eta.new_empty(n), eta.new_empty(n, len(self._products))
         for rows, weights, shift in tilted_weights(eta, self.statistics, self.log_weights):
             total = weights.sum(1)
             psi[rows] = total.log() + shift
-            means[rows] = (weights @ self._products) / total[:, None]
+            means[rows] = (self._products @ weights.T).T / total[:, None]
         mu, covariance = means[:, :k], eta.new_empty(n, k, k)
         i, j = torch.triu_indices(k, k)
         covariance[:, i, j] = means[:, k:] - mu[:, i] * mu[:, j]

@@ -37,6 +37,8 @@ _MARGIN_ROUNDS, _MENDABLE = 4, 20.0
 _DOUBTFUL_RTOL = 1e-4
 _ROUGH_ITERATIONS, _ROUGH_RTOL = 40, 1e-2
 _WEIGHT_STEP = 0.25
+#: What round-off may leave of the energy between two ends that are the same.
+_ROUND_OFF = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +303,7 @@ def _status(
         far = max(r.largest for r in reports) > _MENDABLE * settings.constraint_tolerance
         given_up = far and spent < settings.max_iterations
         return ("no feasible curve was found from this start: " if given_up else "") + "; ".join(broken)
-    if energy < 0:
+    if energy < -_ROUND_OFF:
         return f"the energy is negative ({energy:.3g}): the model is nowhere near a true family here; train again"
     if not converged and spent >= settings.max_iterations:
         return f"stopped after {spent} iterations while the energy was still falling; raise max_iterations"
