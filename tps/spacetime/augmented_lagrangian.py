@@ -80,8 +80,7 @@ def solve(
         finished[going] = converged & held & (loose[going] <= rtol)
         if bool(finished[going].all()):
             continue
-        left = ~finished[going]
-        problem.update_multipliers(_UPDATE, curves[left], converged[left])
+        problem.update_multipliers(_UPDATE, curves[~finished[going]])
         broken = violation > tolerance / 2
         same = broken & ((violation / last[going] - 1).abs() < _SAME)
         in_vain[going] = torch.where(same, in_vain[going] + 1, 0)

@@ -124,15 +124,11 @@ class CurveProblem:
             hidden += (self._pressure(number, value, index) * (value + margin)).abs().sum((1, 2))
         return hidden / (self.n_points * energy)
 
-    def update_multipliers(self, limit: float, index: Tensor, settled: Tensor) -> None:
-        """Move the multipliers of the curves `index` (b,) towards the pressures, by at most a factor `limit`.
-
-        They fall only where a curve has `settled` (b,): one that is held up says where it is pressed, not where not.
-        """
+    def update_multipliers(self, limit: float, index: Tensor) -> None:
+        """Move the multipliers of the curves `index` towards the pressures, by at most a factor `limit`."""
         for number, value in enumerate(self.constraint_values(index)):
             old, new = self.multipliers[number][index], self._pressure(number, value, index)
-            least = torch.where(settled[:, None, None], old / limit, old)
-            self.multipliers[number][index] = torch.minimum(torch.maximum(new, least), old * limit)
+            self.multipliers[number][index] = torch.minimum(torch.maximum(new, old / limit), old * limit)
 
     def scaled(self, number: int, value: Tensor, index: Tensor) -> Tensor:
         """Values (b, N, n_conditions) of a constraint, margin added, in units of 1 / stiffness."""

@@ -16,8 +16,6 @@ from tps.spacetime.preconditioner import CurvePreconditioner, GroupedPreconditio
 _REFRESH, _REFRESH_FREE = 4, 30
 #: A condition is broken by at most this over the stiffness, and is up against that from this fraction of it.
 _CEILING, _PRESSED = 0.9, 0.95
-#: A start beyond that has so much room more.
-_ROOM = 1.1
 #: Under constraints no point moves farther than this Fisher-Rao distance in one step, lest it leap over a hole.
 _LONGEST_MOVE = 1.0
 
@@ -39,7 +37,7 @@ def descend(problem: CurveProblem, index: Tensor, budget: Tensor, rtol: Tensor) 
     if problem.constraints:
         # no step may lead across what is forbidden
         stiffness = problem.stiffness[index, None]
-        problem.ceiling[index] = (_ROOM * problem.violations(index) * stiffness).clamp_min(_CEILING)
+        problem.ceiling[index] = (1.5 * problem.violations(index) * stiffness).clamp_min(_CEILING)
     while bool((open_ := ~(done | stalled) & (spent < budget)).any()):
         going = torch.nonzero(open_)[:, 0]
         curves = index[going]

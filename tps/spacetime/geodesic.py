@@ -45,8 +45,7 @@ def find_geodesic(
     representation : "spline" or "points"
         Cubic B-spline in the solver's chart, or every point free.
     n_coefficients : int, optional
-        Of the spline. Unless given n_points / 2 and at most 24, or 36 where the model is no true family, and under
-        constraints n_points: every point free.
+        Of the spline; n_points / 2 and at most 24, or 36 where the model is no true family, unless given.
     constraints : sequence
         LogSnrFloor, StdCeiling, RegionProbability, KLDistance, UserConstraint, UserPenalty.
     constraint_tolerance : float

@@ -76,13 +76,11 @@ class SolverSettings:
 
     def design(self, n_points: int, *, rough: bool = False) -> Tensor:
         """Return the matrix (n_points, n_coefficients) from coefficients to points, of a smooth or a rough model."""
-        # a condition at every point needs the freedom of every point: else which points touch it is a puzzle
-        most = _MAX_COEFFICIENTS_ROUGH if rough else _MAX_COEFFICIENTS
-        default = n_points if self.hard else max(6, min(n_points // 2, most))
-        n_coefficients = min(self.n_coefficients or default, n_points)
-        if self.representation == "points" or n_coefficients == n_points:
+        if self.representation == "points":
             return torch.eye(n_points, dtype=torch.float64)
-        return spline_design(n_points, n_coefficients)
+        most = _MAX_COEFFICIENTS_ROUGH if rough else _MAX_COEFFICIENTS
+        default = max(6, min(n_points // 2, most))
+        return spline_design(n_points, min(self.n_coefficients or default, n_points))
 
 
 class SolverOptions(TypedDict, total=False):
