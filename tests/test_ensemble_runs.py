@@ -290,6 +290,21 @@ def test_a_rate_belongs_to_the_frames_it_was_counted_in(well, tmp_path):
         assert json.loads(tps("contents", tmp_path / "run", "--json").stdout)["rate"]["state"] == state
 
 
+def test_times_of_chains_that_the_frames_contradict_are_withheld(well, tmp_path):
+    """A symmetric well has one channel, and both agree; frames that saw slower paths do not."""
+    shutil.copytree(well, tmp_path / "run")
+    assert metrics_of(well)["metrics"]["mean_transition_time"]["value"] is not None
+    file = tmp_path / "run" / "shooting" / "from_frames.json"
+    content = json.loads(file.read_text())
+    numbers = content.get("metrics", content)["transition_time_from_frames"]
+    numbers["value"] *= 10
+    file.write_text(json.dumps(content))
+    tps("analyse", tmp_path / "run", "--force")
+    found = metrics_of(tmp_path / "run")["metrics"]["mean_transition_time"]
+    assert found["value"] is None
+    assert "chains stay in the channels they started in" in found["withheld"]
+
+
 def reactive_chance(x, barrier=4.0, n=2001):
     """Return 4 p_B (1 - p_B) at x (n,) of the well, p_B the exact committor between the borders at -0.7 and 0.7."""
     grid = np.linspace(-0.7, 0.7, n)

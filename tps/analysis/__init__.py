@@ -50,7 +50,7 @@ from tps.analysis.free_energy.windows import (
 )
 from tps.analysis.free_energy.work import work_differences
 from tps.analysis.friction import Friction, friction_from_series
-from tps.analysis.metrics import Metric, Metrics, fraction_metric, proportion_error
+from tps.analysis.metrics import Metric, Metrics, contradict, fraction_metric, proportion_error
 from tps.analysis.paths import (
     avoidance_metric,
     channel_name,
@@ -106,6 +106,7 @@ __all__ = [
     "channel_weights",
     "channels",
     "closest_frame_metrics",
+    "contradict",
     "divergence_by_moves",
     "energy_metrics",
     "ensemble_divergence",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -67,6 +68,16 @@ class Metric:
 
 
 Metrics = Mapping[str, Metric]
+
+#: Two estimates of one number contradict each other when they lie so many combined standard errors apart.
+_CONTRADICTION = 4.0
+
+
+def contradict(first: Metric, second: Metric) -> bool:
+    """Return whether two estimates of one number lie too far apart; those without value or error do not."""
+    if first.value is None or second.value is None or first.error is None or second.error is None:
+        return False
+    return abs(first.value - second.value) > _CONTRADICTION * math.hypot(first.error, second.error)
 
 
 def mean_and_deviation(values: NDArray[np.float64]) -> tuple[float | None, float | None]:

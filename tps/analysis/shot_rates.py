@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.analysis.metrics import FEWEST_EFFECTIVE, Metric
+from tps.analysis.metrics import FEWEST_EFFECTIVE, Metric, contradict
 from tps.analysis.rates import ratio_of_sums
 from tps.dynamics.transition import IN_A, IN_B
 from tps.paths import FrameShots
@@ -33,8 +33,8 @@ N_BLOCKS = 20
 
 #: The names of the rate constants among the metrics.
 RATES = ("rate_a_to_b", "rate_b_to_a")
-#: Two estimates contradict each other when they lie so many combined standard errors apart.
-_CONTRADICTION = 4.0
+#: Detailed balance is broken when it is so many standard errors from 1.
+_BROKEN = 4.0
 #: Largest part of the shots that may have reached neither state.
 _MOST_UNFINISHED = 0.1
 
@@ -204,10 +204,7 @@ def without_contradiction(metrics: Mapping[str, Metric]) -> dict[str, Metric]:
     if not {"rate_a_to_b", "rate_by_flux"} <= found.keys():
         return found
     shots, flux = found["rate_a_to_b"], found["rate_by_flux"]
-    if shots.value is None or shots.error is None or flux.value is None or flux.error is None:
-        return found
-    apart = (shots.value - flux.value) / np.hypot(shots.error, flux.error)
-    if abs(apart) > _CONTRADICTION:
+    if contradict(shots, flux):
         reason = (
             f"shots from frames say {shots.value:.3g} ± {shots.error:.2g} {shots.unit} and the flux says "
             f"{flux.value:.3g} ± {flux.error:.2g}: sample more frames, or let more walkers run longer"
@@ -231,7 +228,7 @@ def _unsupported(rates: ShotRates) -> str:
             "shooting.max_frames, or look for a third state"
         )
     z = _z(rates.balance)
-    if z is not None and abs(z) > _CONTRADICTION:
+    if z is not None and abs(z) > _BROKEN:
         return (
             f"detailed balance is broken by {abs(z):.1f} standard errors: transitions A → B over B → A are "
             f"{rates.balance[0]:.2f}"

@@ -13,6 +13,7 @@ from tps.analysis import (
     Metrics,
     channel_switches,
     channel_weights,
+    contradict,
     divergence_by_moves,
     ensemble_divergence,
     halves,
@@ -70,9 +71,16 @@ class Unbiased:
             )
         if (self.run.path / "shooting" / FROM_FRAMES).is_file():
             metrics |= stored_metrics(self.run, f"shooting/{FROM_FRAMES}")
+        duration = mean_transition_time(self.paths, system.time_unit)
+        from_frames = metrics.get("transition_time_from_frames")
+        if from_frames is not None and contradict(duration, from_frames):
+            duration = duration.unless(
+                f"chains say {duration.value:.3g} ± {duration.error:.2g} {duration.unit} and shots from the frames "
+                f"{from_frames.value:.3g} ± {from_frames.error:.2g}: chains stay in the channels they started in"
+            )
         within = ensemble_divergence(system, *halves(self.paths)) if self._two_chains else None
         return metrics | {
-            "mean_transition_time": mean_transition_time(self.paths, system.time_unit),
+            "mean_transition_time": duration,
             "shooting_moves": Metric(
                 found.n_moves + found.n_candidate_moves, None, "count", "Shooting moves of all chains."
             ),
