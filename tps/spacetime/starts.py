@@ -24,8 +24,6 @@ Start = SpacetimeCurve | Tensor | Sequence[int]
 _LARGEST_GAP = 0.05
 #: Starts are laid out on so many times as many points before they are spaced evenly.
 _FINER = 4
-#: By how much, and in which steps, starts weaken between their ends as far as constraints allow, in units of log-SNR.
-_LARGEST_DIP, _DIP_STEP = 6.0, 0.5
 
 
 def chart_line(spacetime: Spacetime, a: SpacetimePoint, b: SpacetimePoint, n_points: int) -> Tensor:
@@ -153,7 +151,7 @@ def starting_chart(
         if spacetime.n_circles and constraints:
             candidates.append(winding_line(spacetime, a, b, n_fine, [0] * spacetime.n_circles))
         eta = min(candidates, key=lambda line: largest_violation(family, line, constraints))
-        return _spaced(family, chart, chart.to_chart(eta), n_points, constraints)
+        return _spaced(family, chart, chart.to_chart(eta), n_points)
     eta = torch.as_tensor(start, dtype=torch.float64).detach()
     if (
         eta.ndim != 2
@@ -176,41 +174,15 @@ def starting_chart(
             "start it at A and end it at B"
         )
     line[[0, -1]] = ends
-    return _spaced(family, chart, line, n_points, constraints)
-
-
-def _weakened(family: Family, eta: Tensor, constraints: Sequence[Constraint]) -> Tensor:
-    """Return the shortest of the starts (n, K) that let go of the data between their ends, while constraints hold.
-
-    Where stiffness is bounded from below the solution lies near the bound, far from a line between tight ends.
-    """
-    along = 1 - torch.linspace(-1, 1, len(eta), dtype=torch.float64)[:, None] ** 4
-    best, shortest = eta, math.inf
-    for number in range(round(_LARGEST_DIP / _DIP_STEP) + 1):
-        weaker = eta * (-_DIP_STEP * number * along).exp()
-        if largest_violation(family, weaker, constraints) > 0:
-            # what lies beyond is not reached without crossing what is forbidden
-            break
-        with torch.no_grad():
-            length = float(_chords(weaker, family.mu(weaker)).sum())
-        if length < shortest:
-            best, shortest = weaker, length
-    return best
+    return _spaced(family, chart, line, n_points)
 
 
 def _chords(eta: Tensor, mu: Tensor) -> Tensor:
     return (eta.diff(dim=0) * mu.diff(dim=0)).sum(-1).clamp_min(0).sqrt()
 
 
-def _spaced(
-    family: Family, chart: Chart, line: Tensor, n_points: int, constraints: Sequence[Constraint]
-) -> Tensor:
-    """Return points (n_points, k) of a line in the chart at about equal Fisher-Rao steps; its first and last stay.
-
-    Under constraints the line weakens first, where it may (a chart of one noise level has no weaker tilts).
-    """
-    if constraints and not isinstance(chart, NoiseLevel):
-        line = chart.to_chart(_weakened(family, chart.from_chart(line), constraints))
+def _spaced(family: Family, chart: Chart, line: Tensor, n_points: int) -> Tensor:
+    """Return points (n_points, k) of a line in the chart at about equal Fisher-Rao steps; its first and last stay."""
     eta = chart.from_chart(line)
     with torch.no_grad():
         chords = _chords(eta, family.mu(eta))
