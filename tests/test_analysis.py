@@ -13,6 +13,7 @@ from tps.analysis import (
     avoidance_metric,
     channels,
     closest_frame_metrics,
+    divergence_of_passages,
     energy_metrics,
     ensemble_divergence,
     fraction_metric,
@@ -26,7 +27,7 @@ from tps.analysis import (
 from tps.dynamics.segments import reactive_segment
 from tps.errors import ParameterError
 from tps.features import CollectiveVariable, Distance
-from tps.paths import PathEnsemble, PathRecord, TransitionPaths
+from tps.paths import Passages, PathEnsemble, PathRecord, TransitionPaths
 from tps.systems import DualChannel, Region, load_system
 
 
@@ -264,6 +265,10 @@ def test_histograms_over_a_distance_span_what_they_compare():
     assert ranges.tolist() == [[-np.pi, np.pi], [0.0, values[:, 1].max()]]
     assert frame_histogram(system, one, ranges=ranges).sum() == pytest.approx(1)
     assert ensemble_divergence(system, one, other) == pytest.approx(np.log(2))
+    nothing, near, far = (np.empty((0, 2)), *(system.feature_values(frames) for frames in (short, longer)))
+    assert divergence_of_passages(system, Passages((near, nothing), 0.1), one) == pytest.approx(0, abs=1e-12)
+    assert divergence_of_passages(system, Passages((nothing, far), 0.1), one) == pytest.approx(np.log(2))
+    assert divergence_of_passages(system, Passages((nothing, nothing), 0.1), one) is None
     with pytest.raises(ParameterError, match="at least one path"):
         frame_ranges(system, one.select(np.array([], dtype=int)))
 

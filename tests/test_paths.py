@@ -106,6 +106,24 @@ def test_paths_follow_the_curve_and_react():
     assert ensemble.frame_interval == pytest.approx(0.4)
 
 
+@pytest.mark.parametrize("backward", [False, True])
+def test_passages_are_the_path_at_every_move_of_the_tilt(backward, tmp_path):
+    """With a frame at every move they are the reactive segment; with fewer frames they are still the same."""
+    molecule = torsion_molecule("4*cos(theta)")
+    seen, positions = run(molecule, *swing(), replace(SWING, n_frames=80), [1, 2, 3, 4], backward=backward)
+    assert seen.passages.interval == pytest.approx(seen.frame_interval) == pytest.approx(0.2)
+    for i, passage in enumerate(seen.passages.values):
+        # single precision of positions at 0.1 nm: angles to 1e-6
+        np.testing.assert_allclose(passage, seen.values[i, seen.segment(i)], atol=1e-5)
+        assert len(passage) > 2
+    save_paths(tmp_path / "paths", seen, positions)
+    seldom, _ = run(molecule, *swing(), replace(SWING, n_frames=8), [1, 2, 3, 4], backward=backward)
+    for again in (load_paths(tmp_path / "paths").passages, seldom.passages):
+        assert again.interval == pytest.approx(0.2)
+        for one, other in zip(again.values, seen.passages.values, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-12)
+
+
 def test_the_same_seeds_give_the_same_paths():
     molecule = torsion_molecule()
     first, second = (run(molecule, *swing(), SWING, [5, 6, 7, 8]) for _ in range(2))
@@ -140,6 +158,8 @@ def test_a_path_that_fails_is_told_and_harms_no_other(tmp_path):
     good = AnnealingTask(
         molecule.system_xml,
         molecule.features,
+        tuple(molecule.collective_variables.values()),
+        (molecule.state_a.region, molecule.state_b.region),
         equal_steps(s, eta, 80),
         molecule.positions_a,
         SWING,

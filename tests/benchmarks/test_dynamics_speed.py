@@ -23,6 +23,8 @@ def make_task(seed: int = 1) -> AnnealingTask:
     return AnnealingTask(
         system.system_xml,
         system.features,
+        tuple(system.collective_variables.values()),
+        (system.state_a.region, system.state_b.region),
         equal_steps(np.linspace(0, 1, 64), eta, SETTINGS.n_updates),
         system.positions_a,
         SETTINGS,

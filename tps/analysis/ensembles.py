@@ -14,7 +14,7 @@ from tps.analysis.metrics import FEWEST_EFFECTIVE, Metric, proportion_error
 from tps.analysis.paths import channel_name
 from tps.analysis.rates import ratio_of_sums
 from tps.errors import ParameterError
-from tps.paths import ReweightedPaths, ShootingRun, TransitionPaths
+from tps.paths import Passages, ReweightedPaths, ShootingRun, TransitionPaths
 from tps.systems import System
 
 N_BINS = 24
@@ -57,10 +57,7 @@ def frame_histogram(
     """
     values = _frame_values(system, paths)
     limits = system.space.ranges(values)[:2] if ranges is None else ranges
-    weights = np.repeat(paths.multiplicity, paths.lengths).astype(float)
-    inside = np.clip(values[:, :2], limits[:, 0], limits[:, 1])
-    counts, _ = np.histogramdd(inside, bins=n_bins, range=limits.tolist(), weights=weights)
-    return np.asarray(counts / counts.sum(), dtype=np.float64)
+    return _histogram(values, np.repeat(paths.multiplicity, paths.lengths).astype(float), limits, n_bins)
 
 
 def jensen_shannon(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
@@ -82,6 +79,26 @@ def ensemble_divergence(
     """Return the Jensen-Shannon divergence [nats] of two ensembles' frame histograms."""
     ranges = frame_ranges(system, first, second)
     return jensen_shannon(*(frame_histogram(system, p, n_bins, ranges=ranges) for p in (first, second)))
+
+
+def divergence_of_passages(
+    system: System, passages: Passages, paths: TransitionPaths, n_bins: int = N_BINS
+) -> float | None:
+    """Return the Jensen-Shannon divergence [nats] of candidates' passages and an ensemble; None without a passage.
+
+    Passages, not stored frames: which frames are the last in A and the first in B, and whether any lies between,
+    depends on how often one looks. Transitions of alanine dipeptide last 0.34 ps, and candidates' frames were stored
+    every 0.4 ps. Unbiased paths themselves, looked at so seldom, are 0.33 nats from the ensemble that shooting sees
+    every 0.01 ps; looked at every 0.04 ps 0.10, and every 0.01 ps 0.07, which is what sampling leaves.
+    """
+    if not passages.reactive:
+        return None
+    values, own = np.concatenate(passages.reactive), _frame_values(system, paths)
+    limits = system.space.ranges(np.concatenate([values, own]))[:2]
+    return jensen_shannon(
+        _histogram(values, np.ones(len(values)), limits, n_bins),
+        frame_histogram(system, paths, n_bins, ranges=limits),
+    )
 
 
 def halves(paths: TransitionPaths) -> tuple[TransitionPaths, TransitionPaths]:
@@ -240,6 +257,14 @@ def divergence_by_moves(
 
 def _names(system: System, positions: Sequence[NDArray[np.floating]]) -> list[str]:
     return [channel_name(system, system.space.unwrap(system.feature_values(p))) for p in positions]
+
+
+def _histogram(
+    values: NDArray[np.float64], weights: NDArray[np.float64], limits: NDArray[np.float64], n_bins: int
+) -> NDArray[np.float64]:
+    inside = np.clip(values[:, :2], limits[:, 0], limits[:, 1])
+    counts, _ = np.histogramdd(inside, bins=n_bins, range=limits.tolist(), weights=weights)
+    return np.asarray(counts / counts.sum(), dtype=np.float64)
 
 
 def _frame_values(system: System, paths: TransitionPaths) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ from tps.paths.committor.transition_state import (
     committor_histogram,
     find_transition_states,
 )
-from tps.paths.ensemble import PathEnsemble, PathRecord, load_paths, save_paths
+from tps.paths.ensemble import Passages, PathEnsemble, PathRecord, load_paths, save_paths
 from tps.paths.protocol import CurveFriction, equal_steps
 from tps.paths.shooting.choice import FeatureChoice, FrameChoice, UniformChoice
 from tps.paths.shooting.files import load_transition_paths, save_transition_paths
@@ -59,6 +59,7 @@ __all__ = [
     "NetworkCommittor",
     "Outcome",
     "OverdampedSettings",
+    "Passages",
     "PathEnsemble",
     "PathRecord",
     "PullSettings",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -26,8 +26,45 @@ _ARRAYS = (
     "feature_names",
 )
 COMPLETED = "completed"
+_PASSAGES = "passages.npz"
 #: Axes of a molecule's positions (n_frames, n_atoms, 3); points on a surface have one less.
 MOLECULE_NDIM = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Passages:
+    """Paths as they pass from A to B, looked at more often than frames are stored.
+
+    What the last frame in A and the first in B are depends on how often one looks. Where a transition is over sooner
+    than the next frame is stored, stored frames show two ends and hardly anything between them, and hide returns to A.
+
+    Attributes
+    ----------
+    values : tuple of (n, d) arrays
+        One per path: the features from the last look at it in A to the first in B; (0, d) where it never goes there.
+    interval : float
+        Time between looks.
+    """
+
+    values: tuple[NDArray[np.float64], ...]
+    interval: float
+
+    @property
+    def reactive(self) -> tuple[NDArray[np.float64], ...]:
+        """Those of the paths that go from A to B."""
+        return tuple(values for values in self.values if len(values))
+
+    def save(self, file: Path) -> None:
+        """Write an npz file."""
+        lengths = np.array([len(values) for values in self.values], dtype=np.int64)
+        save_arrays(file, values=np.concatenate(self.values), lengths=lengths, interval=self.interval)
+
+    @classmethod
+    def load(cls, file: Path) -> Self:
+        """Read what `save` wrote."""
+        data = load_arrays(file)
+        cuts = np.cumsum(data["lengths"])[:-1]
+        return cls(tuple(np.split(data["values"], cuts)), float(data["interval"]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +77,7 @@ class PathRecord:
     values: NDArray[np.float64] | None = None
     potential_energy: NDArray[np.float64] | None = None
     cumulative_work: NDArray[np.float64] | None = None
+    passage: NDArray[np.float64] | None = None
     failure: str = ""
 
     @classmethod
@@ -74,6 +112,8 @@ class PathEnsemble:
         Of `frame_interval`: "ps", or "unit²" on a surface.
     n_evaluations : int
         Force evaluations of all paths together.
+    passages : Passages or None
+        None where only frames were looked at.
     """
 
     values: NDArray[np.float64]
@@ -88,6 +128,7 @@ class PathEnsemble:
     frame_interval: float
     time_unit: str
     n_evaluations: int
+    passages: Passages | None = None
 
     @classmethod
     def from_records(
@@ -126,8 +167,9 @@ class PathEnsemble:
     def load(cls, file: Path) -> Self:
         """Read a paths.npz."""
         data = load_arrays(file)
+        arrays: dict[str, Any] = {name: data[name] for name in _ARRAYS}
         return cls(
-            **{name: data[name] for name in _ARRAYS},
+            **arrays,
             frame_interval=float(data["frame_interval"]),
             time_unit=str(data["time_unit"]),
             n_evaluations=int(data["n_evaluations"]),
@@ -179,7 +221,7 @@ def save_paths(
     positions: Sequence[NDArray[np.floating] | None],
     box: ArrayLike | None = None,
 ) -> None:
-    """Write NNNN.dcd for every finished path of a molecule, in its box (3, 3) [nm] or none, and paths.npz."""
+    """Write paths.npz, NNNN.dcd for every finished path of a molecule, in its box (3, 3) [nm] or none, and passages."""
     folder.mkdir(parents=True, exist_ok=True)
     for index, frames in enumerate(positions):
         if frames is not None:
@@ -192,6 +234,8 @@ def save_paths(
         n_evaluations=ensemble.n_evaluations,
         **arrays,
     )
+    if ensemble.passages is not None:
+        ensemble.passages.save(folder / _PASSAGES)
 
 
 def load_paths(folder: Path) -> PathEnsemble:
@@ -205,4 +249,5 @@ def load_paths(folder: Path) -> PathEnsemble:
     file = folder / "paths.npz"
     if not file.is_file():
         raise RunFolderError(f"there are no paths in {folder}: run `tps paths` first")
-    return PathEnsemble.load(file)
+    ensemble, passages = PathEnsemble.load(file), folder / _PASSAGES
+    return replace(ensemble, passages=Passages.load(passages)) if passages.is_file() else ensemble

@@ -15,13 +15,13 @@ from tps.analysis import (
     channel_weights,
     contradict,
     divergence_by_moves,
+    divergence_of_passages,
     ensemble_divergence,
     halves,
     mean_transition_time,
 )
 from tps.analysis.metrics import mean_and_deviation
 from tps.paths import PathEnsemble, ShootingRun, TransitionPaths, load_transition_paths
-from tps.pipeline.candidates import path_folder
 from tps.pipeline.folder import RunFolder, read_json
 from tps.pipeline.shooting import FROM_FRAMES, load_chains
 
@@ -126,11 +126,14 @@ class Unbiased:
 
     def divergence_of(self, method: str, ensemble: PathEnsemble) -> Metric:
         """Return how far a method's candidates are from the ensemble."""
-        positions = self.run.path_positions(path_folder(method), ensemble)
-        segments = ensemble.segments(positions)
-        candidates = TransitionPaths.of_segments(segments, ensemble.frame_interval)
-        value = ensemble_divergence(self.run.system, candidates, self.paths) if segments else None
-        return Metric(value, None, "nats", _DIVERGENCE.format(what="the reactive segments of the paths"))
+        passages, unit = ensemble.passages, self.run.system.time_unit
+        what = "the reactive segments of the paths"
+        if passages is None:
+            missing = "these paths were made before their passages were kept: make them anew with `tps paths --force`"
+            return Metric(None, None, "nats", _DIVERGENCE.format(what=what), missing)
+        seen = f"{what}, looked at every {passages.interval:.3g} {unit},"
+        value = divergence_of_passages(self.run.system, passages, self.paths)
+        return Metric(value, None, "nats", _DIVERGENCE.format(what=seen))
 
     def convergence(self) -> dict[str, list[float | None]]:
         """Return how far what chains have made in their first moves is from the ensemble, by moves of all chains."""

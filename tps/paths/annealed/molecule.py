@@ -28,8 +28,8 @@ from tps.engine import (
     periodic_box,
 )
 from tps.errors import ParameterError, SimulationError
-from tps.features import Features
-from tps.paths.ensemble import PathEnsemble, PathRecord
+from tps.features import CollectiveVariable, Features, variable_values
+from tps.paths.ensemble import Passages, PathEnsemble, PathRecord
 from tps.paths.protocol import equal_steps, passed
 from tps.systems import MolecularSystem, Region
 from tps.units import thermal_energy
@@ -77,10 +77,15 @@ class AnnealingSettings:
 
 @dataclass(frozen=True, eq=False)
 class AnnealingTask:
-    """One path's job: everything it needs, picklable. `eta` is (n_updates + 1, K)."""
+    """One path's job: everything it needs, picklable.
+
+    `eta` is (n_updates + 1, K); `regions` are where the path comes from and where it goes to, told by `variables`.
+    """
 
     system_xml: str
     features: Features
+    variables: tuple[CollectiveVariable, ...]
+    regions: tuple[Region, Region]
     eta: NDArray[np.float64]
     start: NDArray[np.float64]
     settings: AnnealingSettings
@@ -102,8 +107,8 @@ def run_annealed_path(task: AnnealingTask) -> PathRecord:
     settings = task.settings
     frame_every = settings.n_updates // settings.n_frames
     steps_per_update = settings.n_steps // settings.n_updates
-    used, local = task.features.atoms, task.features.local()
-    before_update = np.empty((settings.n_updates, len(used), 3))
+    seen = Features(tuple({v.name: v for v in (*task.features.variables, *task.variables)}.values()))
+    used, looks = seen.atoms, np.empty((settings.n_updates + 1, len(seen.atoms), 3))
     positions = np.empty((settings.n_frames, *task.start.shape), dtype=np.float32)
     energy = np.empty(settings.n_frames)
     dynamics = Dynamics(system, task.langevin, task.platform, task.seed)
@@ -112,21 +117,26 @@ def run_annealed_path(task: AnnealingTask) -> PathRecord:
         dynamics.start(task.start)
         dynamics.step(settings.n_equilibration_steps)
         for k in range(settings.n_updates):
-            before_update[k] = dynamics.positions()[used]
+            looks[k] = dynamics.positions()[used]
             task.features.set_tilt(dynamics.context, task.eta[k + 1])
             dynamics.step(steps_per_update)
             if (k + 1) % frame_every == 0:
                 frame = (k + 1) // frame_every - 1
                 positions[frame], energy[frame] = dynamics.frame()
+        looks[-1] = dynamics.positions()[used]
     except SimulationError as error:
         return PathRecord.failed(str(error), task.seed, dynamics.n_evaluations)
-    statistic = local.statistic(before_update, box)
+    values = variable_values(seen.local().variables, looks, box)
+    features = np.stack([values[name] for name in task.features.space.names], axis=-1)
+    statistic = task.features.space.statistic(features[:-1])
     work = -np.cumsum(np.sum(np.diff(task.eta, axis=0) * statistic, axis=1))
+    passage = reactive_segment(*(region.contains(values) for region in task.regions))
     return PathRecord(
         positions=positions,
         values=task.features.values(positions, box),
         potential_energy=energy,
         cumulative_work=work[frame_every - 1 :: frame_every],
+        passage=features[:0] if passage is None else features[passage[0] : passage[1] + 1],
         seed=task.seed,
         n_evaluations=dynamics.n_evaluations,
     )
@@ -191,10 +201,15 @@ def annealed_paths(
     xml = openmm.XmlSerializer.serialize(openmm_system)
     clock = s if clock is None else clock
     protocol, start = equal_steps(clock, eta, settings.n_updates), system.positions_a
+    regions = (system.state_a.region, system.state_b.region)
     if backward:
-        protocol, start = protocol[::-1].copy(), system.positions_b
+        protocol, start, regions = protocol[::-1].copy(), system.positions_b, regions[::-1]
+    used = regions[0].ranges.keys() | regions[1].ranges.keys()
+    variables = tuple(v for name, v in system.collective_variables.items() if name in used)
     tasks = [
-        AnnealingTask(xml, system.features, protocol, start, settings, langevin, platform, seed)
+        AnnealingTask(
+            xml, system.features, variables, regions, protocol, start, settings, langevin, platform, seed
+        )
         for seed in seeds
     ]
     records = map_tasks(executor, run_annealed_path, tasks, done)
@@ -206,9 +221,13 @@ def annealed_paths(
     ensemble = PathEnsemble.from_records(
         records, segments, system.feature_names, settings.n_frames, interval, system.time_unit
     )
-    return replace(ensemble, s=passed(s, clock, settings.n_frames, backward)), [
-        record.positions for record in records
-    ]
+    nothing = np.empty((0, len(system.feature_names)))
+    passages = Passages(
+        tuple(nothing if record.passage is None else record.passage for record in records),
+        settings.n_steps // settings.n_updates * langevin.timestep,
+    )
+    at = passed(s, clock, settings.n_frames, backward)
+    return replace(ensemble, s=at, passages=passages), [record.positions for record in records]
 
 
 def _segment(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tps.dynamics.overdamped import STABILITY, largest_curvature, overdamped_step
 from tps.dynamics.segments import reactive_segment
 from tps.errors import ParameterError
-from tps.paths.ensemble import COMPLETED, PathEnsemble
+from tps.paths.ensemble import COMPLETED, Passages, PathEnsemble
 from tps.paths.protocol import equal_steps, passed
 from tps.systems import SurfaceSystem
 
@@ -135,6 +135,8 @@ def overdamped_annealed_paths(
         + (4 * system.n_axes if settings.curvature is None else 0)
     )
     failure = "failed: the walker left the surface or the numbers"
+    interval = float(timesteps[1:].mean() * settings.n_steps / settings.n_frames)
+    reactive = tuple(x[i : j + 1] if i >= 0 else x[:0] for x, (i, j) in zip(values, ends, strict=True))
     ensemble = PathEnsemble(
         values=values,
         potential_energy=energy,
@@ -145,9 +147,10 @@ def overdamped_annealed_paths(
         status=np.where(completed, COMPLETED, failure),
         seeds=np.array(seeds, dtype=np.int64),
         feature_names=np.array(system.axis_names),
-        frame_interval=float(timesteps[1:].mean() * settings.n_steps / settings.n_frames),
+        frame_interval=interval,
         time_unit=system.time_unit,
         n_evaluations=n_evaluations,
+        passages=Passages(reactive, interval),
     )
     return ensemble, positions
 
