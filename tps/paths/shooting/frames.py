@@ -33,6 +33,8 @@ from tps.paths.shooting.reweighted import FrameShots, ReweightedPaths
 #: Maps positions (n, *position) to ln S(x) (n,), up to a constant.
 LogSelection = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 
+#: Least weight of a frame, the best having 1: what the committor may get wrong, against shots from where it is sure.
+_FLOOR = 0.005
 _FIRST, _SECOND = 0, 1
 _BATCH, _TASK = 4096, 25
 
@@ -167,7 +169,8 @@ def _choice(
     n_a, n_b = (np.sum(ends == state, axis=1) for state in (IN_A, IN_B))
     if not (n_a.sum() and n_b.sum()):
         return None
-    return CommittorChoice(fit_committor(dynamics.features(frames), n_a, n_b, "network", seed=seed))
+    model = fit_committor(dynamics.features(frames), n_a, n_b, "network", seed=seed)
+    return CommittorChoice(model, _FLOOR)
 
 
 def _far_apart(features: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
