@@ -239,7 +239,7 @@ def test_backward_annealed_runs_of_a_molecule_start_at_b():
 
 def test_windows_lie_at_equal_distances_and_starts_are_the_nearest_frames():
     s, eta = np.array([0.0, 0.2, 1.0]), np.array([[0.0, 1.0], [2.0, 1.0], [2.0, 9.0]])
-    windows = Windows.along(s, eta, 6).with_bridge(tightening([0.6, 0.8], 1, 16, 3))
+    windows = Windows.along(s, eta, 6).with_bridge(tightening([0.6, 0.8], np.log(16), 3, spread=16))
     assert windows.eta[:6] == pytest.approx(np.array([[0, 1], [2, 1], [2, 3], [2, 5], [2, 7], [2, 9]]))
     assert (windows.eta[6] == 0).all() and windows.on_curve == 6
     assert np.hypot(*windows.eta[7:].T) == pytest.approx([1, 4, 16])
@@ -267,7 +267,7 @@ def test_the_barrier_is_where_a_slow_pull_has_done_most_work():
         (lambda: Windows(np.array([0.0, 0.5, 0.3]), np.zeros((3, 2))), "0.3"),
         (lambda: Windows(np.zeros(2), np.zeros((3, 2))), r"\(3, 2\)"),
         (lambda: Windows(np.array([np.nan, 0.0, 1.0]), np.zeros((3, 2))), "last"),
-        (lambda: tightening([1, 0], 5, 2, 3), "5"),
+        (lambda: tightening([1, 0], 1.5, 3, spread=0.5), "0.5"),
         (lambda: starts_along(Windows.along(*turning(), 2), [0.1], [np.zeros(3)], np.zeros((2, 2))), "2"),
         (
             lambda: sample_windows(

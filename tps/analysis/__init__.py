@@ -1,5 +1,6 @@
 """Numbers about paths, each with value, error, unit and definition; knows nothing of diffusion."""
 
+from tps.analysis.curve_friction import MeasuredFriction, dissipation_metric
 from tps.analysis.ensembles import (
     N_BINS,
     channel_switches,
@@ -52,6 +53,13 @@ from tps.analysis.free_energy.windows import (
 from tps.analysis.free_energy.work import work_differences
 from tps.analysis.friction import Friction, friction_from_series
 from tps.analysis.metrics import Metric, Metrics, contradict, fraction_metric, proportion_error
+from tps.analysis.overview import (
+    bound_metrics,
+    count_metrics,
+    curve_metrics,
+    ensemble_energy_metrics,
+    mean_energy_metrics,
+)
 from tps.analysis.paths import (
     avoidance_metric,
     channel_name,
@@ -90,6 +98,7 @@ __all__ = [
     "FreeEnergySurface",
     "Friction",
     "LowerBound",
+    "MeasuredFriction",
     "Metric",
     "Metrics",
     "Rate",
@@ -102,16 +111,21 @@ __all__ = [
     "anchored_frames_road",
     "avoidance_metric",
     "barrier_metrics",
+    "bound_metrics",
     "channel_name",
     "channel_switches",
     "channel_weights",
     "channels",
     "closest_frame_metrics",
     "contradict",
+    "count_metrics",
+    "curve_metrics",
+    "dissipation_metric",
     "divergence_by_moves",
     "divergence_of_passages",
     "energy_metrics",
     "ensemble_divergence",
+    "ensemble_energy_metrics",
     "flood_fill",
     "flux_from_a",
     "flux_metrics",
@@ -130,6 +144,7 @@ __all__ = [
     "integrated_difference",
     "jensen_shannon",
     "joined_cells",
+    "mean_energy_metrics",
     "mean_transition_time",
     "model_difference",
     "model_road",

@@ -46,6 +46,11 @@ class Conformations:
             raise TrajectoryError("log-weights must be numbers, at least one of them finite")
         object.__setattr__(self, "log_weights", self.log_weights - logsumexp(self.log_weights))
 
+    @classmethod
+    def of_grid(cls, values: NDArray[np.float64], energy: NDArray[np.float64], kt: float) -> Self:
+        """Return the points (n, d) of a grid, which lie evenly, weighted by e^{-U/kT} of their energies (n,)."""
+        return cls(values, -energy / kt, energy, np.zeros(len(energy), dtype=np.int64))
+
     @property
     def n_frames(self) -> int:
         """Number of frames."""
@@ -55,6 +60,17 @@ class Conformations:
     def effective_sample_size(self) -> float:
         """Kish's effective number of equally weighted frames, 1 / Σ w²."""
         return float(np.exp(-logsumexp(2 * self.log_weights)))
+
+    def draw(self, among: NDArray[np.intp], n: int, rng: np.random.Generator) -> NDArray[np.intp]:
+        """Return n of the frames `among` (m,), drawn in proportion to their weights, with replacement."""
+        weights = np.exp(self.log_weights[among] - self.log_weights[among].max())
+        return np.asarray(rng.choice(among, size=n, p=weights / weights.sum()))
+
+    def stretches(self, n: int) -> NDArray[np.int64]:
+        """Return to which of n stretches of the walkers' time each frame belongs (n_frames,)."""
+        labels = np.empty(self.n_frames, dtype=np.int64)
+        labels[np.argsort(self.walker, kind="stable")] = np.arange(self.n_frames) * n // self.n_frames
+        return labels
 
     def weighted_mean(self, values: NDArray[np.float64], where: NDArray[np.bool_]) -> tuple[float, float]:
         """Return the Boltzmann mean of `values` over the frames `where`, and its standard error.

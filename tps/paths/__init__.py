@@ -25,10 +25,16 @@ from tps.paths.committor.transition_state import (
     find_transition_states,
 )
 from tps.paths.ensemble import Passages, PathEnsemble, PathRecord, load_paths, save_paths
-from tps.paths.protocol import CurveFriction, equal_steps
+from tps.paths.protocol import CurveFriction, equal_steps, tangents
 from tps.paths.shooting.choice import FeatureChoice, FrameChoice, UniformChoice
 from tps.paths.shooting.files import load_transition_paths, save_transition_paths
-from tps.paths.shooting.frames import n_tasks, shoot_from_frames
+from tps.paths.shooting.frames import (
+    LogSelection,
+    biased_selection,
+    n_tasks,
+    shoot_from_frames,
+    unselected,
+)
 from tps.paths.shooting.moves import Chain, ShootingSettings, shooting_move
 from tps.paths.shooting.paths import TransitionPaths
 from tps.paths.shooting.pull import PullSettings, pull_task, pulled_candidate
@@ -56,6 +62,7 @@ __all__ = [
     "HeldSeries",
     "HeldSettings",
     "LinearCommittor",
+    "LogSelection",
     "NetworkCommittor",
     "Outcome",
     "OverdampedSettings",
@@ -75,6 +82,7 @@ __all__ = [
     "Windows",
     "annealed_paths",
     "barrier_place",
+    "biased_selection",
     "committor_histogram",
     "committor_of_points",
     "equal_steps",
@@ -101,5 +109,7 @@ __all__ = [
     "shooting_statistics",
     "starts_along",
     "surface_held_series",
+    "tangents",
     "tightening",
+    "unselected",
 ]

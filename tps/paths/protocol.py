@@ -27,6 +27,14 @@ def equal_steps(s: NDArray[np.float64], eta: NDArray[np.float64], n_updates: int
     return np.stack([np.interp(at, s, column) for column in eta.T], axis=1)
 
 
+def tangents(
+    s: NDArray[np.float64], eta: NDArray[np.float64], at: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return dη/ds (n, K) at n places of a curve given by s (n_points,) and eta (n_points, K)."""
+    slopes = np.gradient(eta, s, axis=0)
+    return np.stack([np.interp(at, s, column) for column in slopes.T], axis=1)
+
+
 def passed(
     s: NDArray[np.float64], clock: NDArray[np.float64], n_frames: int, backward: bool
 ) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ from tps.analysis import (
     Metric,
     Metrics,
     avoidance_metric,
+    bound_metrics,
     channels,
     closest_frame_metrics,
+    count_metrics,
+    curve_metrics,
     energy_metrics,
     hit_metrics,
-    in_unit,
+    mean_energy_metrics,
     shape_metrics,
     solute_energies,
     solute_metrics,
     surface_lower_bound,
-    with_springs,
     work_metrics,
 )
 from tps.analysis.paths import Positions
@@ -39,7 +41,6 @@ from tps.pipeline.geodesic import FISHER_CLOCK, MAIN, load_solved
 from tps.pipeline.unbiased import Unbiased, stored_metrics
 from tps.pipeline.withheld import model_free_energy, one_end, weightless
 from tps.report import withheld_sentences
-from tps.systems import System
 
 #: Where stages that are no paths write their metrics.
 STAGE_METRICS = {
@@ -95,7 +96,7 @@ def analyse_run(
     for number, (method, ensemble) in enumerate(ensembles.items()):
         positions = run.path_positions(path_folder(method), ensemble)
         found: dict[str, Metric] = {
-            **_counts(ensemble),
+            **count_metrics(ensemble),
             **_hits(run, ensemble, positions, same),
             **energy_metrics(system, ensemble, references),
             **work_metrics(ensemble, model_free_energy(run, frames, solved, doubt, method)),
@@ -113,10 +114,10 @@ def analyse_run(
         advance(number + 1)
     main = {
         **methods[MAIN],
-        **_curve_metrics(run, solved, model_free_energy(run, frames, solved, doubt)),
+        **curve_metrics(solved, MAIN, model_free_energy(run, frames, solved, doubt), system),
         **_evaluation_metrics(run, ensembles[MAIN], bound, done),
-        **_end_metrics(system, ends),
-        **_bound_metrics(system.energy_unit, bound),
+        **mean_energy_metrics(system, ends),
+        **bound_metrics(system.energy_unit, bound),
     }
     if unbiased is not None:
         main |= unbiased.metrics(ends)
@@ -184,80 +185,12 @@ def _predicted(run: RunFolder, method: str) -> Metrics:
     return {"predicted_dissipation": predicted_dissipation(run, fisher=method == FISHER_CLOCK)}
 
 
-def _counts(ensemble: PathEnsemble) -> Metrics:
-    return {
-        "paths_started": Metric(ensemble.n_paths, None, "count", "Paths started."),
-        "paths_failed": Metric(
-            int((~ensemble.completed).sum()), None, "count", "Paths whose dynamics left the numbers."
-        ),
-        "paths_reactive": Metric(
-            int(ensemble.reactive.sum()),
-            None,
-            "count",
-            "Paths with a reactive segment: from the last frame in A to the first frame in B that follows it.",
-        ),
-    }
-
-
 def _hits(run: RunFolder, ensemble: PathEnsemble, positions: Positions, same: str) -> Metrics:
     """Return the hit rates; withheld where the ends are the same."""
     found = dict(hit_metrics(run.system, positions))
     if run.surface is None:
         found |= closest_frame_metrics(run.molecule, ensemble, positions)
     return {name: m.unless(same if name.startswith("hit_rate") else "") for name, m in found.items()}
-
-
-def _curve_metrics(run: RunFolder, solved: Mapping[str, Any], difference: Metric) -> Metrics:
-    kt, unit = run.system.kt, run.system.energy_unit
-    curve, health = solved["curves"][MAIN], solved["health"]
-    by_model = in_unit(difference, kt, unit)
-    by_model = with_springs({"model": by_model}, kt * curve["delta_spring"])["model"]
-    return {
-        "curve_length": Metric(
-            solved["length"], None, "", "Fisher-Rao length Σ sqrt(Δη·Δμ) of the curve that the paths follow."
-        ),
-        "geodesic_length": Metric(
-            solved["geodesic_length"],
-            None,
-            "",
-            "Fisher-Rao length Σ sqrt(Δη·Δμ) of the geodesic between the anchored states.",
-        ),
-        "constant_speed": Metric(
-            solved["constant_speed"], None, "", "2 E / length²; 1 for a curve of constant speed."
-        ),
-        "free_energy_difference": replace(
-            by_model,
-            definition="Free energy of B minus that of A, each held by its anchor's tilt: "
-            + by_model.definition,
-        ),
-        "psi_difference_to_frames": Metric(
-            curve["delta_psi_model"] - curve["delta_psi_frames"],
-            None,
-            "kT",
-            "The same difference from the weighted frames (metadynamics) minus that of the model.",
-        ),
-        "max_psi_error_on_curve": Metric(
-            curve.get("max_psi_error"),
-            None,
-            "kT",
-            "Largest |ψ_model - ψ_frames| along the curve, both counted from its first point.",
-        ),
-        "mean_mu_error_on_curve": Metric(
-            curve["mean_mu_error"], None, "", "Mean |μ_model - μ_frames| along the curve."
-        ),
-        "support": Metric(
-            curve["min_effective_sample_size"],
-            None,
-            "count",
-            "Smallest effective number of weighted frames (Kish) along the curve.",
-        ),
-        "negative_chords": Metric(
-            100 * health["negative_chords"], None, "%", "Chords of the curve with Δη·Δμ < 0."
-        ),
-        "jacobian_asymmetry": Metric(
-            health["jacobian_asymmetry"], None, "", "Largest |G - Gᵀ| / |G + Gᵀ| of ∂μ/∂η along the curve."
-        ),
-    }
 
 
 def _evaluation_metrics(
@@ -286,32 +219,6 @@ def _evaluation_metrics(
     return {
         f"evaluations_{name}": Metric(count, None, "count", f"Force evaluations: {what}.")
         for name, (count, what) in counts.items()
-    }
-
-
-def _end_metrics(system: System, ends: Mapping[str, tuple[float, float]]) -> Metrics:
-    return {
-        f"mean_energy_{label}": Metric(
-            mean,
-            error,
-            system.energy_unit,
-            f"Boltzmann mean {system.energy_name} in state {label.upper()} from the weighted frames; standard error.",
-        )
-        for label, (mean, error) in ends.items()
-    }
-
-
-def _bound_metrics(unit: str, bound: LowerBound | None) -> Metrics:
-    if bound is None:
-        return {}
-    return {
-        "lower_bound": Metric(
-            bound.energy,
-            bound.error,
-            unit,
-            "Least maximum energy that any path between the two ends can have, by flood fill on a grid; the error is "
-            "what the grid can miss.",
-        )
     }
 
 

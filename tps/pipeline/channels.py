@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,12 +54,7 @@ def frame_blocks(frames: Conformations, grid: bool) -> Tensor:
     Stretches of the walkers' time; of the points of a grid every second one, whose two sums differ by more than the
     grid's own error.
     """
-    n = frames.n_frames
-    if grid:
-        return torch.arange(n) % 2
-    labels = np.empty(n, dtype=np.int64)
-    labels[np.argsort(frames.walker, kind="stable")] = np.arange(n) * _N_BLOCKS // n
-    return torch.as_tensor(labels)
+    return torch.arange(frames.n_frames) % 2 if grid else torch.as_tensor(frames.stretches(_N_BLOCKS))
 
 
 def solve_channels(

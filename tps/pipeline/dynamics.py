@@ -28,6 +28,7 @@ from tps.paths import (
     AnnealingSettings,
     HeldSeries,
     HeldSettings,
+    LogSelection,
     OverdampedSettings,
     PathEnsemble,
     PullSettings,
@@ -35,6 +36,7 @@ from tps.paths import (
     WindowSamples,
     WindowSettings,
     annealed_paths,
+    biased_selection,
     held_series,
     held_timesteps,
     overdamped_annealed_paths,
@@ -43,6 +45,7 @@ from tps.paths import (
     sample_surface_windows,
     sample_windows,
     surface_held_series,
+    unselected,
 )
 from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import Chance, RunFolder
@@ -57,8 +60,6 @@ from tps.pipeline.sample import (
 from tps.systems import SurfaceSystem
 
 Positions = NDArray[np.floating]
-#: Maps positions to ln S (n,).
-LogSelection = Callable[[Positions], NDArray[np.float64]]
 #: Takes the number of units done so far.
 Advance = Callable[[int], None]
 
@@ -280,9 +281,11 @@ class MoleculeRun:
         file = self.run.path / "conformations" / "bias.npy"
         if not file.is_file():
             return None
-        bias, variables, kt = np.load(file), biased_variables(molecule, section), molecule.kt
+        bias, variables = np.load(file), biased_variables(molecule, section)
         n_atoms, platform, box = molecule.n_atoms, self.platform, molecule.box
-        return lambda x: -bias_energies(n_atoms, variables, bias, x, platform, box) / kt
+        return biased_selection(
+            lambda x: bias_energies(n_atoms, variables, bias, x, platform, box), molecule.kt
+        )
 
 
 @dataclass(eq=False)
@@ -375,13 +378,10 @@ class SurfaceRun:
         return self.system.energy(np.asarray(positions, dtype=np.float64))
 
     def log_selection(self) -> LogSelection | None:
-        """See `RunDynamics`: U/kT of the points of a grid, which lie evenly."""
-        return (lambda x: self.energies(x) / self.system.kt) if self.run.on_grid else unselected
-
-
-def unselected(positions: Positions) -> NDArray[np.float64]:
-    """Return ln S = 0 (n,): frames of plain dynamics."""
-    return np.zeros(len(positions))
+        """See `RunDynamics`: the points of a grid lie evenly, as under a bias of -U."""
+        return (
+            biased_selection(lambda x: -self.energies(x), self.system.kt) if self.run.on_grid else unselected
+        )
 
 
 @contextmanager

@@ -55,8 +55,6 @@ from tps.pipeline.stage import StageResult
 from tps.pipeline.withheld import model_free_energy, one_end, weightless
 from tps.report import withheld_sentences
 
-#: The tightest bridge window is as strong as the anchors, the weakest weaker by this factor.
-_BRIDGE_RANGE = 14.0
 #: Features over which a histogram of frames can be filled, to find the saddle.
 _MAX_MAP = 2
 _N_CELLS = 36
@@ -119,10 +117,8 @@ def _windows(run: RunFolder, curve: StoredCurve, frames: Conformations) -> tuple
         place = _barrier(run, frames)
     except ParameterError as error:
         return windows, [f"windows have no bridge over the barrier, whose place is not known: {error}"]
-    strongest = float(np.exp(run.config.geodesic.anchor_log_snr))
-    bridge = tightening(
-        run.system.space.eta(place, 0.0), strongest / _BRIDGE_RANGE, strongest, section.n_bridge_windows
-    )
+    about = run.system.space.eta(place, 0.0)
+    bridge = tightening(about, run.config.geodesic.anchor_log_snr, section.n_bridge_windows)
     return windows.with_bridge(bridge), []
 
 

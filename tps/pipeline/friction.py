@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.analysis import Friction, Metric, friction_from_series
+from tps.analysis import Friction, MeasuredFriction, Metric, dissipation_metric, friction_from_series
 from tps.arrays import load_arrays, save_arrays
 from tps.errors import RunFolderError
-from tps.paths import CurveFriction, HeldSettings, Windows, starts_along
+from tps.paths import HeldSettings, Windows, starts_along, tangents
 from tps.pipeline.dynamics import RunDynamics
 from tps.pipeline.folder import Chance, RunFolder, digest
 from tps.pipeline.geodesic import StoredCurve, load_curve
@@ -22,54 +21,8 @@ from tps.pipeline.progress import Progress
 FRICTION_FILE = "paths/friction.npz"
 #: Runs go on where the relative error is larger, at most so many times, each time as long as all before.
 _RELATIVE_ERROR, _ROUNDS = 0.3, 4
-#: Longest relaxation, as a part of a path's duration, for which its dissipation is predicted.
-_SLOW = 0.1
 #: Part of a run's steps that comes first and is thrown away.
 _EQUILIBRATION = 0.2
-
-
-@dataclass(frozen=True, eq=False)
-class MeasuredFriction:
-    """Friction at n places of a curve, as stored.
-
-    Attributes
-    ----------
-    s : (n,) array
-    eta, tangent : (n, K) arrays
-        Of the curve; the tangent is dη/ds.
-    zeta, covariance : (n, K, K) arrays
-        ζ [time], and the metric Cov[T].
-    interval : (n,) array
-        Time between moves of the tilt there.
-    friction_error : (n,) array
-        Standard error of η'ᵀ ζ η' [time].
-    resolved : (n,) bool array
-        Whether the runs outlast the relaxation.
-    """
-
-    s: NDArray[np.float64]
-    eta: NDArray[np.float64]
-    tangent: NDArray[np.float64]
-    zeta: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-    interval: NDArray[np.float64]
-    friction_error: NDArray[np.float64]
-    resolved: NDArray[np.bool_]
-
-    @property
-    def friction_along(self) -> NDArray[np.float64]:
-        """η'ᵀ ζ η' (n,) [time]."""
-        return np.einsum("na,nab,nb->n", self.tangent, self.zeta, self.tangent)
-
-    @property
-    def metric_along(self) -> NDArray[np.float64]:
-        """η'ᵀ Cov[T] η' (n,)."""
-        return np.einsum("na,nab,nb->n", self.tangent, self.covariance, self.tangent)
-
-    @property
-    def curve(self) -> CurveFriction:
-        """The friction of the protocol's moves along the curve."""
-        return CurveFriction(self.s, self.friction_along / self.interval, self.friction_error / self.interval)
 
 
 def load_friction(run: Path) -> MeasuredFriction:
@@ -114,19 +67,9 @@ def measure_friction(
         return load_friction(run.path), 0, []
     windows = Windows.along(curve.s, curve.eta, section.n_friction_places, untilted=False)
     starts, n_starts = _starts(run, dynamics, curve, windows)
-    slopes = np.gradient(curve.eta, curve.s, axis=0)
-    tangent = np.stack([np.interp(windows.s, curve.s, column) for column in slopes.T], axis=1)
+    tangent = tangents(curve.s, curve.eta, windows.s)
     found, n_evaluations = _measured(run, dynamics, windows.eta, tangent, starts, interval, progress)
-    measured = MeasuredFriction(
-        s=windows.s,
-        eta=windows.eta,
-        tangent=tangent,
-        zeta=np.stack([f.zeta for f in found]),
-        covariance=np.stack([f.covariance for f in found]),
-        interval=np.array([f.interval for f in found]),
-        friction_error=np.array([f.error_along(t) for f, t in zip(found, tangent, strict=True)]),
-        resolved=np.array([f.resolved for f in found]),
-    )
+    measured = MeasuredFriction.of(windows.s, windows.eta, tangent, found)
     save_arrays(out / FRICTION_FILE, key=np.array(key), **vars(measured))
     return measured, n_starts + n_evaluations, _notes(measured)
 
@@ -136,32 +79,12 @@ def predicted_dissipation(run: RunFolder, *, fisher: bool) -> Metric:
 
     `fisher` asks for equal Fisher-Rao steps instead of equal steps of the friction length.
     """
-    measured, curve = load_friction(run.path), load_curve(run.path)
-    clock = curve.s if fisher else measured.curve.clock(curve.s)
-    value, error = measured.curve.dissipation(curve.s, clock, run.config.paths.n_updates)
-    found = Metric(
-        value,
-        error,
-        "kT",
-        "Work that linear response expects to be lost, Σ Δηᵀ ζ Δη/Δt over the moves of the tilt in equal steps of "
-        + ("Fisher-Rao length" if fisher else "friction length")
-        + ", ζ from runs under tilts that stand still; standard error of ζ.",
-    )
-    return found.unless(_not_slow(run, measured))
-
-
-def _not_slow(run: RunFolder, measured: MeasuredFriction) -> str:
-    """Return why linear response does not hold along the curve; "" if it does."""
-    if not measured.resolved.all():
-        places = ", ".join(f"{s:.2f}" for s in measured.s[~measured.resolved])
-        return f"T relaxes at s = {places} more slowly than the runs last that measure friction"
-    relaxation = measured.friction_along / measured.metric_along
-    longest, lasts = int(np.argmax(relaxation)), run.config.paths.n_updates * float(measured.interval.mean())
-    if relaxation[longest] <= _SLOW * lasts:
-        return ""
-    return (
-        f"linear response needs a slow protocol, but T relaxes in {relaxation[longest]:.3g} "
-        f"{run.system.time_unit} at s = {measured.s[longest]:.2f}, and a path lasts {lasts:.3g}"
+    return dissipation_metric(
+        load_friction(run.path),
+        load_curve(run.path).s,
+        run.config.paths.n_updates,
+        fisher=fisher,
+        time_unit=run.system.time_unit,
     )
 
 
@@ -235,8 +158,7 @@ def _settled(found: Friction, direction: NDArray[np.float64]) -> bool:
 def _notes(measured: MeasuredFriction) -> list[str]:
     if measured.resolved.all():
         return []
-    places = ", ".join(f"{s:.2f}" for s in measured.s[~measured.resolved])
     return [
-        f"friction at s = {places} is a lower bound: T relaxes there more slowly than the runs last; raise "
-        "paths.n_friction_steps"
+        f"friction at s = {measured.unresolved} is a lower bound: T relaxes there more slowly than the runs last; "
+        "raise paths.n_friction_steps"
     ]

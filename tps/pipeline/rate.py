@@ -123,6 +123,4 @@ def _starts_in_a(run: RunFolder, n: int, seed: int) -> np.ndarray:
         raise RunFolderError(
             f"none of the weighted frames lies in state {system.state_a.name}: sample longer"
         )
-    weights = np.exp(frames.log_weights[inside] - frames.log_weights[inside].max())
-    rng = np.random.default_rng(seed)
-    return np.asarray(positions[rng.choice(inside, size=n, p=weights / weights.sum())])
+    return np.asarray(positions[frames.draw(inside, n, np.random.default_rng(seed))])

@@ -66,9 +66,7 @@ def sample_surface_frames(
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, system.n_axes)
         held = np.isfinite(energies.ravel())
         energy = energies.ravel()[held]
-        frames = Conformations(
-            points[held], -energy / system.kt, energy, np.zeros(len(energy), dtype=np.int64)
-        )
+        frames = Conformations.of_grid(points[held], energy, system.kt)
         notes = () if held.all() else (f"{(~held).sum()} of {len(held)} cells of the grid have no energy",)
         return SampledConformations(frames, None, len(held), notes)
     if section.method != "md":

@@ -259,9 +259,7 @@ def _candidates(
     if independent is not None:
         n_evaluations += independent.shots.n_steps
     if independent is not None and len(independent):
-        weights = np.cumsum(np.exp(independent.log_weights))
-        picked = np.searchsorted(weights, (np.arange(n_chains) + 0.5) / n_chains * weights[-1])
-        paths = [independent.positions[i] for i in picked]
+        paths = independent.spread(n_chains)
         turns = {name: itertools.cycle(segments) for name, segments in by_channel.items()}
         names = [_channel(run, path) for path in paths]
         chosen = [next(turns[name]) for name in names if name in turns]

@@ -17,10 +17,10 @@ from tps.analysis import (
     divergence_by_moves,
     divergence_of_passages,
     ensemble_divergence,
+    ensemble_energy_metrics,
     halves,
     mean_transition_time,
 )
-from tps.analysis.metrics import mean_and_deviation
 from tps.paths import PathEnsemble, ShootingRun, TransitionPaths, load_transition_paths
 from tps.pipeline.folder import RunFolder, read_json
 from tps.pipeline.shooting import FROM_FRAMES, load_chains
@@ -49,26 +49,8 @@ class Unbiased:
     def metrics(self, ends: Mapping[str, tuple[float, float]]) -> Metrics:
         """Return the numbers of the ensemble; `ends` are the mean energies of "a" and "b" with their errors."""
         found, system = self.chains.statistics, self.run.system
-        unit = system.energy_unit
-        highest = np.repeat(np.nanmax(self.frames.potential_energy, axis=1), self.paths.multiplicity)
-        mean, deviation = mean_and_deviation(highest)
-        over = (
-            f"maximum of the {system.energy_name} over a path of the unbiased ensemble, every path counted for each "
-            "move"
-        )
         n_decorrelated = sum(found.n_decorrelated)
-        metrics = {
-            "ensemble_u_max": Metric(
-                mean, deviation, unit, f"Mean {over}; the error is the standard deviation over paths."
-            )
-        }
-        for label, (reference, _) in ends.items():
-            metrics[f"ensemble_u_max_minus_{label}"] = Metric(
-                None if mean is None else mean - reference,
-                deviation,
-                unit,
-                f"ensemble_u_max minus the Boltzmann mean of U in state {label.upper()} ({reference:.2f} {unit}).",
-            )
+        metrics = dict(ensemble_energy_metrics(system, self.paths, self.frames, ends))
         if (self.run.path / "shooting" / FROM_FRAMES).is_file():
             metrics |= stored_metrics(self.run, f"shooting/{FROM_FRAMES}")
         duration = mean_transition_time(self.paths, system.time_unit)

@@ -39,6 +39,16 @@ _FIRST, _SECOND = 0, 1
 _BATCH, _TASK = 4096, 25
 
 
+def biased_selection(bias: Callable[[NDArray[np.floating]], NDArray[np.float64]], kt: float) -> LogSelection:
+    """Return ln S = -V/kT of frames sampled under a bias V of positions, in the unit of kt."""
+    return lambda positions: -bias(positions) / kt
+
+
+def unselected(positions: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return ln S = 0 (n,): frames of plain dynamics."""
+    return np.zeros(len(positions))
+
+
 @dataclass(frozen=True, eq=False)
 class ShotTask:
     """Shots from some frames, picklable."""

@@ -155,3 +155,9 @@ class ReweightedPaths:
     def effective_paths(self) -> float:
         """Effective number of paths (Kish)."""
         return self.shots.effective_paths
+
+    def spread(self, n: int) -> tuple[NDArray[np.floating], ...]:
+        """Return n of the paths, each as often as its weight says to within one."""
+        weights = np.cumsum(np.exp(self.log_weights))
+        picked = np.searchsorted(weights, (np.arange(n) + 0.5) / n * weights[-1])
+        return tuple(self.positions[i] for i in picked)

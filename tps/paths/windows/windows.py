@@ -105,7 +105,7 @@ class Windows:
         return type(self)(np.append(self.s, np.full(len(more), np.nan)), np.concatenate([self.eta, more]))
 
 
-def tightening(unit_eta: ArrayLike, weakest: float, strongest: float, n: int) -> NDArray[np.float64]:
+def tightening(unit_eta: ArrayLike, log_snr: float, n: int, *, spread: float = 14.0) -> NDArray[np.float64]:
     """Return tilts (n, n_statistics) about one place, ever tighter: a bridge between the humps of weak windows.
 
     The weakest window has two humps, as the middle of an unconstrained geodesic has. On top of the barrier the
@@ -115,12 +115,16 @@ def tightening(unit_eta: ArrayLike, weakest: float, strongest: float, n: int) ->
     ----------
     unit_eta : (n_statistics,) array
         η of unit strength about the barrier: `FeatureSpace.eta` at log_snr 0.
-    weakest, strongest : float
-        Strengths e^log_snr; equal ratios lie between them.
+    log_snr : float
+        Of the strongest window, for instance that of the anchors.
     n : int
+    spread : float
+        By what factor the weakest is weaker; equal ratios lie between them.
     """
-    if not 0 < weakest < strongest or n < 2:
+    strongest = float(np.exp(log_snr))
+    if not (spread > 1 and np.isfinite(strongest)) or n < 2:
         raise ParameterError(
-            f"tightening needs 0 < weakest < strongest and 2 windows or more, but got {weakest}, {strongest} and {n}"
+            "tightening needs a finite log-SNR, a spread above 1 and 2 windows or more, but got "
+            f"{log_snr:g}, {spread:g} and {n}"
         )
-    return np.outer(np.geomspace(weakest, strongest, n), np.asarray(unit_eta, dtype=np.float64))
+    return np.outer(np.geomspace(strongest / spread, strongest, n), np.asarray(unit_eta, dtype=np.float64))
