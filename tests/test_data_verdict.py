@@ -115,9 +115,9 @@ def test_a_region_to_avoid_that_no_frame_lies_in_is_known_to_the_tether_alone():
     section = GeodesicSection(avoid=["theta=30..40", "theta=-20..20"])
     found, notes = build_constraints(molecule, section, frames, family, positions)
     assert [c.name.partition("theta")[0] for c in found] == [
-        "tether's probability (more for weak tilts) of ",
+        "tether's probability of ",
         "probability of ",
-        "tether's probability (more for weak tilts) of ",
+        "tether's probability of ",
     ]
     assert len(notes) == 1 and "no" in notes[0] and "'theta=-20..20'" in notes[0]
 

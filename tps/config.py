@@ -135,7 +135,8 @@ class GeodesicSection(Section):
     avoid: tuple[str, ...] = Field((), description='Regions such as "phi=-60..60,psi=-120..0" (degrees).')
     avoid_p_max: Probability = Field(
         0.01,
-        description="Largest probability of a region on the curve: the tether's own, and p(region | eta).",
+        description="Largest probability of a region on the curve: the tether's own, and p(region | eta). Without a "
+        "floor both are made tighter until 95 % of the paths are expected to stay out and arrive.",
     )
     avoid_points: tuple[AvoidPoint, ...] = ()
     min_support: PositiveFloat | None = Field(

@@ -15,6 +15,7 @@ from tps.cli.results import free_energy_text, metrics_text, shooting_text
 from tps.config import GeodesicSection
 from tps.errors import ConfigError, RunFolderError
 from tps.pipeline import MAIN, RunFolder, barrier_text, constraint_text, run_stage
+from tps.pipeline.avoidance import avoidance_text
 from tps.pipeline.constraints import CONSTRAINT_KEYS, in_force
 from tps.spacetime import CURVE_METHODS
 
@@ -202,6 +203,8 @@ def geodesic_text(solved: Mapping[str, Any]) -> str:
         )
     lines.append(_ranking(solved))
     lines += [constraint_text(report) for report in solved["constraints"]]
+    if "avoidance" in solved:
+        lines.append(avoidance_text(solved["avoidance"]))
     health, support = solved["health"], solved["curves"][MAIN]
     slope = health["anchor_sensitivity"]
     lines.append(

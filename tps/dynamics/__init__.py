@@ -1,7 +1,7 @@
 """The dynamics of a system between its states: molecules, surfaces, walls, reactive segments."""
 
 from tps.dynamics.molecule import MoleculeDynamics
-from tps.dynamics.overdamped import SurfaceSamples, sample_surface
+from tps.dynamics.overdamped import STABILITY, SurfaceSamples, sample_surface
 from tps.dynamics.segments import reactive_segment
 from tps.dynamics.surface import SurfaceDynamics
 from tps.dynamics.transition import FAILED, IN_A, IN_B, OUTSIDE, Flight, TransitionDynamics
@@ -12,6 +12,7 @@ __all__ = [
     "IN_A",
     "IN_B",
     "OUTSIDE",
+    "STABILITY",
     "Flight",
     "MoleculeDynamics",
     "SurfaceDynamics",

@@ -32,6 +32,7 @@ from tps.analysis.paths import Positions
 from tps.conformations import Conformations
 from tps.errors import SystemDefinitionError
 from tps.paths import PathEnsemble
+from tps.pipeline.avoidance import expected_metrics
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.committor import TRANSITION_STATES
 from tps.pipeline.constraints import avoided_regions
@@ -115,6 +116,7 @@ def analyse_run(
     main = {
         **methods[MAIN],
         **curve_metrics(solved, MAIN, model_free_energy(run, frames, solved, doubt), system),
+        **expected_metrics(solved),
         **_evaluation_metrics(run, ensembles[MAIN], bound, done),
         **mean_energy_metrics(system, ends),
         **bound_metrics(system.energy_unit, bound),

@@ -168,9 +168,7 @@ def _tether_probability(
     seen = np.stack([frames.values.min(axis=0), frames.values.max(axis=0)], axis=1)
     support = space.ranges(frames.values)
     support = np.stack([np.minimum(support[:, 0], seen[:, 0]), np.maximum(support[:, 1], seen[:, 1])], axis=1)
-    return TetherProbability(
-        TetherBox(space, region.ranges, support), section.avoid_p_max, text, section.anchor_log_snr, ends
-    )
+    return TetherProbability(TetherBox(space, region.ranges, support), section.avoid_p_max, text, ends)
 
 
 def _beside(text: str, probabilities: Tensor, p_max: float) -> list[str]:

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from tps.arrays import load_arrays, save_arrays
-from tps.config import GeodesicSection
+from tps.config import GeodesicSection, PathsSection
 from tps.conformations import Conformations
 from tps.errors import ConfigError
+from tps.pipeline.avoidance import Avoidance, avoidance_notes, with_bounds
 from tps.pipeline.channels import (
     channel_file,
     channel_said,
@@ -25,11 +26,12 @@ from tps.pipeline.channels import (
 )
 from tps.pipeline.constraints import build_constraints, check_anchors
 from tps.pipeline.folder import read_json, write_json
-from tps.pipeline.progress import Progress
+from tps.pipeline.progress import Progress, Silent
 from tps.spacetime import (
     CONSTRAINED,
     Channel,
     Family,
+    Geodesic,
     MethodProblem,
     SpacetimeCurve,
     anchor_sensitivity,
@@ -130,6 +132,7 @@ def solve_geodesic(
     *,
     grid: bool = False,
     kept: Path | None = None,
+    n_steps: int = PathsSection.model_fields["n_steps"].default,
 ) -> SolvedGeodesic:
     """Solve for the geodesics between the anchored ends, and for the curve of the method asked for.
 
@@ -149,6 +152,8 @@ def solve_geodesic(
         Whether the frames are the points of a grid.
     kept : path, optional
         Run folder whose channels were solved with these very inputs: they are taken from there.
+    n_steps : int
+        Of a path: how long it has to stay out of regions to avoid.
 
     Raises
     ------
@@ -163,13 +168,26 @@ def solve_geodesic(
     empirical = empirical_family(system.space, frames.values, frames.log_weights)
     family = empirical if family is None else family
     a, b = anchors(system.space, system.feature_values(system.ends), section.anchor_log_snr)
-    constraints, notes = build_constraints(system, section, frames, empirical, positions)
-    check_anchors(system, section, family, constraints)
     blocks = frame_blocks(frames, grid)
-    if kept is None:
-        channels = solve_channels(system, section, family, (a, b), constraints, empirical, blocks, progress)
-    else:
-        channels = read_channels(kept, family, empirical, blocks)
+
+    def solved(asked: GeodesicSection, shown: Progress) -> tuple[Channel, ...]:
+        found = build_constraints(system, asked, frames, empirical, positions)[0]
+        return solve_channels(system, asked, family, (a, b), found, empirical, blocks, shown)
+
+    check_anchors(
+        system, section, family, build_constraints(system, section, frames, empirical, positions)[0]
+    )
+    asked, avoidance = section, None
+    if section.avoid and positions is not None:
+        avoidance = Avoidance.of(system, section, empirical, positions, n_steps)
+        if kept is None:
+            section = avoidance.settled(
+                section, lambda trial: _first(solved(trial, Silent()), trial), progress
+            )
+        else:
+            section = with_bounds(section, load_solved(kept)["avoidance"])
+    constraints, notes = build_constraints(system, section, frames, empirical, positions)
+    channels = solved(section, progress) if kept is None else read_channels(kept, family, empirical, blocks)
     channels, rank = ranked(channels, section.rank)
     if section.channel >= len(channels):
         raise ConfigError(
@@ -228,6 +246,9 @@ def solve_geodesic(
             else anchor_sensitivity(family, found.curve),
         },
     }
+    if avoidance is not None:
+        result["avoidance"] = avoidance.said(section, main.curve.eta)
+        notes += avoidance_notes(asked, result["avoidance"])
     warnings = notes + ([] if main.status == "converged" else [f"{section.method}: {main.status}"])
     if found.warning:
         warnings.append(f"geodesic: {found.warning}")
@@ -237,6 +258,11 @@ def solve_geodesic(
         ]
     warnings += support_warning(result["curves"][MAIN], system.space.n_features, grid)
     return SolvedGeodesic(curves, channels, result, tuple(warnings))
+
+
+def _first(channels: tuple[Channel, ...], section: GeodesicSection) -> Geodesic:
+    """Return the geodesic that the section chooses, or the last one where there are fewer."""
+    return ranked(channels)[0][min(section.channel, len(channels) - 1)].geodesic
 
 
 def _save_curve(file: Path, curve: SpacetimeCurve) -> None:

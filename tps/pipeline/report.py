@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tps.analysis import spring_profile, surface_lower_bound
 from tps.conformations import Conformations
 from tps.paths import PathEnsemble, load_paths
+from tps.pipeline.avoidance import avoidance_text
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.channels import constraint_text
 from tps.pipeline.constraints import avoided_regions
@@ -118,6 +119,7 @@ def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
         rows.insert(4, ("maximum above lower bound", format_quantity(metrics["u_max_minus_bound"])))
     if "paths_out_of_regions" in metrics:
         rows.insert(2, ("staying out of the regions", format_quantity(metrics["paths_out_of_regions"])))
+        rows.insert(3, ("as expected of them", avoidance_text(solved["avoidance"])))
     rows += [
         (f"channel {number + 1}", f"{name}: {100 * share:.0f} % of {n_reactive:.0f} reactive paths")
         for number, (name, share) in enumerate(content["channels"][MAIN].items())

@@ -124,6 +124,7 @@ def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         progress,
         grid=run.on_grid,
         kept=run.path if _another_choice(run) else None,
+        n_steps=run.config.paths.n_steps,
     )
     solved.save(out / "geodesic")
     status = solved.result["status"]
@@ -259,6 +260,8 @@ def stage_key(run: RunFolder, stage: Stage, *, grown: bool = True) -> str:
         section = run.config.conformations
         files = [*section.trajectories, *([section.weights_file] if section.weights_file else [])]
         content["files"] = [file_digest(Path(file)) for file in files]
+    if content.get("geodesic", {}).get("avoid"):  # how long paths are to stay out
+        content["n_steps"] = run.config.paths.n_steps
     for open_key in () if grown else stage.open_keys:
         name, key = open_key.split(".")
         del content[name][key]

@@ -61,6 +61,7 @@ from tps.spacetime.feature_curves import (
 )
 from tps.spacetime.flat_geodesics import e_geodesic, m_geodesic
 from tps.spacetime.frame_graph import graph_starts
+from tps.spacetime.frame_walk import FrameWalk, Passage
 from tps.spacetime.frames import anchors, empirical_family, named_point, point_at
 from tps.spacetime.geodesic import find_geodesic, find_geodesics
 from tps.spacetime.grid import GridFamily
@@ -121,6 +122,7 @@ __all__ = [
     "EuclideanSpacetime",
     "Family",
     "FeatureCurve",
+    "FrameWalk",
     "FreeEnergyProfile",
     "GaussianFamily",
     "GaussianMixtureFamily",
@@ -132,6 +134,7 @@ __all__ = [
     "MethodCurve",
     "MethodProblem",
     "MinimumFreeEnergyPath",
+    "Passage",
     "ProductSpacetime",
     "Rank",
     "RegionProbability",

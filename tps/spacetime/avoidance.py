@@ -98,9 +98,6 @@ class TetherProbability:
     A weak tilt spreads over the region and is forbidden beside it; a tight one must lead round. Log-odds have a slope
     however deep in the region a tilt lies.
 
-    With `tight_log_snr` the odds allowed fall with the signal below it, as e^(l - tight): a weak tilt leaves the way to
-    the molecule, which takes a low pass through the region rather than a high one outside where both are as far.
-
     Parameters
     ----------
     box : TetherBox
@@ -108,8 +105,6 @@ class TetherProbability:
         In (0, 1).
     label : str
         What a report calls the region.
-    tight_log_snr : float, optional
-        From where on p_max itself is the bound, such as that of the anchors; everywhere unless given.
     ends : Tensor (2, K), optional
         Natural parameters of anchored ends. One that lies beside the region, with more odds of it than p_max allows,
         adds them to what is allowed, and e^-n of them 4 n nats away from it.
@@ -118,7 +113,6 @@ class TetherProbability:
     box: TetherBox
     p_max: float
     label: str = "the region"
-    tight_log_snr: float | None = None
     ends: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -127,8 +121,7 @@ class TetherProbability:
     @property
     def name(self) -> str:
         """How a report calls it."""
-        weighted = "" if self.tight_log_snr is None else " (more for weak tilts)"
-        return f"tether's probability{weighted} of {self.label} at most {self.p_max:g}"
+        return f"tether's probability of {self.label} at most {self.p_max:g}"
 
     @property
     def unit(self) -> str:
@@ -136,7 +129,7 @@ class TetherProbability:
         return ""
 
     def number(self, value: float) -> float:
-        """Return p_flat(region | eta); a tilt below `tight_log_snr` counts with as much more."""
+        """Return p_flat(region | eta)."""
         return float(expit(value + logit(self.p_max)))
 
     def pointwise(self, family: Family) -> bool:
@@ -146,8 +139,6 @@ class TetherProbability:
     def values(self, family: Family, eta: Tensor, mu: Tensor) -> Tensor:
         """Log-odds of p_flat(region | eta) less those of the bound (n, 1)."""
         excess = self.box.log_odds(eta) - float(logit(self.p_max))
-        if self.tight_log_snr is not None:
-            excess = excess + (self.tight_log_snr - _soft_log_snr(family.spacetime, eta)).clamp_min(0)
         if self.ends is not None:
             own = self.box.log_odds(self.ends) - float(logit(self.p_max))
             excess = excess - _beside_the_ends(family.spacetime, self.ends, own, eta)
@@ -246,14 +237,6 @@ def _beside_the_ends(spacetime: Spacetime, ends: Tensor, own: Tensor, eta: Tenso
         if excess > 0:
             raised = torch.logaddexp(raised, excess - tether_kl_to(spacetime, eta, end) / _NATS)
     return raised
-
-
-def _soft_log_snr(spacetime: Spacetime, eta: Tensor) -> Tensor:
-    """Return ln sqrt(1 + e^2l) (n,) of the log-SNR l: about l, and zero without a signal."""
-    kappa = spacetime.kappa(eta)
-    lines = eta.shape[-1] > 2 * spacetime.n_circles
-    square = eta[..., -1].square() * 4 if lines else kappa.square().mean(-1)
-    return torch.log1p(square) / 2
 
 
 def _check_p_max(p_max: float) -> None:

@@ -63,7 +63,7 @@ def graph_starts(
     width = spacetime.n_features
     ends = torch.stack([eta_of(spacetime, a), eta_of(spacetime, b)])
     places = torch.cat([_statistics(frames, ends), frames.statistics[:, :width]])
-    chosen = places[_far_apart(places, _N_NODES)]
+    chosen = places[far_apart(places, _N_NODES)]
     positions = _positions(spacetime.n_circles, chosen)
     eta = spacetime.tilt(positions, level)
     free = tethered_free_energy(frames, eta).numpy()
@@ -105,10 +105,10 @@ def _positions(n_circles: int, features: Tensor) -> Tensor:
     return torch.cat([angles, features[:, 2 * n_circles :]], dim=1)
 
 
-def _far_apart(places: Tensor, n: int) -> Tensor:
-    """Return indices of at most n places, the first two and then each time the one farthest from all before."""
-    chosen = [0, 1]
-    distance = torch.cdist(places, places[:2]).amin(1)
+def far_apart(places: Tensor, n: int, first: Sequence[int] = (0, 1)) -> Tensor:
+    """Return indices of at most n places (m, k), the `first` and then each time the one farthest from all before."""
+    chosen = list(first)
+    distance = torch.cdist(places, places[chosen]).amin(1)
     while len(chosen) < n:
         farthest = int(distance.argmax())
         if float(distance[farthest]) <= 0:

@@ -34,8 +34,8 @@ from tps.paths.protocol import equal_steps, passed
 from tps.systems import MolecularSystem, Region
 from tps.units import thermal_energy
 
-#: A wall begins this many thermal depths sqrt(kT/k) before its region, so that heat does not push paths inside.
-_WALL_MARGIN = 3.0
+#: A wall begins this many thermal depths sqrt(kT/k) before its region: heat pushes a path inside once in e^8 tries.
+_WALL_MARGIN = 4.0
 
 
 @dataclass(frozen=True)
