@@ -8,7 +8,14 @@ import torch
 
 from tps.diffusion import posterior
 from tps.errors import ParameterError
-from tps.spacetime import EmpiricalFamily, LogPartitionFamily, TorusSpacetime, fisher_metric
+from tps.spacetime import (
+    EmpiricalFamily,
+    EuclideanSpacetime,
+    LogPartitionFamily,
+    TorusSpacetime,
+    fisher_metric,
+)
+from tps.spacetime.product_grid import ProductGrid
 
 
 @pytest.fixture
@@ -112,3 +119,44 @@ def test_bad_frames_are_refused():
         EmpiricalFamily(torch.zeros(10, 3), torch.zeros(10), TorusSpacetime(2))
     with pytest.raises(ParameterError, match="all 10 frames"):
         EmpiricalFamily(torch.full((10, 2), torch.nan), torch.zeros(10), TorusSpacetime(1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacetime"),
+    [((9, 14), TorusSpacetime(2)), ((6, 5, 4), TorusSpacetime(3)), ((12, 7), EuclideanSpacetime(2))],
+)
+def test_a_product_grid_gives_the_sums_of_its_points(shape, spacetime):
+    """Log-weights over 300 nats, tilts up to e^6: psi, mu and Cov[T] by factors, against sums over points."""
+    rng = torch.Generator().manual_seed(4)
+    points = torch.cartesian_prod(*[torch.linspace(-3, 2.9, n, dtype=torch.float64) for n in shape])
+    statistics = torch.stack([points.cos(), points.sin()], dim=-1).flatten(1)
+    if not spacetime.n_circles:
+        statistics = torch.cat([points, points.square().sum(1, keepdim=True)], dim=1)
+    log_weights = -300 * torch.rand(len(points), generator=rng, dtype=torch.float64)
+    grid = ProductGrid.of(statistics, log_weights)
+    assert grid is not None
+    eta = torch.randn(40, statistics.shape[1], generator=rng, dtype=torch.float64)
+    eta *= torch.linspace(-2, 6, 40, dtype=torch.float64).exp()[:, None] / eta.norm(dim=1, keepdim=True)
+    found = grid.moments(eta)
+    logits = log_weights + eta @ statistics.T
+    share = torch.softmax(logits, 1)
+    mean = share @ statistics
+    second = torch.einsum("nf,fi,fj->nij", share, statistics, statistics)
+    # logits near 1e4 are exact to 1e-12, and so are their exponentials, times the largest product of statistics
+    tolerance = 1e-11 * float(statistics.square().max())
+    assert torch.allclose(found.psi, logits.logsumexp(1), rtol=0, atol=1e-11)
+    assert torch.allclose(found.mu, mean, rtol=0, atol=tolerance)
+    assert torch.allclose(found.covariance, second - mean[:, :, None] * mean[:, None], rtol=0, atol=tolerance)
+
+
+def test_frames_that_are_no_product_grid_are_none():
+    """One point moved by 1e-6, one left out, or weights beyond what factors can hold."""
+    points = torch.cartesian_prod(*[torch.linspace(-3, 2.9, n, dtype=torch.float64) for n in (8, 6)])
+    statistics = torch.stack([points.cos(), points.sin()], dim=-1).flatten(1)
+    even = torch.zeros(48, dtype=torch.float64)
+    assert ProductGrid.of(statistics, even) is not None
+    moved = statistics.clone()
+    moved[20, 1] += 1e-6
+    assert ProductGrid.of(moved, even) is None
+    assert ProductGrid.of(statistics[:-1], even[:-1]) is None
+    assert ProductGrid.of(statistics, torch.linspace(-700, 0, 48, dtype=torch.float64)) is None

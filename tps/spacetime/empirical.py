@@ -13,6 +13,7 @@ from tps.diffusion.posterior import TiltedMoments, posterior_moments, tilted_wei
 from tps.errors import ParameterError
 from tps.spacetime.one_pass import OnePass
 from tps.spacetime.points import Spacetime
+from tps.spacetime.product_grid import ProductGrid
 
 #: Up to this many statistics the covariance comes with the mean; above, its product with a vector where it is needed.
 _MAX_ONE_PASS = 8
@@ -153,6 +154,11 @@ class EmpiricalFamily:
         return result
 
     @cached_property
+    def _grid(self) -> ProductGrid | None:
+        """The product grid that the frames are, if they are one."""
+        return ProductGrid.of(self.statistics, self.log_weights)
+
+    @cached_property
     def _products(self) -> Tensor:
         """T and T_i T_j, i <= j, of every frame (K + K (K + 1) / 2, n_frames): sums over rows are faster."""
         i, j = torch.triu_indices(self.statistics.shape[1], self.statistics.shape[1])
@@ -160,6 +166,8 @@ class EmpiricalFamily:
 
     def _moments(self, eta: Tensor) -> TiltedMoments:
         """All at once: psi, mu and Cov[T]."""
+        if self._grid is not None:
+            return self._grid.moments(eta)
         n, k = eta.shape
         psi, means = eta.new_empty(n), eta.new_empty(n, len(self._products))
         for rows, weights, shift in tilted_weights(eta, self.statistics, self.log_weights):
