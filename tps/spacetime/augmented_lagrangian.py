@@ -16,9 +16,9 @@ _HARDEN, _UPDATE = 2.0, 4.0
 #: Rounds end when multipliers times slack are below this fraction of the energy.
 _GAP = 1e-3
 _LOOSEST = 1e-3
-#: A curve is given up after so many rounds in a row in which its violation, ever harder pressed, changes by less than
-#: this fraction: it stands where the violation itself is stationary.
-_IN_VAIN, _SAME = 3, 0.02
+#: A curve is given up after so many rounds in a row, ever harder pressed, that leave more than this fraction of the
+#: least violation it has had: it stands where the violation itself is stationary.
+_IN_VAIN, _LEFT = 4, 0.8
 
 
 def solve(
@@ -65,7 +65,7 @@ def solve(
     spent = torch.zeros(len(index), dtype=torch.int64)
     finished = torch.zeros(len(index), dtype=torch.bool)
     loose = torch.full((len(index),), max(rtol, _LOOSEST), dtype=torch.float64)
-    last = torch.full((len(index),), torch.inf, dtype=torch.float64)
+    least = torch.full((len(index),), torch.inf, dtype=torch.float64)
     in_vain = torch.zeros(len(index), dtype=torch.int64)
     for _ in range(_MAX_ROUNDS):
         going = torch.nonzero(~finished & (spent < budget) & (in_vain < _IN_VAIN))[:, 0]
@@ -82,9 +82,9 @@ def solve(
             continue
         problem.update_multipliers(_UPDATE, curves[~finished[going]])
         broken = violation > tolerance / 2
-        same = broken & ((violation / last[going] - 1).abs() < _SAME)
+        same = broken & (violation > _LEFT * least[going])
         in_vain[going] = torch.where(same, in_vain[going] + 1, 0)
-        last[going] = violation
+        least[going] = torch.where(same, least[going], violation)
         problem.stiffness[curves[broken]] *= _HARDEN
         far = (1e-2 * torch.maximum(violation, gap)).clamp(rtol, max(rtol, _LOOSEST))
         loose[going] = torch.where(held, rtol, far)

@@ -22,7 +22,7 @@ _LONG_CHORD = 3.0
 _ROUNDED = 0.05
 #: The barrier's stiffness to begin with, and the multipliers in units of the energy.
 _INITIAL_STIFFNESS = 100.0
-_STRONG_PRESSURE, _WEAK_PRESSURE = 3.0, 0.01
+_STRONG_PRESSURE, _WEAK_PRESSURE = 2.0, 0.01
 #: Largest violation at the start, in units of 1 / stiffness.
 _FARTHEST = 2.0
 

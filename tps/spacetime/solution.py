@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from scipy.interpolate import CubicSpline
@@ -112,7 +112,37 @@ def solve_batch(
         )
         for k, one in zip(untrue, again, strict=True):
             found[k] = one
-    return found
+    return _bent_more(family, pairs, starts, settings, found)
+
+
+def _bent_more(
+    family: Family,
+    pairs: Sequence[tuple[SpacetimePoint, SpacetimePoint]],
+    starts: Sequence[Tensor | None],
+    settings: SolverSettings,
+    found: list[Geodesic],
+) -> list[Geodesic]:
+    """Solve those again, on a finer spline and with the iterations left, that did not converge under constraints."""
+    finer, tried = settings.finer, list(found)
+    for k, one in enumerate(found):
+        left = settings.max_iterations - one.n_iterations
+        if finer is None or one.converged or left <= 0:
+            continue
+        (again,) = _solve(
+            family,
+            [pairs[k]],
+            [starts[k]],
+            replace(finer, max_iterations=left),
+            lambda _: None,
+            clamped=False,
+        )
+        better = again if again.converged else one
+        tried[k] = replace(
+            better,
+            n_iterations=one.n_iterations + again.n_iterations,
+            n_gradient_evaluations=one.n_gradient_evaluations + again.n_gradient_evaluations,
+        )
+    return tried
 
 
 def _solve(
@@ -165,7 +195,9 @@ def _solve(
     for _ in range(_MARGIN_ROUNDS if settings.hard else 0):
         reports = [_reports(family, curve, settings) for curve in curves]
         worst = torch.tensor([[r.largest for r in row] for row in reports], dtype=torch.float64)
-        outside = (worst > tolerance).any(1) & (converged | (worst <= _MENDABLE * tolerance).all(1))
+        # what did not converge is better tried on a finer spline, where there is one to try
+        mendable = converged | ((worst <= _MENDABLE * tolerance).all(1) & (settings.finer is None))
+        outside = (worst > tolerance).any(1) & mendable
         again = index[(outside & (budget > 0))[index]]
         if len(again) == 0:
             break

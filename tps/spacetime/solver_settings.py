@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypedDict
 
 import torch
@@ -20,6 +20,8 @@ Representation = Literal["spline", "points"]
 
 #: Of a spline unless told otherwise; a model that is no true family is rough, and its curves bend around its errors.
 _MAX_COEFFICIENTS, _MAX_COEFFICIENTS_ROUGH = 24, 36
+#: Coefficients per point of the spline that is tried where that one cannot bend round what is forbidden.
+_FINER_SPLINE = 5 / 8
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,14 @@ class SolverSettings:
     def soft(self) -> list[UserPenalty]:
         """Costs."""
         return [c for c in self.constraints if isinstance(c, UserPenalty)]
+
+    @property
+    def finer(self) -> SolverSettings | None:
+        """The same on a spline that bends more, for curves under constraints; None where that is settled."""
+        n = round(_FINER_SPLINE * self.n_points)
+        usual = max(6, min(self.n_points // 2, _MAX_COEFFICIENTS))
+        free = self.n_coefficients is None and self.representation == "spline"
+        return replace(self, n_coefficients=n) if self.hard and free and n > usual else None
 
     def chart(self, family: Family) -> Chart:
         """Return the coordinates: of spacetime, or of the one noise level that is kept to."""
