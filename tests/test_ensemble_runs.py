@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from commands import complaint, tps
 
+from tps.cli.results import shooting_text
 from tps.engine import PlatformChoice, potential_energies
 from tps.paths import load_shooting, load_transition_paths
 from tps.pipeline.shooting import CHAINS
@@ -303,6 +304,7 @@ def test_times_of_chains_that_the_frames_contradict_are_withheld(well, tmp_path)
     found = metrics_of(tmp_path / "run")["metrics"]["mean_transition_time"]
     assert found["value"] is None
     assert "chains stay in the channels they started in" in found["withheld"]
+    assert found["withheld"] in shooting_text(tmp_path / "run")  # what `tps shoot` prints is no other number
 
 
 def reactive_chance(x, barrier=4.0, n=2001):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tps.analysis import DIFFERENCES, mean_transition_time
+from tps.analysis import DIFFERENCES
 from tps.pipeline import FrameCommittors, RunFolder, Unbiased, load_chains
 from tps.report import format_quantity
 
@@ -42,7 +42,7 @@ def shooting_text(folder: Path) -> str:
     unbiased = Unbiased.load(run)
     lines += [
         f"{'decorrelated paths':24}{sum(found.n_decorrelated)}, {steps:,.0f} force evaluations each",
-        f"{'mean transition time':24}{format_quantity(mean_transition_time(paths, run.system.time_unit).as_dict())}",
+        f"{'mean transition time':24}{_with_reason(unbiased.transition_time.as_dict())}",
     ]
     for name, share in unbiased.channels().items():
         lines.append(f"{'channel':24}{name}: {_with_reason(share)}")

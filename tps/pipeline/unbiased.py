@@ -46,23 +46,33 @@ class Unbiased:
         paths, frames = load_transition_paths(run.path / "shooting")
         return cls(run, load_chains(run), paths, frames)
 
+    @property
+    def _from_frames(self) -> Metrics:
+        """What shots from the weighted frames say of the ensemble; nothing where there are none."""
+        there = (self.run.path / "shooting" / FROM_FRAMES).is_file()
+        return stored_metrics(self.run, f"shooting/{FROM_FRAMES}") if there else {}
+
+    @property
+    def transition_time(self) -> Metric:
+        """Mean duration of the paths; withheld where shots from the weighted frames contradict the chains."""
+        duration = mean_transition_time(self.paths, self.run.system.time_unit)
+        other = self._from_frames.get("transition_time_from_frames")
+        if other is None or not contradict(duration, other):
+            return duration
+        return duration.unless(
+            f"chains say {duration.value:.3g} ± {duration.error:.2g} {duration.unit} and shots from the frames "
+            f"{other.value:.3g} ± {other.error:.2g}: chains stay in the channels they started in"
+        )
+
     def metrics(self, ends: Mapping[str, tuple[float, float]]) -> Metrics:
         """Return the numbers of the ensemble; `ends` are the mean energies of "a" and "b" with their errors."""
         found, system = self.chains.statistics, self.run.system
         n_decorrelated = sum(found.n_decorrelated)
         metrics = dict(ensemble_energy_metrics(system, self.paths, self.frames, ends))
-        if (self.run.path / "shooting" / FROM_FRAMES).is_file():
-            metrics |= stored_metrics(self.run, f"shooting/{FROM_FRAMES}")
-        duration = mean_transition_time(self.paths, system.time_unit)
-        from_frames = metrics.get("transition_time_from_frames")
-        if from_frames is not None and contradict(duration, from_frames):
-            duration = duration.unless(
-                f"chains say {duration.value:.3g} ± {duration.error:.2g} {duration.unit} and shots from the frames "
-                f"{from_frames.value:.3g} ± {from_frames.error:.2g}: chains stay in the channels they started in"
-            )
+        metrics |= self._from_frames
         within = ensemble_divergence(system, *halves(self.paths)) if self._two_chains else None
         return metrics | {
-            "mean_transition_time": duration,
+            "mean_transition_time": self.transition_time,
             "shooting_moves": Metric(
                 found.n_moves + found.n_candidate_moves, None, "count", "Shooting moves of all chains."
             ),
