@@ -153,6 +153,19 @@ def test_on_alanine_it_crosses_where_the_string_has_its_saddle():
     assert float(wrap_angle(places[0] - places[1]).abs().max()) < math.radians(10)
 
 
+def test_a_weight_and_a_floor_hold_together():
+    """Turning the weight up moves the curve along the floor: it stays inside, and the barrier is crossed lower."""
+    _, family, (a, b) = surface_family("alanine-surface-300k", 72, 4.0)
+    options = {"start": (1, -1), "constraints": [LogSnrFloor(3.0)]}
+    short = find_geodesic(family, a, b, **options)
+    flux = find_geodesic(family, a, b, free_energy_weight=0.5, **options)
+    assert flux.status == short.status == "converged"
+    assert float(flux.curve.log_snr.min()) >= 3.0 - 1e-3
+    assert flux.length > short.length
+    lower = [free_energy_profile(found.curve).barrier.above_a for found in (flux, short)]
+    assert lower[0] < lower[1]
+
+
 def test_a_curve_at_one_level_needs_its_ends_there():
     """Two ends at 4, a curve at 5."""
     with pytest.raises(CurveError, match="5 needs both ends there"):

@@ -28,6 +28,8 @@ def solve(
     rtol: float,
     tolerance: float,
     progress: Callable[[int], None] = lambda done: None,
+    *,
+    feasible: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Minimise curves under their constraints, from where they stand.
 
@@ -48,6 +50,8 @@ def solve(
         Twice the largest violation, beyond the problem's margins, that is accepted.
     progress : callable
         Told after every round how many curves are done.
+    feasible : bool
+        The curves have been inside the constraints already, for another cost: none is given up.
 
     Returns
     -------
@@ -68,7 +72,8 @@ def solve(
     least = torch.full((len(index),), torch.inf, dtype=torch.float64)
     in_vain = torch.zeros(len(index), dtype=torch.int64)
     for _ in range(_MAX_ROUNDS):
-        going = torch.nonzero(~finished & (spent < budget) & (in_vain < _IN_VAIN))[:, 0]
+        hopeful = (in_vain < _IN_VAIN) | feasible
+        going = torch.nonzero(~finished & (spent < budget) & hopeful)[:, 0]
         progress(len(index) - len(going))
         if len(going) == 0:
             break

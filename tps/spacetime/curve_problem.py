@@ -75,11 +75,12 @@ class CurveProblem:
         self.ceiling = torch.full_like(self.margin, torch.inf)
         self.stiffness = torch.ones(self.n_curves, dtype=torch.float64)
         self.multipliers: list[Tensor] = []
-        if constraints:
-            self._start_multipliers()
+        self.press_anew()
 
-    def _start_multipliers(self) -> None:
-        """Hold back a start that obeys the constraints; lead one that does not gently back."""
+    def press_anew(self) -> None:
+        """Hold back curves that obey the constraints; lead those that do not gently back."""
+        if not self.constraints:
+            return
         worst = self.violations(self.everything).amax(1)
         obeys = worst <= 0
         self.stiffness = torch.where(

@@ -186,10 +186,11 @@ def _solve(
         budget[index] -= used
     for weight in _weights(settings.free_energy_weight) if len(index) else ():
         problem.free_energy_weight = weight
+        problem.press_anew()
         # twice, since the length that spaces the points is taken where a descent begins
         for _ in range(2):
             budget[index] = settings.max_iterations
-            converged[index], used = solve(problem, index, budget[index], rtol, tolerance)
+            converged[index], used = solve(problem, index, budget[index], rtol, tolerance, feasible=True)
         budget[index] -= used
     curves = _resampled(problem, pairs)
     for _ in range(_MARGIN_ROUNDS if settings.hard else 0):
