@@ -55,6 +55,25 @@ def test_weighted_mean_by_hand():
     assert math.isnan(mean)
 
 
+def test_points_of_a_grid_weigh_as_boltzmann_says():
+    frames = Conformations.of_grid(np.zeros((3, 1)), np.array([0.0, 2.0, 4.0]), kt=2.0)
+    expected = np.exp([0.0, -1.0, -2.0])
+    np.testing.assert_allclose(np.exp(frames.log_weights), expected / expected.sum(), rtol=1e-12)
+
+
+def test_frames_are_drawn_by_their_weights_among_those_named():
+    """Of frames weighing 1 : 3, with a heavier one left out; four standard errors of a share among 4000."""
+    drawn = dataset(np.log([1.0, 3.0, 96.0])).draw(np.array([0, 1]), 4000, np.random.default_rng(1))
+    assert set(drawn) == {0, 1}
+    assert np.mean(drawn == 1) == pytest.approx(0.75, abs=4 * np.sqrt(0.75 * 0.25 / 4000))
+
+
+def test_stretches_follow_the_time_of_each_walker():
+    frames = Conformations(np.zeros((4, 1)), np.zeros(4), np.zeros(4), np.array([1, 0, 1, 0]))
+    assert frames.stretches(2).tolist() == [1, 0, 1, 0]
+    assert frames.stretches(4).tolist() == [2, 0, 3, 1]
+
+
 def test_error_of_a_weighted_mean_covers_independent_noise():
     """For equal weights and white noise, the block error estimates σ/sqrt(n), itself uncertain by 1/sqrt(2·9)."""
     noise = np.random.default_rng(0).normal(size=100_000)

@@ -31,6 +31,13 @@ def ring():
 EVEN = np.linspace(-math.pi, math.pi, 4000, endpoint=False)[:, None]
 
 
+def test_paths_are_spread_as_their_weights_say():
+    """Of eight from 1 : 2 : 5, one, two and five, whatever chance says."""
+    paths = tuple(np.full((3, 1), float(number)) for number in range(3))
+    made = ReweightedPaths(paths, shots_with_paths(np.log([1.0, 2.0, 5.0]), 3))
+    assert [int(path[0, 0]) for path in made.spread(8)] == [0, 1, 1, 2, 2, 2, 2, 2]
+
+
 def exact_share():
     """Of the way over the higher barrier: the current through an arc is 1/∫ e^u over it (Kramers 1940)."""
     x = np.linspace(0.35, math.pi - 0.35, 4001)
