@@ -9,7 +9,7 @@ import pytest
 from commands import tps
 from surfaces import make_surface, table
 
-from tps.analysis import friction_from_series
+from tps.analysis import MeasuredFriction, dissipation_metric, friction_from_series
 from tps.dynamics.overdamped import STABILITY
 from tps.engine import LangevinSettings
 from tps.errors import ParameterError
@@ -316,3 +316,48 @@ def test_a_run_by_the_friction_clock(tmp_path):
     assert (folder / "paths" / "friction.npz").read_bytes() == before
     entry = RunFolder.open(folder).manifest()["stages"]["paths"]
     assert entry["force_evaluations"] < 5 * 7100 + 3 * 4 * 7100 + 100
+
+
+def measured_along_a_line(resolved=(True, True, True)):
+    """Return ζ = 4 and Cov[T] = 2 along η = 3 s, the tilt moved at every half unit of time."""
+    ones = np.ones((3, 1, 1))
+    s = np.array([0.0, 0.5, 1.0])
+    return MeasuredFriction(
+        s=s,
+        eta=3 * s[:, None],
+        tangent=np.full((3, 1), 3.0),
+        zeta=4 * ones,
+        covariance=2 * ones,
+        interval=np.full(3, 0.5),
+        friction_error=np.full(3, 0.9),
+        resolved=np.array(resolved),
+    )
+
+
+def test_what_a_slow_protocol_loses_by_hand():
+    """ζ (Δη)²/Δt in n equal moves of 3/n: 4 · 9/n / 0.5 = 72/n, by either clock, as friction is the same all along."""
+    measured = measured_along_a_line()
+    np.testing.assert_allclose(measured.relaxation_time, 2.0)
+    s = np.linspace(0, 1, 5)
+    for fisher in (True, False):
+        found = dissipation_metric(measured, s, 100, fisher=fisher, time_unit="ps")
+        assert found.value == pytest.approx(0.72, rel=1e-9)
+        # every place has the error 0.9/0.5 of 72, and the hats of linear interpolation weigh 1/4, 1/2, 1/4
+        assert found.error == pytest.approx(1.8 / 100 * np.sqrt(0.25**2 + 0.5**2 + 0.25**2), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("measured", "n_updates", "why"),
+    [
+        (measured_along_a_line(), 39, "T relaxes in 2 ps at s = 0.00, and a path lasts 19.5"),
+        (
+            measured_along_a_line((True, False, True)),
+            100,
+            "T relaxes at s = 0.50 more slowly than the runs last",
+        ),
+    ],
+)
+def test_a_prediction_that_linear_response_does_not_bear_is_withheld(measured, n_updates, why):
+    found = dissipation_metric(measured, np.linspace(0, 1, 5), n_updates, fisher=True, time_unit="ps")
+    assert found.value is None
+    assert why in found.withheld
