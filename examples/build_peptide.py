@@ -6,8 +6,8 @@
 Heavy atoms are placed one after another by bond length, angle and torsion; side chains take the rotamers that clash
 least; OpenMM adds hydrogens, anneals the side chains (Amber ff14SB with OBC2 solvent) with the backbone torsions
 held, and minimises freely. One value of --phi or --psi is for all residues; otherwise phi is given for the residues
-from the second on and psi for those up to the last but one, or, between caps, both for every residue. The folder
-`structures` beside this script holds what `--all` writes.
+from the second on and psi for those up to the last but one, or, between caps, both for every residue. `--all` writes
+the end structures of the peptides in `systems` and of the documents again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from openmm import app, unit
 
 from tps.systems.native_obc import use_native_obc
 
-HERE = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parents[1]
 FORCE_FIELD = ("amber14-all.xml", "implicit/obc2.xml")
 PH = 7.0
 HOLDING_STIFFNESS = 1000.0  # of the backbone torsions [kJ/mol/rad**2]
@@ -411,11 +411,16 @@ def write(peptide: Peptide, file: Path) -> None:
 CHIGNOLIN = "GYDPETGTWG"
 CHIGNOLIN_PHI = (-70.6, -81.1, -77.8, -68.3, -80.3, 62.9, -145.5, -87.6, 96.3)
 CHIGNOLIN_PSI = (-66.9, 117.1, 114.5, -34.0, -55.1, -21.8, 59.1, 149.7, 38.3)
+#: File from the root of the repository: sequence, phi and psi [degree].
 EXAMPLES = {
-    "ala3-extended.pdb": ("ACE-ALA-ALA-ALA-NME", (-75.0,), (145.0,)),
-    "ala3-helix.pdb": ("ACE-ALA-ALA-ALA-NME", (-60.0,), (-45.0,)),
-    "chignolin-folded.pdb": (CHIGNOLIN, CHIGNOLIN_PHI, CHIGNOLIN_PSI),
-    "chignolin-extended.pdb": (CHIGNOLIN, (-120.0, -120.0, -75.0, *(-120.0,) * 6), (130.0,)),
+    "systems/ace-ala3-nme/extended.pdb": ("ACE-ALA-ALA-ALA-NME", (-75.0,), (145.0,)),
+    "systems/ace-ala3-nme/helix.pdb": ("ACE-ALA-ALA-ALA-NME", (-60.0,), (-45.0,)),
+    "examples/structures/chignolin-folded.pdb": (CHIGNOLIN, CHIGNOLIN_PHI, CHIGNOLIN_PSI),
+    "examples/structures/chignolin-extended.pdb": (
+        CHIGNOLIN,
+        (-120.0, -120.0, -75.0, *(-120.0,) * 6),
+        (130.0,),
+    ),
 }
 
 
@@ -426,13 +431,15 @@ def main() -> None:
     parser.add_argument("--phi", type=float, nargs="+", default=[-75.0], help="degree")
     parser.add_argument("--psi", type=float, nargs="+", default=[145.0], help="degree")
     parser.add_argument("-o", "--output", type=Path, default=Path("peptide.pdb"))
-    parser.add_argument("--all", action="store_true", help="write structures/, the examples of the documents")
+    parser.add_argument(
+        "--all", action="store_true", help="write the peptides of systems/ and of the documents"
+    )
     options = parser.parse_args()
     if options.all:
-        folder = HERE / "structures"
-        folder.mkdir(exist_ok=True)
         for name, (sequence, phi, psi) in EXAMPLES.items():
-            write(make_peptide(sequence, phi, psi), folder / name)
+            file = ROOT / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write(make_peptide(sequence, phi, psi), file)
     elif options.sequence is None:
         parser.error("give a sequence or --all")
     else:

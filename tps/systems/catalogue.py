@@ -18,7 +18,7 @@ import tps
 from tps.errors import SystemDefinitionError
 from tps.features import CollectiveVariable, Surroundings, define_variables
 from tps.sections import nearest, read_toml
-from tps.systems.confinement import add_confinement
+from tps.systems.confinement import add_confinement, describe_confinement
 from tps.systems.definition import SystemFile
 from tps.systems.forcefield import build_openmm_system
 from tps.systems.identity import periodic_box
@@ -118,8 +118,10 @@ def load_molecule(directory: Path) -> MolecularSystem:
     )
     if settings.confinement is not None:
         where = f"{file} [confinement]"
-        region = region_from_keys(settings.confinement.ranges, variables, where)
-        add_confinement(system, region, variables, settings.confinement.stiffness_kj_per_mol)
+        walls = region_from_keys(settings.confinement.ranges, variables, where)
+        stiffness = settings.confinement.stiffness_kj_per_mol
+        add_confinement(system, walls, variables, stiffness)
+        notes = (*notes, describe_confinement(walls, variables, stiffness))
     try:
         return MolecularSystem(
             name=section.name,

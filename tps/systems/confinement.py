@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import openmm
 
 from tps.features import CollectiveVariable
-from tps.systems.regions import Region
+from tps.systems.regions import Region, format_region
 
 #: Begins the names of these forces.
 CONFINEMENT = "confinement_"
@@ -45,3 +45,13 @@ def add_confinement(
         force = variable.force(energy, periodic)
         force.setName(f"{CONFINEMENT}{name}")
         system.addForce(force)
+
+
+def describe_confinement(
+    region: Region, variables: Mapping[str, CollectiveVariable], stiffness: float
+) -> str:
+    """Return one sentence about the walls, for whoever reads an energy or a weight of this molecule."""
+    return (
+        f"flat-bottomed walls keep {format_region(region, variables)} ({stiffness:g} kJ/mol per nm² or rad² outside): "
+        "they are part of the potential energy, so of every weight, free energy and rate"
+    )
