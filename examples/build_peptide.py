@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
+from tps.features.peptides import CHI_ATOMS, named_torsions
 from tps.systems.native_obc import use_native_obc
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,11 +128,15 @@ Chis = dict[str, float]
 
 @dataclass(frozen=True)
 class Peptide:
-    """A sequence of residue names, caps included, with phi and psi [degree] of each residue that has them."""
+    """A sequence of residue names, caps included, with phi and psi [degree] of each residue that has them.
+
+    Side chains take the rotamers given, chi [degree] by residue, and choose where none are.
+    """
 
     residues: tuple[str, ...]
     phi: dict[int, float]
     psi: dict[int, float]
+    chi: dict[int, Chis] = field(default_factory=dict)
 
 
 def parse_sequence(text: str) -> tuple[str, ...]:
@@ -247,7 +252,7 @@ def choose_rotamers(
                 continue
             others = [xyz for j, atoms in enumerate(chosen) if j != i for xyz in atoms.values()]
             best, least = {}, np.inf
-            for chis in rotamers(name):
+            for chis in [peptide.chi[i]] if i in peptide.chi else rotamers(name):
                 side = place_side_chain(name, backbone[i], peptide.phi.get(i, -120.0), chis)
                 energy = contact_energy([xyz for atom, xyz in side.items() if atom != "CB"], others)
                 if energy < least:
@@ -303,6 +308,31 @@ def backbone_torsions(
     return found
 
 
+def side_chain_torsions(topology: app.Topology) -> dict[tuple[str, int], tuple[int, int, int, int]]:
+    """Return the atoms of each chi but those of proline's ring: (kind, residue from zero) -> four indices."""
+    return {
+        (chi, residue.index): atoms
+        for chi in CHI_ATOMS
+        for residue, atoms in named_torsions(topology, chi)
+        if residue.name != "PRO"
+    }
+
+
+def with_rotamers(peptide: Peptide, file: Path) -> Peptide:
+    """Return the peptide with the rotamers of a structure of the same sequence."""
+    structure = app.PDBFile(str(file))
+    names = tuple(residue.name for residue in structure.topology.residues())
+    if names != peptide.residues:
+        raise SystemExit(
+            f"--rotamers: {file} is {'-'.join(names)}, but the peptide {'-'.join(peptide.residues)}"
+        )
+    positions = np.array(structure.getPositions(asNumpy=True).value_in_unit(unit.angstrom))
+    chi: dict[int, Chis] = {}
+    for (kind, residue), atoms in side_chain_torsions(structure.topology).items():
+        chi.setdefault(residue, {})[kind] = torsion(positions, atoms)
+    return replace(peptide, chi=chi)
+
+
 def torsion(positions: NDArray, atoms: Sequence[int]) -> float:
     """Return a torsion [degree]."""
     a, b, c, d = positions[list(atoms)]
@@ -326,6 +356,9 @@ def minimise(peptide: Peptide, modeller: app.Modeller) -> tuple[NDArray[np.float
     }
     for key, atoms in backbone_torsions(peptide, modeller.topology).items():
         hold.addTorsion(*atoms, [np.radians(wanted.get(key, 180.0))])
+    for (kind, residue), atoms in side_chain_torsions(modeller.topology).items():
+        if residue in peptide.chi:
+            hold.addTorsion(*atoms, [np.radians(peptide.chi[residue][kind])])
     system.addForce(hold)
     platform = openmm.Platform.getPlatformByName("Reference")
     integrator = openmm.LangevinMiddleIntegrator(300.0, 5.0, 0.002)
@@ -408,6 +441,7 @@ def write(peptide: Peptide, file: Path) -> None:
     )
 
 
+#: Torsions of the hairpin: PDB entry 1UAO, model 8 (Honda, Yamasaki, Sawada, Morii, Structure 12, 1507 (2004)).
 CHIGNOLIN = "GYDPETGTWG"
 CHIGNOLIN_PHI = (-70.6, -81.1, -77.8, -68.3, -80.3, 62.9, -145.5, -87.6, 96.3)
 CHIGNOLIN_PSI = (-66.9, 117.1, 114.5, -34.0, -55.1, -21.8, 59.1, 149.7, 38.3)
@@ -415,13 +449,15 @@ CHIGNOLIN_PSI = (-66.9, 117.1, 114.5, -34.0, -55.1, -21.8, 59.1, 149.7, 38.3)
 EXAMPLES = {
     "systems/ace-ala3-nme/extended.pdb": ("ACE-ALA-ALA-ALA-NME", (-75.0,), (145.0,)),
     "systems/ace-ala3-nme/helix.pdb": ("ACE-ALA-ALA-ALA-NME", (-60.0,), (-45.0,)),
-    "examples/structures/chignolin-folded.pdb": (CHIGNOLIN, CHIGNOLIN_PHI, CHIGNOLIN_PSI),
-    "examples/structures/chignolin-extended.pdb": (
+    "systems/chignolin/hairpin.pdb": (CHIGNOLIN, CHIGNOLIN_PHI, CHIGNOLIN_PSI),
+    "systems/chignolin/extended.pdb": (
         CHIGNOLIN,
         (-120.0, -120.0, -75.0, *(-120.0,) * 6),
         (130.0,),
     ),
 }
+#: Whose rotamers a structure takes, so that the two differ in their backbones.
+ROTAMERS = {"systems/chignolin/extended.pdb": "systems/chignolin/hairpin.pdb"}
 
 
 def main() -> None:
@@ -430,6 +466,9 @@ def main() -> None:
     parser.add_argument("sequence", nargs="?", help="GYDPET, or ACE-ALA-NME")
     parser.add_argument("--phi", type=float, nargs="+", default=[-75.0], help="degree")
     parser.add_argument("--psi", type=float, nargs="+", default=[145.0], help="degree")
+    parser.add_argument(
+        "--rotamers", type=Path, help="PDB file of the same peptide that has the side chains' torsions"
+    )
     parser.add_argument("-o", "--output", type=Path, default=Path("peptide.pdb"))
     parser.add_argument(
         "--all", action="store_true", help="write the peptides of systems/ and of the documents"
@@ -439,11 +478,13 @@ def main() -> None:
         for name, (sequence, phi, psi) in EXAMPLES.items():
             file = ROOT / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            write(make_peptide(sequence, phi, psi), file)
+            peptide = make_peptide(sequence, phi, psi)
+            write(with_rotamers(peptide, ROOT / ROTAMERS[name]) if name in ROTAMERS else peptide, file)
     elif options.sequence is None:
         parser.error("give a sequence or --all")
     else:
-        write(make_peptide(options.sequence, options.phi, options.psi), options.output)
+        peptide = make_peptide(options.sequence, options.phi, options.psi)
+        write(with_rotamers(peptide, options.rotamers) if options.rotamers else peptide, options.output)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from tps.analysis import (
     frame_ranges,
     heavy_atom_rmsd,
     hit_metrics,
+    last_frame_metrics,
+    native_contacts,
     shape_metrics,
     work_metrics,
 )
@@ -283,3 +285,50 @@ def test_error_of_a_fraction_is_never_zero():
     metric = fraction_metric(np.ones(64, dtype=bool), "")
     assert metric.value == 100.0
     assert metric.error == pytest.approx(100 * np.sqrt((66 / 68) * (2 / 68) / 68))
+
+
+def test_native_contacts_of_a_stretched_hairpin_count_one_half():
+    """Where every distance is λ = 1.8 times that in B, each contact is worth 1/2; single precision times β = 50/nm."""
+    system = load_system("chignolin")
+    frames = np.stack([system.positions_b, 1.8 * system.positions_b, system.positions_a])
+    found = native_contacts(system, frames)
+    assert found[0] == pytest.approx(1.0, abs=1e-4)  # each within 1/(1 + e^(-50 * 0.8 * 0.25 nm))
+    assert found[1] == pytest.approx(0.5, abs=1e-4)
+    assert found[2] < 0.01
+
+
+def test_native_contacts_are_pairs_of_heavy_atoms_far_apart_along_the_chain():
+    """One contact pulled far away costs 1/n, with n counted by hand."""
+    system = load_system("chignolin")
+    atoms, x = list(system.topology.atoms()), system.positions_b
+    heavy = [atom for atom in atoms if atom.element.symbol != "H"]
+    pairs = [
+        (one.index, other.index)
+        for one in heavy
+        for other in heavy
+        if one.residue.index - other.residue.index > 3
+        and np.linalg.norm(x[one.index] - x[other.index]) < 0.45
+    ]
+    moved = x.copy()
+    alone = pairs[0][0]
+    moved[alone] += 100.0
+    lost = sum(alone in pair for pair in pairs)
+    assert 1 - native_contacts(system, moved[None])[0] == pytest.approx(lost / len(pairs), abs=1e-4)
+
+
+def test_last_frames_count_failed_paths_as_misses():
+    """A path that ends in B, one that ends in A and one that failed: a third is native."""
+    system = load_system("chignolin")
+    a, b = (each.astype(np.float32) for each in system.ends)
+    found = last_frame_metrics(system, [np.stack([a, b]), np.stack([b, a]), None])
+    apart = heavy_atom_rmsd(system, a[None], system.positions_b)[0]
+    assert found["rmsd_last"].value == pytest.approx(apart / 2, abs=1e-4)
+    assert found["native_contacts"].value == pytest.approx(0.5, abs=0.01)
+    assert found["native_rate"].value == pytest.approx(100 / 3)
+
+
+def test_a_short_molecule_has_no_native_contacts():
+    system = load_system("alanine-dipeptide")
+    assert native_contacts(system, system.ends) is None
+    assert list(last_frame_metrics(system, [system.ends])) == ["rmsd_last"]
+    assert last_frame_metrics(system, [None])["rmsd_last"].value is None

@@ -66,7 +66,6 @@ from tps.analysis.paths import (
     channels,
     closest_frame_metrics,
     energy_metrics,
-    heavy_atom_rmsd,
     hit_metrics,
     shape_metrics,
     work_metrics,
@@ -87,6 +86,7 @@ from tps.analysis.shot_rates import (
     without_contradiction,
 )
 from tps.analysis.solute import solute_energies, solute_metrics
+from tps.analysis.structure import heavy_atom_rmsd, last_frame_metrics, native_contacts
 
 __all__ = [
     "DIFFERENCES",
@@ -144,10 +144,12 @@ __all__ = [
     "integrated_difference",
     "jensen_shannon",
     "joined_cells",
+    "last_frame_metrics",
     "mean_energy_metrics",
     "mean_transition_time",
     "model_difference",
     "model_road",
+    "native_contacts",
     "path_channels",
     "proportion_error",
     "rate_from_flux",

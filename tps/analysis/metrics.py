@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError
+
+#: Positions of each path as `system.values` takes them, None for one that failed.
+Positions = Sequence[NDArray[np.floating] | None]
 
 #: Fewest effective observations that a proportion is taken from.
 FEWEST_EFFECTIVE = 10

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.distance import pdist
@@ -13,17 +12,15 @@ from scipy.spatial.distance import pdist
 from tps.analysis.metrics import (
     Metric,
     Metrics,
+    Positions,
     fraction_metric,
     mean_and_deviation,
     mean_and_standard_error,
 )
+from tps.analysis.structure import heavy_atom_rmsd
 from tps.features import FeatureSpace
 from tps.paths import PathEnsemble
 from tps.systems import MolecularSystem, Region, System
-from tps.systems.imaging import image_molecules, set_box
-
-#: Positions of each path as `system.values` takes them, None for one that failed.
-Positions = Sequence[NDArray[np.floating] | None]
 
 #: The peers' hit radius in torsions [rad] (transition-path benchmarks on alanine dipeptide); on lines, in scales.
 HIT_RADIUS = 0.75
@@ -278,19 +275,3 @@ def avoidance_metric(system: System, positions: Positions, regions: Sequence[Reg
 def _segment_values(system: System, ensemble: PathEnsemble, path: int) -> NDArray[np.float64]:
     """Return the feature values (n, d) of a path's reactive segment, angles unwrapped [rad]."""
     return system.space.unwrap(ensemble.values[path, ensemble.segment(path)])
-
-
-def heavy_atom_rmsd(
-    system: MolecularSystem, frames: NDArray[np.floating], reference: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the RMSD (n_frames,) [nm] of the solute's heavy atoms to a reference (n_atoms, 3), aligned on them."""
-    atoms = np.asarray(system.solute)
-    solute = system.mdtraj_topology.subset(atoms)
-    heavy = solute.select("element != H")
-    molecules = []
-    for positions in (frames, reference[None]):
-        found = mdtraj.Trajectory(positions[:, atoms].astype(np.float32), solute)
-        set_box(found, system.box)
-        image_molecules(found, np.arange(solute.n_atoms))
-        molecules.append(found.atom_slice(heavy))
-    return np.asarray(mdtraj.rmsd(*molecules), dtype=np.float64)

@@ -21,6 +21,7 @@ from tps.analysis import (
     curve_metrics,
     energy_metrics,
     hit_metrics,
+    last_frame_metrics,
     mean_energy_metrics,
     shape_metrics,
     solute_energies,
@@ -28,7 +29,7 @@ from tps.analysis import (
     surface_lower_bound,
     work_metrics,
 )
-from tps.analysis.paths import Positions
+from tps.analysis.metrics import Positions
 from tps.conformations import Conformations
 from tps.errors import SystemDefinitionError
 from tps.paths import PathEnsemble
@@ -192,6 +193,7 @@ def _hits(run: RunFolder, ensemble: PathEnsemble, positions: Positions, same: st
     found = dict(hit_metrics(run.system, positions))
     if run.surface is None:
         found |= closest_frame_metrics(run.molecule, ensemble, positions)
+        found |= last_frame_metrics(run.molecule, positions)
     return {name: m.unless(same if name.startswith("hit_rate") else "") for name, m in found.items()}
 
 

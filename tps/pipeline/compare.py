@@ -23,6 +23,8 @@ SHOWN = {
     "diversity": "diversity",
     "deviation_from_straight": "off the straight line",
     "rmsd_end": "RMSD to B",
+    "rmsd_last": "RMSD of last frame",
+    "native_rate": "with native contacts",
     "paths_out_of_regions": "out of the regions",
     "divergence_to_ensemble": "distance to unbiased",
     "ensemble_u_max_minus_a": "unbiased max. above A",
