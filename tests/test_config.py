@@ -77,6 +77,10 @@ def test_files_are_relative_to_the_run_file(tmp_path):
         ('[run]\nsystem = "x"\n[paths]\nenforce = true', "paths.enforce needs a region"),
         ('[run]\nsystem = "x"\n[conformations]\nmethod = "import"', "trajectories"),
         ('[run]\nsystem = "x"\n[geodesic]\navoid_p_max = 1.5', "geodesic.avoid_p_max: .*less than 1"),
+        (
+            '[run]\nsystem = "x"\n[geodesic]\nfree_energy_weight = -1',
+            "free_energy_weight: should be greater than or equal to 0, or 'auto', but got -1$",
+        ),
         ("[run]\nseed = 1", "run.system: required key is missing"),
         ("not toml", "cannot be read as TOML"),
     ],
@@ -99,6 +103,24 @@ def test_options_are_checked_like_the_run_file():
     assert config.updated("geodesic", {"min_log_snr": 2.0}).geodesic.min_log_snr == 2.0
     with pytest.raises(ConfigError, match="must lie below"):
         config.updated("geodesic", {"min_log_snr": 9.0})
+
+
+@pytest.mark.parametrize(
+    ("given", "weight"),
+    [
+        ({}, 1.0),
+        ({"min_log_snr": 3.0}, 0.0),
+        ({"max_std": 0.3}, 0.0),
+        ({"min_support": 50.0}, 0.0),
+        ({"avoid": ["phi=0..1"]}, 0.0),
+        ({"avoid_points": [{"center": {"phi": 0.0}, "log_snr": 3.0, "min_kl_nats": 3.0}]}, 0.0),
+        ({"min_log_snr": 3.0, "free_energy_weight": 0.5}, 0.5),
+    ],
+)
+def test_free_curves_pay_for_free_energy_and_constrained_ones_do_not(given, weight):
+    config = load_config(data_directory("configs") / "demo.toml")
+    assert config.geodesic.free_energy_weight == "auto"
+    assert config.updated("geodesic", given).geodesic.metric_weight == weight
 
 
 @pytest.mark.parametrize(

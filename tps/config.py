@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomlkit
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from tps.conformations import WeightKind
 from tps.errors import ConfigError
@@ -99,14 +107,18 @@ class AvoidPoint(Section):
     min_kl_nats: PositiveFloat
 
 
+#: Keys of [geodesic] that hold constraints.
+CONSTRAINT_KEYS = ("min_log_snr", "max_std", "min_support", "avoid", "avoid_points")
+
+
 class GeodesicSection(Section):
     """[geodesic] The curve from A to B and its constraints."""
 
     method: CurveMethod = Field("geodesic", description="Which curve the paths follow.")
-    free_energy_weight: float = Field(
+    free_energy_weight: NonNegativeFloat | Literal["auto"] = Field(
         0.0,
-        ge=0,
-        description="w of the metric e^(2wF/kT) G that is measured in: 0 the geodesic, 1 the path of maximum flux.",
+        description="w of the metric e^(2wF/kT) G that is measured in: 0 the geodesic, 1 the path of maximum flux. "
+        "auto: 1 where the curve is free, 0 under constraints, beside which w = 1 is seldom solved.",
     )
     method_log_snr: float | None = Field(
         None, description="Level of the methods that know one level only; anchor_log_snr by default."
@@ -143,6 +155,19 @@ class GeodesicSection(Section):
         None, description="Least effective number of weighted frames at every point of the curve."
     )
     max_iterations: PositiveInt = 500
+
+    @property
+    def constrained(self) -> bool:
+        """Whether any constraint is in force."""
+        values = (getattr(self, key) for key in CONSTRAINT_KEYS)
+        return any(value is not None and value != () for value in values)
+
+    @property
+    def metric_weight(self) -> float:
+        """The w that `free_energy_weight` means."""
+        if self.free_energy_weight == "auto":
+            return 0.0 if self.constrained else 1.0
+        return self.free_energy_weight
 
     @model_validator(mode="after")
     def _floor_below_anchor(self) -> GeodesicSection:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -44,7 +44,7 @@ def validate(data: dict[str, Any], model: type[SectionT], source: str, error: ty
     try:
         return model.model_validate(data)
     except ValidationError as failure:
-        mistakes = [_explain(mistake, model) for mistake in failure.errors()]
+        mistakes = [_explain(mistake, model) for mistake in _one_a_key(failure.errors())]
         raise error(f"{source}: {'; '.join(dict.fromkeys(mistakes))}") from None
 
 
@@ -53,6 +53,20 @@ def nearest(word: str, known: Iterable[str]) -> str:
     words = sorted(known)
     match = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
     return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(words) or 'none'}"
+
+
+def _one_a_key(mistakes: Sequence[Any]) -> list[dict[str, Any]]:
+    """Join what a key that takes a number or a word, which pydantic calls literal['word'], has been told by each."""
+    found: dict[tuple[str | int, ...], dict[str, Any]] = {}
+    either = {m["loc"][:-1] for m in mistakes if m["loc"] and str(m["loc"][-1]).startswith("literal[")}
+    for mistake in mistakes:
+        key = mistake["loc"][:-1] if mistake["loc"][:-1] in either else mistake["loc"]
+        if key in found:
+            word = mistake["msg"].removeprefix("Input should be ")
+            found[key]["msg"] = f"{found[key]['msg'].split(', unable')[0]}, or {word}"
+        else:
+            found[key] = {**mistake, "loc": key}
+    return list(found.values())
 
 
 def _explain(mistake: Any, model: type[BaseModel]) -> str:

@@ -12,11 +12,11 @@ import click
 from tps.analysis import RATES
 from tps.cli.console import ConsoleProgress
 from tps.cli.results import free_energy_text, metrics_text, shooting_text
-from tps.config import GeodesicSection
+from tps.config import CONSTRAINT_KEYS, GeodesicSection
 from tps.errors import ConfigError, RunFolderError
 from tps.pipeline import MAIN, RunFolder, barrier_text, constraint_text, run_stage
 from tps.pipeline.avoidance import avoidance_text
-from tps.pipeline.constraints import CONSTRAINT_KEYS, in_force
+from tps.pipeline.constraints import in_force
 from tps.spacetime import CURVE_METHODS
 
 RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
@@ -163,8 +163,8 @@ def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 )
 @click.option(
     "--free-energy-weight",
-    type=click.FloatRange(min=0),
-    help="w of the metric e^(2wF/kT) G: 0 the geodesic, 1 the path of maximum flux.",
+    metavar="W",
+    help="w of the metric e^(2wF/kT) G: 0 the geodesic, 1 the path of maximum flux, auto 1 where nothing constrains.",
 )
 @click.option(
     "--method-log-snr", type=float, help="Level of methods that know one level only; the anchors' by default."
@@ -224,6 +224,8 @@ def _height(channel: Mapping[str, Any], end: str) -> str:
 def _ranking(solved: Mapping[str, Any]) -> str:
     """Return what the channels are ranked by, the unit of barriers, and why there are none."""
     said = f"ranked by {solved['rank']}; the curve is that of channel {solved['channel']}"
+    if solved["free_energy_weight"]:
+        said = f"shortest in e^(2wF/kT) G, w = {solved['free_energy_weight']:g}, G the Fisher metric; {said}"
     for number, channel in enumerate(solved["channels"]):
         if channel["barrier"] is None:
             return f"{said}; no barrier of channel {number}: {channel['no_barrier']}"

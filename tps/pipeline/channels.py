@@ -100,7 +100,7 @@ def solve_channels(
             representation=section.representation,
             constraints=constraints,
             max_iterations=section.max_iterations,
-            free_energy_weight=section.free_energy_weight,
+            free_energy_weight=section.metric_weight,
         )
 
 

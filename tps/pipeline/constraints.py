@@ -32,8 +32,6 @@ from tps.spacetime import (
 from tps.spacetime.constraints import CONSTRAINT_TOLERANCE
 from tps.systems import Region, System, parse_region
 
-#: Keys of the run file that hold constraints, each with what it is when it is off.
-CONSTRAINT_KEYS = ("min_log_snr", "max_std", "min_support", "avoid", "avoid_points")
 #: How far, and in which steps, anchors are tried that obey a constraint where those asked for do not.
 _FARTHEST_ANCHOR, _ANCHOR_STEP = 6.0, 0.1
 

@@ -224,6 +224,7 @@ def solve_geodesic(
         "constant_speed": health.constant_speed,
         "n_gradient_evaluations": sum(c.geodesic.n_gradient_evaluations for c in channels),
         "anchor_log_snr": section.anchor_log_snr,
+        "free_energy_weight": section.metric_weight,
         "windings": problem.windings,
         "constraints": reports_said(reports),
         "channel": section.channel,
@@ -241,9 +242,7 @@ def solve_geodesic(
             "doubtful": health.doubtful,
             "clamped_energy": clamped_energy(main.curve),
             # only the length of a geodesic of the plain metric is stationary
-            "anchor_sensitivity": None
-            if section.free_energy_weight
-            else anchor_sensitivity(family, found.curve),
+            "anchor_sensitivity": None if section.metric_weight else anchor_sensitivity(family, found.curve),
         },
     }
     if avoidance is not None:

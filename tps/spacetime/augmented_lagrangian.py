@@ -13,8 +13,8 @@ from tps.spacetime.descent import descend
 _MAX_ROUNDS = 30
 #: Stiffness grows by this factor while a condition is broken; multipliers change by at most this one a round.
 _HARDEN, _UPDATE = 2.0, 4.0
-#: Rounds end when multipliers times slack are below this fraction of the energy.
-_GAP = 1e-3
+#: Rounds end when multipliers times slack are below this fraction of the energy; the second for starts of finer curves.
+_GAP, _ROUGH_GAP = 1e-3, 5e-3
 _LOOSEST = 1e-3
 #: A curve is given up after so many rounds in a row, ever harder pressed, that leave more than this fraction of the
 #: least violation it has had: it stands where the violation itself is stationary.
@@ -30,6 +30,7 @@ def solve(
     progress: Callable[[int], None] = lambda done: None,
     *,
     feasible: bool = False,
+    rough: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Minimise curves under their constraints, from where they stand.
 
@@ -52,6 +53,8 @@ def solve(
         Told after every round how many curves are done.
     feasible : bool
         The curves have been inside the constraints already, for another cost: none is given up.
+    rough : bool
+        A start for finer curves is all that is asked for: rounds end where the constraints hold, stalled or not.
 
     Returns
     -------
@@ -80,9 +83,9 @@ def solve(
         curves = index[going]
         converged, used = descend(problem, curves, (budget - spent)[going], loose[going])
         spent[going] += used
-        violation, gap = problem.violations(curves).amax(1), problem.gaps(curves)
-        held = (violation <= tolerance / 2) & (gap <= _GAP)
-        finished[going] = converged & held & (loose[going] <= rtol)
+        violation, hidden = problem.violations(curves).amax(1), problem.gaps(curves)
+        held = (violation <= tolerance / 2) & (hidden <= (_ROUGH_GAP if rough else _GAP))
+        finished[going] = (converged | rough) & held & (loose[going] <= rtol)
         if bool(finished[going].all()):
             continue
         problem.update_multipliers(_UPDATE, curves[~finished[going]])
@@ -91,6 +94,6 @@ def solve(
         in_vain[going] = torch.where(same, in_vain[going] + 1, 0)
         least[going] = torch.where(same, least[going], violation)
         problem.stiffness[curves[broken]] *= _HARDEN
-        far = (1e-2 * torch.maximum(violation, gap)).clamp(rtol, max(rtol, _LOOSEST))
+        far = (1e-2 * torch.maximum(violation, hidden)).clamp(rtol, max(rtol, _LOOSEST))
         loose[going] = torch.where(held, rtol, far)
     return finished, spent

@@ -29,7 +29,7 @@ from tps.spacetime.starts import starting_chart
 
 #: Curves of at least 32 points are found on half as many points first, and on no more than 32, less exactly.
 _COARSE_POINTS = 32
-_COARSE_RTOL = 1e-4
+_COARSE_RTOL = 1e-3
 _COARSE_TOLERANCE = 1e-2
 #: Rounds that aim further inside, and the violation, in tolerances, that they may mend.
 _MARGIN_ROUNDS, _MENDABLE = 4, 20.0
@@ -168,11 +168,13 @@ def _solve(
     evaluations = torch.zeros(len(pairs), dtype=torch.float64)
     tolerance, everything, index = settings.constraint_tolerance, problem.everything, problem.everything
     if coarse:
-        rough = max(tolerance, _COARSE_TOLERANCE)
-        _, used = solve(problem, everything, budget // 2, max(rtol, _COARSE_RTOL), rough, progress)
+        loose = max(tolerance, _COARSE_TOLERANCE)
+        _, used = solve(
+            problem, everything, budget // 2, max(rtol, _COARSE_RTOL), loose, progress, rough=True
+        )
         if settings.hard:
             # what was given up on few points is given up
-            broken = problem.violations(everything).amax(1) > rough
+            broken = problem.violations(everything).amax(1) > loose
             index = torch.nonzero(~(broken & (used < budget // 2)))[:, 0]
         budget = budget - used
         evaluations = problem.n_evaluations * (n_start / settings.n_points)
