@@ -15,7 +15,7 @@ import torch
 
 from tps.analysis import channels, energy_metrics, hit_metrics
 from tps.conformations import MetadynamicsSettings, run_metadynamics
-from tps.diffusion import TrainingSettings, train_log_partition
+from tps.diffusion import LogPartitionSection, TrainingSettings, train_model
 from tps.engine import LangevinSettings, choose_platform, executor_kind, local_executor
 from tps.paths import AnnealingSettings, annealed_paths, save_paths
 from tps.report import format_value
@@ -46,9 +46,8 @@ def main(folder: Path) -> None:
 
         # the diffusion model: a log-partition function, whose gradient is the denoiser
         rng = torch.Generator().manual_seed(0)
-        network, record = train_log_partition(
-            system.space, values, log_weights, TrainingSettings(n_steps=500), rng
-        )
+        settings = TrainingSettings(n_steps=500)
+        network, record = train_model(LogPartitionSection(), system.space, values, log_weights, settings, rng)
         print(f"held-out loss {record.best_held_out_loss:.4f} at step {record.best_step}")
 
         # the geodesic between the two end structures, each torsion held to ln kappa >= 2 on the way

@@ -17,7 +17,7 @@ frame_interval_steps = 50
 
 [train]
 n_steps = 20
-n_components = 32
+log_partition.n_components = 32
 
 [geodesic]
 n_points = 16

@@ -9,20 +9,22 @@ from scipy.special import i0e, i1e
 from spaces import feature_space
 
 from tps.diffusion import (
-    DenoiserNetwork,
-    LogPartitionNetwork,
+    KINDS,
+    DenoiserSection,
+    LogPartitionSection,
     ModelSettings,
     TrainingSettings,
-    alpha_sigma,
-    draw_tilts,
     held_out_frames,
     load_model,
     posterior_moments,
     save_model,
-    train_denoiser,
-    train_log_partition,
+    train_model,
 )
 from tps.diffusion.bessel import bessel_ratio, log_bessel_i0, tabulated_bessel
+from tps.diffusion.convex import ConvexNetwork
+from tps.diffusion.log_partition import LogPartitionNetwork
+from tps.diffusion.losses import draw_tilts
+from tps.diffusion.training import prepare_frames
 from tps.errors import ModelError, ParameterError
 
 ONE, TWO = feature_space("a"), feature_space("aa")
@@ -33,7 +35,7 @@ def rng(seed=0):
 
 
 def random_network(n_torsions=2, n_components=5, seed=0):
-    network = LogPartitionNetwork(n_torsions, n_components).double()
+    network = LogPartitionNetwork(n_torsions, n_components=n_components).double()
     with torch.no_grad():
         network.xi.copy_(3 * torch.randn(network.xi.shape, generator=rng(seed), dtype=torch.float64))
         network.log_weights.copy_(torch.randn(n_components, generator=rng(seed + 1), dtype=torch.float64))
@@ -104,7 +106,7 @@ def test_mu_is_the_gradient_of_psi_and_differentiates():
 
 
 def random_denoiser(seed, depth=3):
-    network = DenoiserNetwork(2, 8, depth).double()
+    network = ConvexNetwork(2, width=8, depth=depth).double()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.copy_(3 * torch.randn(parameter.shape, generator=rng(seed), dtype=torch.float64))
@@ -146,8 +148,8 @@ def biased_frames(n=4000, seed=0):
 
 def test_training_recovers_a_von_mises_distribution():
     theta, log_weights = biased_frames()
-    network, record = train_log_partition(
-        ONE, theta, log_weights, TrainingSettings(n_steps=150, n_components=40), rng()
+    network, record = train_model(
+        LogPartitionSection(n_components=40), ONE, theta, log_weights, TrainingSettings(n_steps=150), rng()
     )
     network = network.double()
     angle = torch.linspace(-3, 3, 25, dtype=torch.float64)
@@ -170,8 +172,10 @@ def _normalised(theta, log_weights):
 
 def test_per_sample_targets_learn_the_same_distribution():
     theta, log_weights = biased_frames(20_000)
-    settings = TrainingSettings(n_steps=600, n_components=20, target="per-sample", batch_size=512)
-    network, record = train_log_partition(ONE, theta, log_weights, settings, rng())
+    settings = TrainingSettings(n_steps=600, target="per-sample", batch_size=512)
+    network, record = train_model(
+        LogPartitionSection(n_components=20), ONE, theta, log_weights, settings, rng()
+    )
     eta = torch.tensor([[0.0, 0.0], [-3.0, 0.0], [0.0, 4.0], [6.0, 0.0]], dtype=torch.float64)
     exact = posterior_moments(eta, *_normalised(theta, log_weights)).mu
     # the noise of single samples: 0.015 to 0.070 over six seeds, twice the largest of which is allowed
@@ -181,9 +185,10 @@ def test_per_sample_targets_learn_the_same_distribution():
 
 def test_training_repeats_with_the_seed():
     theta, log_weights = biased_frames(1000)
-    settings = TrainingSettings(n_steps=20, n_components=10)
+    section, settings = LogPartitionSection(n_components=10), TrainingSettings(n_steps=20)
     first, second, other = (
-        train_log_partition(ONE, theta, log_weights, settings, rng(seed))[0].xi.detach() for seed in (1, 1, 2)
+        train_model(section, ONE, theta, log_weights, settings, rng(seed))[0].xi.detach()
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
@@ -192,16 +197,13 @@ def test_training_repeats_with_the_seed():
 def test_denoiser_learns_a_free_torsion():
     """For a uniform θ the posterior mean is (I1/I0)(κ) x/|x| with κ = e^λ |x| / α."""
     theta = 2 * math.pi * torch.rand(6000, 1, generator=rng(), dtype=torch.float64)
-    settings = TrainingSettings(n_steps=300, width=64)
-    network, _ = train_denoiser(ONE, theta, torch.zeros(6000), settings, rng())
+    section, settings = DenoiserSection(width=64), TrainingSettings(n_steps=300)
+    network, _ = train_model(section, ONE, theta, torch.zeros(6000), settings, rng())
     for level in (-2.0, 0.0, 2.0):
-        log_snr = torch.full((50,), level)
-        alpha, _ = alpha_sigma(log_snr)
         angle = torch.linspace(-3, 3, 50)
-        x = (alpha * torch.stack([angle.cos(), angle.sin()])).T
-        kappa = math.exp(level)
-        exact = float(i1e(kappa) / i0e(kappa)) * torch.stack([angle.cos(), angle.sin()], -1)
-        assert (network(x, log_snr).detach() - exact).norm(dim=1).mean() < 0.1
+        around, kappa = torch.stack([angle.cos(), angle.sin()], -1), math.exp(level)
+        exact = float(i1e(kappa) / i0e(kappa)) * around
+        assert (network.mu(kappa * around).detach() - exact).norm(dim=1).mean() < 0.1
 
 
 def test_denoiser_of_units_without_tilt_is_that_of_free_angles():
@@ -210,7 +212,7 @@ def test_denoiser_of_units_without_tilt_is_that_of_free_angles():
     eta = 4 * torch.randn(5, 4, generator=rng(), dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda e: network.mu(e).sum(0), eta).permute(1, 0, 2)
     torch.testing.assert_close(jacobian, jacobian.mT, rtol=1e-9, atol=1e-9)
-    torch.nn.init.zeros_(network.xi)
+    torch.nn.init.zeros_(network.units.xi)
     kappa = eta.unflatten(1, (2, 2)).norm(dim=-1, keepdim=True)
     free = (eta.unflatten(1, (2, 2)) * (i1e(kappa.numpy()) / i0e(kappa.numpy())) / kappa).flatten(1)
     # 1e-8 under the root of κ
@@ -219,12 +221,12 @@ def test_denoiser_of_units_without_tilt_is_that_of_free_angles():
 
 def test_denoiser_of_one_soft_maximum_over_single_units_is_that_of_a_mixture():
     """Rows of weight 1 on one unit of each angle: the mean of a mixture of von Mises products, one for each row."""
-    mixture, network = random_network(n_components=6), DenoiserNetwork(2, 6, 1).double()
+    mixture, network = random_network(n_components=6), ConvexNetwork(2, width=6, depth=1).double()
     order = torch.stack([torch.randperm(6, generator=rng(seed)) for seed in (1, 2)], dim=1)
     with torch.no_grad():
         network.first.copy_(500 * torch.nn.functional.one_hot(order, 6))
         for circle in range(2):
-            network.xi[circle, order[:, circle]] = mixture.xi[:, circle]
+            network.units.xi[circle, order[:, circle]] = mixture.xi[:, circle]
         network.maxima[0].copy_(mixture.log_weights[None])
     eta = 5 * torch.randn(20, 4, generator=rng(3), dtype=torch.float64)
     torch.testing.assert_close(network.potential(eta), mixture(eta), rtol=1e-12, atol=1e-12)
@@ -234,7 +236,9 @@ def test_denoiser_of_one_soft_maximum_over_single_units_is_that_of_a_mixture():
 def test_denoiser_learns_where_frames_have_no_weight():
     """Tilts against the weights, exp(3 cos θ): what plain denoising of weighted frames never sees."""
     theta, log_weights = biased_frames()
-    network, record = train_denoiser(ONE, theta, log_weights, TrainingSettings(n_steps=300), rng())
+    network, record = train_model(
+        DenoiserSection(), ONE, theta, log_weights, TrainingSettings(n_steps=300), rng()
+    )
     eta = torch.tensor([[-8.0, 0.0], [-3.0, 3.0], [5.0, 0.0], [0.3, 0.1]])
     exact = posterior_moments(eta.double(), *_normalised(theta, log_weights)).mu
     assert (network.double().mu(eta.double()).detach() - exact).norm(dim=1).max() < 0.1
@@ -248,29 +252,28 @@ def test_held_out_frames_are_whole_blocks():
 
 
 def test_tilts_cover_weak_and_strong():
-    eta = draw_tilts(torch.from_numpy(TWO.statistic(np.zeros((10, 2)))), 5000, rng())
+    eta = draw_tilts(prepare_frames(TWO, np.zeros((200, 2)), np.zeros(200), "cpu"), 5000, rng())
     kappa = eta.unflatten(1, (2, 2)).norm(dim=-1)
     assert kappa.min() < 0.3
     assert kappa.max() > 150
 
 
+@pytest.mark.parametrize("kinds", ["aa", "xx", "ax"])
 @pytest.mark.parametrize(
-    ("network", "settings"),
-    [
-        (LogPartitionNetwork(2, 4), ModelSettings("log-partition", TWO, {"n_components": 4})),
-        (DenoiserNetwork(2, 8, 2), ModelSettings("denoiser", TWO, {"width": 8, "depth": 2})),
-    ],
+    ("kind", "size"), [("log-partition", {"n_components": 4}), ("denoiser", {"width": 8, "depth": 2})]
 )
-def test_model_files_come_back_and_are_the_same_bytes(tmp_path, network, settings):
-    save_model(tmp_path / "a", network, settings)
-    save_model(tmp_path / "b", network, settings)
+def test_model_files_come_back_and_are_the_same_bytes(tmp_path, kind, size, kinds):
+    space = feature_space(kinds)
+    network = KINDS[kind].network(space.n_circles, space.n_lines, **size)
+    save_model(tmp_path / "a", network, ModelSettings(kind, space))
+    save_model(tmp_path / "b", network, ModelSettings(kind, space))
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     loaded, found = load_model(tmp_path / "a")
-    assert (found.kind, found.size) == (settings.kind, settings.size)
-    assert found.knows(TWO)
-    assert np.array_equal(found.space.bounds, TWO.bounds)
+    assert (found.kind, loaded.size) == (kind, size)
+    assert found.knows(space)
+    assert np.array_equal(found.space.bounds, space.bounds)
     assert not found.knows(ONE)
-    assert not found.knows(feature_space("ax"))
+    assert not found.knows(feature_space("xa"))
     for name, value in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
 
@@ -285,12 +288,8 @@ def test_damaged_and_missing_models_are_refused(tmp_path):
 
 def test_too_few_frames_are_refused():
     with pytest.raises(ModelError, match="at least 200 frames, but got 30"):
-        train_log_partition(ONE, torch.zeros(30, 1), torch.zeros(30), TrainingSettings(), rng())
+        train_model(
+            LogPartitionSection(), ONE, torch.zeros(30, 1), torch.zeros(30), TrainingSettings(), rng()
+        )
     with pytest.raises(ParameterError, match="positive n_steps, but got 0"):
         TrainingSettings(n_steps=0)
-
-
-def test_features_on_lines_are_refused():
-    for train in (train_log_partition, train_denoiser):
-        with pytest.raises(ModelError, match="but x1, x2 lie on lines"):
-            train(feature_space("axx"), np.zeros((300, 3)), np.zeros(300), TrainingSettings(), rng())

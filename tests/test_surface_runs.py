@@ -263,7 +263,7 @@ def test_plain_dynamics_gives_the_frames_of_a_surface_too(tmp_path):
     ("change", "expected"),
     [
         ('[conformations]\nmethod = "metadynamics"', "'metadynamics' is for molecules"),
-        ('[train]\nmodel = "denoiser"', "networks learn features on circles, but x, y lie on lines"),
+        ('[train]\nmodel = "denoisr"', "did you mean 'denoiser'?"),
         ("[geodesic]\nwindings = [1, 0]", "windings need angles"),
         ('[geodesic]\nvia = ["x=0"]', "needs a value for each of x, y"),
         ('[geodesic]\nvia = ["0,1"]', "geodesic.via takes points"),

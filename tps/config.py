@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tomlkit
 from pydantic import (
@@ -13,12 +13,15 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    create_model,
+    field_validator,
     model_validator,
 )
 
 from tps.conformations import WeightKind
+from tps.diffusion import KINDS, ModelSection
 from tps.errors import ConfigError
-from tps.sections import Section, read_toml, validate
+from tps.sections import Section, nearest, read_toml, validate
 from tps.spacetime import CurveMethod
 from tps.systems import data_directory
 
@@ -80,12 +83,13 @@ class ConformationsSection(Section):
         return self
 
 
-class TrainSection(Section):
-    """[train] The diffusion model."""
+class TrainCommon(Section):
+    """[train] The diffusion model: what all kinds share."""
 
-    model: Literal["auto", "log-partition", "denoiser", "frames"] = Field(
+    model: str = Field(
         "auto",
-        description="frames: no network but the frames. auto: log-partition for the angles of molecules, else frames.",
+        description=f"One of {', '.join(KINDS)}, each with a section of its own; or frames: no network but the frames. "
+        "auto: log-partition for the angles of molecules, else frames.",
     )
     target: Literal["auto", "posterior-mean", "per-sample"] = "auto"
     n_steps: PositiveInt = 1000
@@ -93,10 +97,51 @@ class TrainSection(Section):
     learning_rate: PositiveFloat | None = None
     patience: PositiveInt = 10
     evaluate_every_steps: PositiveInt = 100
-    n_components: PositiveInt = 256
-    width: PositiveInt = 128
-    depth: PositiveInt = 3
     device: str = Field("cpu", description="Torch device.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _moved(cls, data: Any) -> Any:
+        """Move keys of earlier run files to the sections of their kinds."""
+        if not isinstance(data, dict):
+            return data
+        moved = dict(data)
+        for key, section in _EARLIER_TRAIN_KEYS.items():
+            if key in moved:
+                moved[section] = {key: moved.pop(key), **moved.get(section, {})}
+        return moved
+
+    @field_validator("model")
+    @classmethod
+    def _known(cls, model: str) -> str:
+        known = ("auto", *KINDS, "frames")
+        if model not in known:
+            raise ValueError(
+                f"a model is one of {', '.join(known)}, but got {model!r}{nearest(model, known)}"
+            )
+        return model
+
+    def of(self, kind: str) -> ModelSection:
+        """Return the section of a kind."""
+        section: ModelSection = getattr(self, section_name(kind))
+        return section
+
+
+def section_name(kind: str) -> str:
+    """Return the name of a kind's section: log_partition for log-partition."""
+    return kind.replace("-", "_")
+
+
+#: Sections where keys of earlier run files went that stood in [train].
+_EARLIER_TRAIN_KEYS = {"n_components": "log_partition", "width": "denoiser", "depth": "denoiser"}
+if TYPE_CHECKING:
+
+    class TrainSection(TrainCommon):
+        """[train] With the sections of all kinds, [train.log_partition] and so on."""
+
+else:
+    _KIND_FIELDS = {section_name(kind): (section, section()) for kind, section in KINDS.items()}
+    TrainSection = create_model("TrainSection", __base__=TrainCommon, **_KIND_FIELDS)
 
 
 class AvoidPoint(Section):
@@ -355,7 +400,9 @@ def _table(section: BaseModel) -> tomlkit.items.Table:
     table = tomlkit.table()
     for key, value in section.model_dump(mode="json").items():
         description = type(section).model_fields[key].description
-        if value is None:
+        if isinstance(value, dict):
+            table.add(key, _table(getattr(section, key)))
+        elif value is None:
             table.add(tomlkit.comment(f"{key} =  # {description or ''}".rstrip(" #")))
         elif value and isinstance(value, list) and isinstance(value[0], dict):
             tables = tomlkit.aot()

@@ -11,7 +11,7 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from tps.conformations import MetadynamicsSettings, run_metadynamics
-from tps.diffusion import TrainingSettings, train_log_partition
+from tps.diffusion import LogPartitionSection, TrainingSettings, train_model
 from tps.engine import LangevinSettings, PlatformChoice, local_executor
 from tps.spacetime import (
     Family,
@@ -150,7 +150,8 @@ def alanine() -> tuple[LogPartitionFamily, list[SpacetimePoint]]:
     values = np.concatenate([system.feature_values(w.positions) for w in walkers])
     log_weights = np.concatenate([w.log_weights for w in walkers])
     rng = torch.Generator().manual_seed(0)
-    network, _ = train_log_partition(system.space, values, log_weights, TrainingSettings(n_steps=300), rng)
+    section, settings = LogPartitionSection(), TrainingSettings(n_steps=300)
+    network, _ = train_model(section, system.space, values, log_weights, settings, rng)
     family = LogPartitionFamily(network.double(), spacetime_of(system.space))
     return family, [point_at(system.space, row, 4.0) for row in values[:: len(values) // 20][:20]]
 

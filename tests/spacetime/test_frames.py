@@ -9,13 +9,14 @@ import pytest
 import torch
 from spaces import feature_space
 
-from tps.diffusion import DenoiserNetwork, LogPartitionNetwork, ModelSettings
+from tps.diffusion import ModelSettings
+from tps.diffusion.convex import ConvexNetwork
+from tps.diffusion.log_partition import LogPartitionNetwork
 from tps.errors import ConfigError, ModelError
 from tps.spacetime import (
     EmpiricalFamily,
     LogPartitionFamily,
     SpacetimeCurve,
-    TorusDenoiserFamily,
     TorusSpacetime,
     anchors,
     curve_support,
@@ -111,22 +112,21 @@ def test_starting_curves_pass_their_points(family):
 def test_networks_become_families_of_their_own_features():
     """Each kind gives its family, in double precision; another system's features are refused."""
     two = feature_space("aa")
-    network = LogPartitionNetwork(2, 3)
-    family = model_family(two, network, ModelSettings("log-partition", two, {"n_components": 3}))
+    network = LogPartitionNetwork(2, n_components=3)
+    family = model_family(two, network, ModelSettings("log-partition", two))
     eta = torch.tensor([[1.0, 0.5, -2.0, 0.3]], dtype=torch.float64)
     assert isinstance(family, LogPartitionFamily)
     assert family.spacetime == TorusSpacetime(2)
     # all components alike: uniform angles
     expected = sum(math.log(np.i0(np.hypot(*pair))) for pair in ((1.0, 0.5), (-2.0, 0.3)))
     assert float(family.psi(eta)) == pytest.approx(expected, abs=1e-7)
-    settings = ModelSettings("denoiser", two, {"width": 8, "depth": 2})
-    denoiser = model_family(two, DenoiserNetwork(2, 8, 2), settings)
-    assert isinstance(denoiser, TorusDenoiserFamily)
+    denoiser = model_family(two, ConvexNetwork(2, width=8, depth=2), ModelSettings("denoiser", two))
     assert denoiser.mu(eta).dtype == torch.float64
+    assert float(denoiser.psi(torch.zeros_like(eta))) == 0
     with pytest.raises(
         ModelError, match=r"knows the features a0, a1, but the system has a0, x1 \(scale 0.1 nm\)"
     ):
-        model_family(feature_space("ax", 0.1), network, settings)
+        model_family(feature_space("ax", 0.1), network, ModelSettings("denoiser", two))
 
 
 def test_frames_say_how_far_they_carry_a_curve(family):

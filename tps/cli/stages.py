@@ -13,6 +13,7 @@ from tps.analysis import RATES
 from tps.cli.console import ConsoleProgress
 from tps.cli.results import free_energy_text, metrics_text, shooting_text
 from tps.config import CONSTRAINT_KEYS, GeodesicSection
+from tps.diffusion import KINDS
 from tps.errors import ConfigError, RunFolderError
 from tps.pipeline import MAIN, RunFolder, barrier_text, constraint_text, run_stage
 from tps.pipeline.avoidance import avoidance_text
@@ -105,7 +106,7 @@ def conformations(run: Path, force: bool, as_json: bool, **changes: Any) -> None
 @RUN
 @click.option(
     "--model",
-    type=click.Choice(["log-partition", "denoiser", "frames"]),
+    type=click.Choice([*KINDS, "frames"]),
     help="What to train; frames: nothing, the weighted frames themselves are the model.",
 )
 @click.option("--n-steps", type=click.IntRange(min=1), help="Training steps.")

@@ -1,9 +1,8 @@
-"""Model files: safetensors with the settings as JSON in the header; never a pickle."""
+"""Model files: safetensors with what rebuilds the network as JSON in the header; never a pickle."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,37 +10,30 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from tps.diffusion.denoiser import DenoiserNetwork
-from tps.diffusion.log_partition import LogPartitionNetwork
+from tps.diffusion.kinds import KINDS
+from tps.diffusion.model import Model
 from tps.errors import ModelError
 from tps.features import FeatureSpace
-
-Network = LogPartitionNetwork | DenoiserNetwork
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What rebuilds a network: its kind, the features it knows, and its size.
+    """What a trained model is of.
 
     Attributes
     ----------
-    kind : {"log-partition", "denoiser"}
+    kind : str
+        One of `KINDS`.
     space : FeatureSpace
-    size : dict of str to int
-        n_components of a log-partition network; width and depth of a denoiser.
+        The features it knows.
     """
 
     kind: str
     space: FeatureSpace
-    size: dict[str, int]
 
     def __post_init__(self) -> None:
-        if self.kind not in _NETWORKS:
-            raise ModelError(f"a model is one of {', '.join(_NETWORKS)}, but got {self.kind!r}")
-
-    def build(self) -> Network:
-        """Return a network of this kind and size, untrained."""
-        return _NETWORKS[self.kind](self.space.n_circles, **self.size)
+        if self.kind not in KINDS:
+            raise ModelError(f"a model is one of {', '.join(KINDS)}, but got {self.kind!r}")
 
     def knows(self, space: FeatureSpace) -> bool:
         """Return whether these are the features of `space`, whatever its bounds: they matter to pictures only."""
@@ -50,26 +42,22 @@ class ModelSettings:
 
 #: What tells feature spaces apart.
 _MATTER = ("names", "periodic", "units", "scale")
-_NETWORKS: dict[str, Callable[..., Network]] = {
-    "log-partition": LogPartitionNetwork,
-    "denoiser": DenoiserNetwork,
-}
 
 
-def save_model(path: Path, network: Network, settings: ModelSettings) -> None:
+def save_model(path: Path, network: Model, settings: ModelSettings) -> None:
     """Write weights and settings; the same model gives the same bytes."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     space = {name: getattr(settings.space, name) for name in _MATTER} | {
         "bounds": settings.space.bounds.tolist()
     }
-    header = json.dumps({"kind": settings.kind, "space": space, "size": settings.size}, sort_keys=True)
+    header = {"kind": settings.kind, "space": space, "size": network.size}
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(to_bytes(tensors, metadata={"tps": header}))
+    partial.write_bytes(to_bytes(tensors, metadata={"tps": json.dumps(header, sort_keys=True)}))
     partial.replace(path)
 
 
-def load_model(path: Path) -> tuple[Network, ModelSettings]:
-    """Return the network (float32, on the CPU, in evaluation mode) and its settings.
+def load_model(path: Path) -> tuple[Model, ModelSettings]:
+    """Return the network (on the CPU, in evaluation mode) and its settings.
 
     Raises
     ------
@@ -87,8 +75,8 @@ def load_model(path: Path) -> tuple[Network, ModelSettings]:
         space = FeatureSpace(
             **{name: tuple(given[name]) for name in _MATTER}, bounds=np.array(given["bounds"])
         )
-        settings = ModelSettings(header["kind"], space, header["size"])
-        network = settings.build()
+        settings = ModelSettings(header["kind"], space)
+        network = KINDS[settings.kind].network(space.n_circles, space.n_lines, **header["size"])
         network.load_state_dict(state)
     except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ModelError(f"{path} is not a model of tps, or is damaged ({error}): train again") from error

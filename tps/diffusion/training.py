@@ -6,13 +6,15 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeVar
+from functools import cached_property
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from tps.diffusion.blocks import Blocks
 from tps.errors import ModelError, ParameterError
 from tps.features import FeatureSpace
 
@@ -35,19 +37,14 @@ class TrainingSettings:
     ----------
     n_steps, batch_size : int
     learning_rate : float or None
-        Peak of the one-cycle schedule (Adam); by default 0.1 for ψ (its parameters are stiffnesses κ of order 20) and
-        0.3 for a denoiser, which starts anywhere.
+        Peak of the one-cycle schedule (Adam); each kind's own by default.
     patience : int
         Evaluations of the held-out loss without improvement before training stops.
     evaluate_every : int
         Steps between two of them.
-    n_components : int
-        Size of a ψ network.
-    width, depth : int
-        Size of a denoiser: units for each angle and in each layer, and soft maxima.
     target : {"auto", "posterior-mean", "per-sample"}
-        What ∇ψ learns: the frames' exact posterior mean, or T(x_i) of single forward-noised frames. "auto" takes
-        the exact one for up to three angles.
+        What is learned: the frames' exact posterior mean, or T(x_i) of single forward-noised frames. "auto" takes
+        the exact one for up to three features.
     """
 
     n_steps: int = 1000
@@ -55,13 +52,10 @@ class TrainingSettings:
     learning_rate: float | None = None
     patience: int = 10
     evaluate_every: int = 100
-    n_components: int = 256
-    width: int = 128
-    depth: int = 3
     target: Target = "auto"
 
     def __post_init__(self) -> None:
-        for name in ("n_steps", "batch_size", "patience", "evaluate_every", "n_components", "width", "depth"):
+        for name in ("n_steps", "batch_size", "patience", "evaluate_every"):
             if not getattr(self, name) > 0:
                 raise ParameterError(f"training needs a positive {name}, but got {getattr(self, name)}")
         if self.learning_rate is not None and not self.learning_rate > 0:
@@ -89,12 +83,20 @@ class TrainingRecord:
         return min(self.held_out_loss)
 
 
-class TrainingFrames(NamedTuple):
-    """Frames on the device: T, normalised log-weights, and which are held out."""
+@dataclass(frozen=True, eq=False)
+class TrainingFrames:
+    """Frames on the device: T (n_frames, K), normalised log-weights, and which are held out."""
 
+    blocks: Blocks
     statistics: Tensor
     log_weights: Tensor
     held_out: Tensor
+
+    @cached_property
+    def line_variance(self) -> float:
+        """Mean variance of a feature on a line, over its scale squared; 1 where there is none."""
+        lines = self.blocks.split(self.statistics).lines
+        return float(lines.var(0).mean().clamp_min(1e-12)) if self.blocks.n_lines else 1.0
 
 
 def held_out_frames(n_frames: int) -> Tensor:
@@ -111,25 +113,22 @@ def prepare_frames(
     Raises
     ------
     ModelError
-        If there are too few frames, those held out carry no weight, or a feature is no angle.
+        If there are too few frames, or those held out carry no weight.
     """
-    if space.n_lines:
-        lines = ", ".join(space.names[i] for i in space.lines)
-        raise ModelError(
-            f"networks learn features on circles, but {lines} lie on lines: take the frames themselves "
-            '(train.model = "frames")'
-        )
     statistics = torch.as_tensor(space.statistic(values))
     if len(statistics) < MIN_FRAMES:
         raise ModelError(
             f"training needs at least {MIN_FRAMES} frames, but got {len(statistics)}: sample longer"
         )
     given = torch.as_tensor(np.asarray(log_weights, dtype=np.float64))
-    normalised = torch.log_softmax(given, 0).float()
+    # |x|² and its tilt may be thousands, of which little is left: single precision is for angles
+    dtype = torch.float64 if space.n_lines else torch.float32
+    normalised = torch.log_softmax(given, 0).to(dtype)
     held_out = held_out_frames(len(statistics))
     if not torch.isfinite(normalised[held_out]).any():
         raise ModelError("the frames held out carry no weight: sample longer, or check the weights file")
-    return TrainingFrames(*(tensor.to(device) for tensor in (statistics.float(), normalised, held_out)))
+    tensors = (tensor.to(device) for tensor in (statistics.to(dtype), normalised, held_out))
+    return TrainingFrames(Blocks.of(space), *tensors)
 
 
 def seeded(build: Callable[[], Module], generator: torch.Generator) -> Module:

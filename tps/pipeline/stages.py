@@ -8,15 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from tps.diffusion import (
-    LogPartitionNetwork,
-    ModelSettings,
-    TrainingSettings,
-    load_model,
-    save_model,
-    train_denoiser,
-    train_log_partition,
-)
+from tps.diffusion import ModelSettings, TrainingSettings, load_model, save_model, train_model
 from tps.errors import RunFolderError
 from tps.paths import load_paths
 from tps.pipeline.analyse import analyse_run
@@ -74,13 +66,10 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         patience=section.patience,
         evaluate_every=section.evaluate_every_steps,
         target=section.target,
-        n_components=section.n_components,
-        width=section.width,
-        depth=section.depth,
     )
-    trainer = train_log_partition if kind == "log-partition" else train_denoiser
     with progress.task("training", settings.n_steps) as advance:
-        network, record = trainer(
+        network, record = train_model(
+            section.of(kind),
             space,
             frames.values,
             frames.log_weights,
@@ -89,10 +78,7 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
             device=section.device,
             progress=advance,
         )
-    size = {"width": section.width, "depth": section.depth}
-    if isinstance(network, LogPartitionNetwork):
-        size = {"n_components": network.n_components}
-    save_model(folder / "model.safetensors", network, ModelSettings(kind, space, size))
+    save_model(folder / "model.safetensors", network, ModelSettings(kind, space))
     training = {
         "steps": record.steps,
         "training_loss": record.training_loss,

@@ -166,7 +166,8 @@ def _conformations(config: RunConfig, cost: _Cost) -> StageEstimate:
 
 def _train(config: RunConfig, angles: bool) -> StageEstimate:
     section = config.train
-    seconds = TRAINING_SECONDS * section.n_steps * section.n_components
+    n_components = config.train.of("log-partition").model_dump()["n_components"]
+    seconds = TRAINING_SECONDS * section.n_steps * n_components
     none = section.model == "frames" or (section.model == "auto" and not angles)
     return StageEstimate("train", 0, 0.0 if none else seconds, 0)
 

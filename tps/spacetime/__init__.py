@@ -52,7 +52,7 @@ from tps.spacetime.distance import (
 from tps.spacetime.doubt import doubtful_share
 from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.euclidean import EuclideanSpacetime
-from tps.spacetime.family import Family, LogPartitionFamily, fisher_metric
+from tps.spacetime.family import Family, LogPartitionFamily, MeanFamily, fisher_metric
 from tps.spacetime.feature_curves import (
     FeatureCurve,
     onsager_machlup_path,
@@ -131,6 +131,7 @@ __all__ = [
     "KLDistance",
     "LogPartitionFamily",
     "LogSnrFloor",
+    "MeanFamily",
     "MethodCurve",
     "MethodProblem",
     "MinimumFreeEnergyPath",

@@ -10,6 +10,7 @@ from torch import Tensor
 from tps.diffusion.schedule import alpha_sigma
 from tps.errors import ParameterError
 from tps.spacetime.euclidean import EuclideanSpacetime
+from tps.spacetime.family import no_psi
 from tps.spacetime.points import Spacetime
 
 #: Up to this many features the divergence is exact unless told otherwise.
@@ -104,7 +105,7 @@ class DenoiserFamily:
 
     def psi(self, eta: Tensor) -> NoReturn:
         """Not known."""
-        raise _no_psi()
+        raise no_psi()
 
 
 class TorusDenoiserFamily:
@@ -160,7 +161,7 @@ class TorusDenoiserFamily:
 
     def psi(self, eta: Tensor) -> NoReturn:
         """Not known."""
-        raise _no_psi()
+        raise no_psi()
 
 
 def checked_denoise(denoise: Denoiser, x: Tensor, log_snr: Tensor, dtype: torch.dtype) -> Tensor:
@@ -171,9 +172,3 @@ def checked_denoise(denoise: Denoiser, x: Tensor, log_snr: Tensor, dtype: torch.
             f"a denoiser must return the shape it is given, {tuple(x.shape)}, but returned {tuple(mean.shape)}"
         )
     return mean
-
-
-def _no_psi() -> ParameterError:
-    return ParameterError(
-        "a denoiser does not know psi: use differences along a curve (kl_along_curve), or a log-partition network"
-    )

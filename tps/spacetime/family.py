@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import NoReturn, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -146,3 +146,49 @@ class LogPartitionFamily:
     def metric(self, eta: Tensor) -> Tensor:
         """Map eta (n, K) to Cov[T] (n, K, K), the Hessian of psi."""
         return row_jacobian(self.mu, eta) if self._moments is None else self._moments(eta).covariance
+
+
+class MeanFamily:
+    """A family given by E[T | eta] alone, for instance a trained network; psi is not known.
+
+    The metric is symmetric only as far as the means are those of a true family.
+
+    Parameters
+    ----------
+    mean : callable
+        Maps eta (n, K) to (n, K), differentiable.
+    spacetime : Spacetime
+    dtype : torch.dtype
+        What `mean` computes in; results come back in float64.
+    """
+
+    has_psi = False
+
+    def __init__(
+        self, mean: Callable[[Tensor], Tensor], spacetime: Spacetime, dtype: torch.dtype = torch.float64
+    ) -> None:
+        self._mean, self.spacetime, self.dtype = mean, spacetime, dtype
+
+    def mu(self, eta: Tensor) -> Tensor:
+        """Map eta (n, K) to E[T] (n, K).
+
+        Raises
+        ------
+        ParameterError
+            If the means are of another shape.
+        """
+        mu = self._mean(eta.to(self.dtype)).to(torch.float64)
+        if mu.shape != eta.shape:
+            raise ParameterError(f"the means of T must be {tuple(eta.shape)}, but are {tuple(mu.shape)}")
+        return mu if eta.requires_grad else mu.detach()
+
+    def psi(self, eta: Tensor) -> NoReturn:
+        """Not known."""
+        raise no_psi()
+
+
+def no_psi() -> ParameterError:
+    """Return what a family says that does not know psi."""
+    return ParameterError(
+        "a denoiser does not know psi: use differences along a curve (kl_along_curve), or a log-partition network"
+    )

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from tps.diffusion import LogPartitionNetwork, ModelSettings, Network
+from tps.diffusion import Model, ModelSettings
 from tps.errors import ModelError
 from tps.features import FeatureSpace
-from tps.spacetime.denoiser import TorusDenoiserFamily
-from tps.spacetime.family import Family, LogPartitionFamily
+from tps.spacetime.family import Family, LogPartitionFamily, MeanFamily
 from tps.spacetime.product import spacetime_of
 
 
-def model_family(space: FeatureSpace, network: Network, settings: ModelSettings) -> Family:
+def model_family(space: FeatureSpace, network: Model, settings: ModelSettings) -> Family:
     """Return the family of a trained network, in float64.
 
     Parameters
     ----------
     space : FeatureSpace
         Of the system.
-    network : LogPartitionNetwork or DenoiserNetwork
+    network : Model
         Changed: it computes in float64 and learns no more.
     settings : ModelSettings
         What the network knows.
@@ -40,9 +39,7 @@ def model_family(space: FeatureSpace, network: Network, settings: ModelSettings)
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     spacetime = spacetime_of(space)
-    if isinstance(network, LogPartitionNetwork):
-        return LogPartitionFamily(network, spacetime)
-    return TorusDenoiserFamily(network, spacetime)
+    return LogPartitionFamily(network, spacetime) if network.has_psi else MeanFamily(network.mu, spacetime)
 
 
 def describe(space: FeatureSpace) -> str:

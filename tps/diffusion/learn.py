@@ -1,0 +1,54 @@
+"""Training a model of any kind on weighted frames."""
+
+from __future__ import annotations
+
+import torch
+from numpy.typing import ArrayLike
+
+from tps.diffusion.kinds import ModelSection
+from tps.diffusion.model import Model
+from tps.diffusion.training import Progress, TrainingRecord, TrainingSettings, prepare_frames
+from tps.features import FeatureSpace
+
+
+def train_model(
+    section: ModelSection,
+    space: FeatureSpace,
+    values: ArrayLike,
+    log_weights: ArrayLike,
+    settings: TrainingSettings,
+    generator: torch.Generator,
+    *,
+    device: str = "cpu",
+    progress: Progress = lambda step: None,
+) -> tuple[Model, TrainingRecord]:
+    """Learn E[T | η], and ψ(η) where the kind knows it, from weighted frames.
+
+    Parameters
+    ----------
+    section : ModelSection
+        The kind and its settings, for instance `LogPartitionSection(n_components=64)`.
+    space : FeatureSpace
+    values : (n_frames, d) array
+        In internal units.
+    log_weights : (n_frames,) array
+    settings : TrainingSettings
+    generator : torch.Generator
+        Of the CPU; everything random comes from it.
+    device : str
+        Where the network learns.
+    progress : callable
+        Told the number of steps done.
+
+    Returns
+    -------
+    Model
+    TrainingRecord
+
+    Raises
+    ------
+    ModelError
+        If there are too few frames, those held out carry no weight, or the loss is not a finite number.
+    """
+    frames = prepare_frames(space, values, log_weights, device)
+    return section.train(frames, settings, generator, progress)
