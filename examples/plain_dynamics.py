@@ -24,6 +24,7 @@ PLATFORMS = ("Reference", "CPU")
 #: Measuring takes so long on each platform, and files are written so often [s].
 MEASURE_SECONDS, WRITE_SECONDS = 2.0, 30.0
 FRAMES_AT_A_TIME = 200
+N_BINS = 24  # of histograms, on each axis
 GAS_CONSTANT = 0.00831446261815324  # [kJ/mol/K]
 N_ATOMS = {"torsion": 4, "distance": 2}
 
@@ -186,18 +187,41 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> tuple[float, floa
 def analyse(options: argparse.Namespace) -> None:
     """Print populations, F(B) - F(A), transitions, rates and mean transition times, with errors over walks."""
     given = np.load(options.system)
-    tables, frame_time = [], 0.0
+    walks, tables, frame_time = [], [], 0.0
     for file in options.walks:
         content = np.load(file)
         frame_time = json.loads(str(content["said"]))["frame_time_ps"]
         skip = round(options.skip / frame_time)
         for key in content.files:
             if key != "said" and len(content[key]) > skip:
-                series = content[key][skip:].astype(float)
-                tables.append(count(*(in_region(series, ranges) for ranges in given["states"])))
+                walks.append(content[key][skip:].astype(float))
+                tables.append(count(*(in_region(walks[-1], ranges) for ranges in given["states"])))
     if len(tables) < 2:
         raise SystemExit(f"errors need two walks longer than {options.skip:g} ps, but got {len(tables)}")
     print("\n".join(report(tables, frame_time, GAS_CONSTANT * float(given["temperature"]))))
+    if options.histograms:
+        np.savez_compressed(options.histograms, **histograms(walks, given["states"]))
+
+
+def transitions(in_a: np.ndarray, in_b: np.ndarray) -> list[slice]:
+    """Return the frames between the last in one state and the first in the other, both ways, ends included."""
+    visited = np.flatnonzero(in_a | in_b)
+    changes = np.flatnonzero(np.diff(in_b[visited].astype(int)))
+    return [slice(visited[k], visited[k + 1] + 1) for k in changes]
+
+
+def histograms(walks: list[np.ndarray], states: np.ndarray) -> dict[str, np.ndarray]:
+    """Return frames of walks and of transitions over variables two by two, angles both: (n_pairs, 24, 24) counts."""
+    inside = [[in_region(series, ranges) for ranges in states] for series in walks]
+    passing = [
+        series[each] for series, ends in zip(walks, inside, strict=True) for each in transitions(*ends)
+    ]
+    found = {}
+    for name, frames in (("all", np.concatenate(walks)), ("transitions", np.concatenate(passing))):
+        pairs = [frames[:, k : k + 2] for k in range(0, frames.shape[1] - 1, 2)]
+        counts = [np.histogram2d(*pair.T, N_BINS, [[-np.pi, np.pi]] * 2)[0] for pair in pairs]
+        found[name] = np.array(counts, dtype=np.int32)
+    return found
 
 
 def report(tables: list[dict[str, float]], frame_time: float, kt: float) -> list[str]:
@@ -244,6 +268,9 @@ def main() -> None:
     verb.add_argument("system", type=Path)
     verb.add_argument("walks", type=Path, nargs="+")
     verb.add_argument("--skip", type=float, default=500.0, help="beginning of each walk to leave out [ps]")
+    verb.add_argument(
+        "--histograms", type=Path, help="npz file for those of torsions two by two, such as (phi, psi)"
+    )
     options = parser.parse_args()
     if options.verb == "prepare":
         prepare(options.name, options.output)

@@ -42,6 +42,20 @@ def test_it_counts_by_the_state_last_visited():
     assert sum(nothing.values()) == 3
 
 
+def test_histograms_of_all_frames_and_of_transitions():
+    """Bins of 15 degrees: A at 0, B at 90, one frame between them at 50 that is passed once each way."""
+    in_degrees = [0, 0, 50, 90, 90, 50, 0, 50, 0]
+    walk = np.radians(np.array([in_degrees, [10] * 9]).T)
+    states = np.radians(np.array([[[-5, 5], [-180, 180]], [[85, 95], [-180, 180]]], dtype=float))
+    found = plain_dynamics.histograms([walk], states)
+    place = {angle: int((angle + 180) // 15) for angle in (0, 50, 90, 10)}
+    for name, counts in (("all", {0: 4, 50: 3, 90: 2}), ("transitions", {0: 2, 50: 2, 90: 2})):
+        assert found[name].shape == (1, 24, 24)
+        assert found[name].sum() == sum(counts.values())
+        for angle, n in counts.items():
+            assert found[name][0, place[angle], place[10]] == n
+
+
 def test_rates_and_times_of_a_chain_with_known_ones():
     """A - i - B hopping with probability p left and q right from i, and p, q out of A, B: all four numbers, |z| < 4.
 
