@@ -275,7 +275,7 @@ def test_every_method_has_a_curve_in_a_product(independent, method):
     a, b = point(-0.6, 0.0, 2.0), point(0.4, 0.6, 2.0)
     family = independent
     geodesic = find_geodesic(family, a, b, n_points=24)
-    problem = MethodProblem(family, a, b, 24, 1.0, geodesic, geodesic_windings(geodesic.curve))
+    problem = MethodProblem(family, a, b, 24, 1.0, geodesic, geodesic_windings(geodesic.curve), frames=family)
     found = follow(method, problem)
     assert found.status == "converged"
     level = 1.0 if float(found.curve.log_snr[0]) == pytest.approx(1.0) else 2.0

@@ -204,6 +204,7 @@ def solve_geodesic(
         geodesic=found,
         windings=geodesic_windings(found.curve, section.windings),
         constraints=tuple(constraints),
+        frames=empirical,
     )
     main = follow(section.method, problem)
     curves = {

@@ -10,6 +10,7 @@ from tps.spacetime.barrier import (
     tethered_free_energy,
 )
 from tps.spacetime.baselines import straight_line
+from tps.spacetime.bridge import Bridge, bridge_curve, schroedinger_bridge
 from tps.spacetime.channels import (
     MAX_COMBINED_ANGLES,
     Channel,
@@ -60,6 +61,7 @@ from tps.spacetime.feature_curves import (
     score_metric_geodesic,
 )
 from tps.spacetime.flat_geodesics import e_geodesic, m_geodesic
+from tps.spacetime.frame_cells import FrameCells
 from tps.spacetime.frame_graph import graph_starts
 from tps.spacetime.frame_walk import FrameWalk, Passage
 from tps.spacetime.frames import anchors, empirical_family, named_point, point_at
@@ -109,6 +111,7 @@ __all__ = [
     "Barrier",
     "Bound",
     "Box",
+    "Bridge",
     "Channel",
     "Constraint",
     "ConstraintReport",
@@ -122,6 +125,7 @@ __all__ = [
     "EuclideanSpacetime",
     "Family",
     "FeatureCurve",
+    "FrameCells",
     "FrameWalk",
     "FreeEnergyProfile",
     "GaussianFamily",
@@ -155,6 +159,7 @@ __all__ = [
     "anchor_sensitivity",
     "anchors",
     "bregman_divergence",
+    "bridge_curve",
     "chart_line",
     "clamped_energy",
     "cluster_points",
@@ -203,6 +208,7 @@ __all__ = [
     "pullback_geodesic",
     "ranked",
     "resample",
+    "schroedinger_bridge",
     "score",
     "score_jacobian_geodesic",
     "score_metric_geodesic",

@@ -10,8 +10,10 @@ from tps.errors import ParameterError
 from tps.sections import nearest
 from tps.spacetime.barrier import means_place
 from tps.spacetime.baselines import straight_line
+from tps.spacetime.bridge import bridge_curve
 from tps.spacetime.constraints import Constraint
 from tps.spacetime.curve import SpacetimeCurve, resample
+from tps.spacetime.empirical import EmpiricalFamily
 from tps.spacetime.family import Family
 from tps.spacetime.feature_curves import onsager_machlup_path, score_jacobian_geodesic, score_metric_geodesic
 from tps.spacetime.flat_geodesics import e_geodesic, m_geodesic
@@ -37,6 +39,7 @@ CurveMethod = Literal[
     "score-jacobian",
     "string",
     "onsager-machlup",
+    "bridge",
 ]
 
 
@@ -71,6 +74,8 @@ class MethodProblem:
         Way round that lines and starts take.
     constraints : tuple of Constraint
         Of the geodesic, for the methods that know them.
+    frames : EmpiricalFamily, optional
+        Weighted frames, for the methods that walk over them.
     """
 
     family: Family
@@ -81,6 +86,7 @@ class MethodProblem:
     geodesic: Geodesic
     windings: tuple[int, ...]
     constraints: tuple[Constraint, ...] = ()
+    frames: EmpiricalFamily | None = None
 
     def line(self) -> SpacetimeCurve:
         """The straight line at the anchors' log-SNR."""
@@ -175,6 +181,18 @@ def _max_flux(p: MethodProblem) -> MethodCurve:
     return MethodCurve(found.curve, found.status)
 
 
+def _bridge(p: MethodProblem) -> MethodCurve:
+    if p.frames is None:
+        raise ParameterError("the bridge walks over weighted frames: give MethodProblem its frames")
+    curve, bridge = bridge_curve(p.family, p.frames, p.a, p.b)
+    status = (
+        "converged"
+        if bridge.converged
+        else f"after {bridge.n_fits} fits a share of {bridge.misfit:.1g} does not end as asked"
+    )
+    return MethodCurve(resample(p.family, curve, p.n_points), status)
+
+
 class _Found(Protocol):
     """What every solver of one level returns."""
 
@@ -209,4 +227,5 @@ CURVE_METHODS: dict[CurveMethod, Callable[[MethodProblem], MethodCurve]] = {
     "score-jacobian": _at_level(score_jacobian_geodesic),
     "string": _at_level(minimum_free_energy_path),
     "onsager-machlup": _at_level(onsager_machlup_path),
+    "bridge": _bridge,
 }
