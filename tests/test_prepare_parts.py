@@ -1,6 +1,7 @@
 """The pieces of `tps init`: separations, states, candidates, time steps, estimates, water, topologies as one file."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,13 @@ from openmm import app
 from tps.config import RunConfig
 from tps.errors import SystemDefinitionError
 from tps.features import Distance, Features, Torsion
+from tps.pipeline import Silent
 from tps.prepare.candidates import Candidate, candidates_of, resolve
 from tps.prepare.choose import choose_features, separations
 from tps.prepare.ends import Ends, open_force_field
 from tps.prepare.estimate import FLIGHT, estimate_stages, spoken_size, spoken_time
 from tps.prepare.gromacs_top import flatten_top
+from tps.prepare.preparation import _part
 from tps.prepare.relax import rmsd, shape_springs, superposed
 from tps.prepare.request import Request
 from tps.prepare.short_runs import ShortRuns, frames_before_leaving
@@ -34,7 +37,14 @@ DISTANCE = Candidate(Distance("d", (0, 1)), "distances", "a distance", between=T
 def runs_of(candidates, ends, a, b):
     """Short runs that saw given values (n_frames, d) of candidates."""
     space = Features(tuple(c.variable for c in candidates)).space
-    return ShortRuns(space, np.array(ends, dtype=float), (np.array(a), np.array(b)), 1.0, (None, None))
+    return ShortRuns(
+        space,
+        np.array(ends, dtype=float),
+        (np.array(a), np.array(b)),
+        1.0,
+        (None, None),
+        ((len(a),), (len(b),)),
+    )
 
 
 def molecule(atoms, bonds, a, b):
@@ -341,3 +351,28 @@ def test_both_ends_get_the_same_water_and_ions_which_clash_with_neither():
         assert np.linalg.norm(apart, axis=1).min() > 0.2
     # 33.4 molecules in a cubic nm, less those near the solute and those whose images meet at the border
     assert 0.85 < (n_water + len(ions)) / (33.4 * wet.width**3) < 1.0
+
+
+def test_runs_that_go_part_of_the_way_count_only_until_then():
+    """Two runs of 200 frames in each end: A's second crosses 60 frames before its end, so a half counts."""
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(0.3, 0.02, (400, 1)), rng.normal(0.8, 0.02, (400, 1))
+    a[340:] = rng.normal(0.8, 0.02, (60, 1))
+    whole = replace(runs_of([DISTANCE], [[0.3], [0.8]], a, b), lengths=((200, 200), (200, 200)))
+    with pytest.raises(SystemDefinitionError, match="no feature parts A from B"):
+        propose_states(choose_features((), separations([DISTANCE], whole), whole), whole)
+    kept, _, _, states = _part((), [DISTANCE], whole, Silent())
+    assert [len(values) for values in kept.values] == [200, 200]
+    np.testing.assert_array_equal(kept.values[0], np.concatenate([a[:100], a[200:300]]))
+    assert states.held == (1.0, 1.0)
+    assert states.wrong == (0.0, 0.0)
+
+
+def test_runs_that_cross_at_once_are_refused_as_a_whole():
+    """The sentence is about all the frames: 25 of 400 cross, 10 of the first 100."""
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0.3, 0.02, (400, 1)), rng.normal(0.8, 0.02, (400, 1))
+    a[:100:10], a[100::20] = 0.9, 0.9
+    runs = runs_of([DISTANCE], [[0.3], [0.8]], a, b)
+    with pytest.raises(SystemDefinitionError, match="hold 94% of A's short runs"):
+        _part((), [DISTANCE], runs, Silent())

@@ -21,7 +21,7 @@ from tps.prepare.ends import Ends, heavy_atoms, read_ends
 from tps.prepare.estimate import StageEstimate, estimate_stages, steps_per_second
 from tps.prepare.relax import minimise, rmsd
 from tps.prepare.request import Request
-from tps.prepare.short_runs import ShortRuns, affordable, short_runs
+from tps.prepare.short_runs import FEWEST_FRAMES, ShortRuns, affordable, short_runs
 from tps.prepare.sizes import sized_settings, timestep_of
 from tps.prepare.states import ProposedStates, Range, propose_states
 from tps.prepare.water import put_in_water
@@ -38,6 +38,8 @@ IMAGE_MARGIN = 0.1
 _WALL_STIFFNESS = float(ConfinementSection.model_fields["stiffness_kj_per_mol"].default)
 #: Residues that are named one by one in a description, at most.
 MOST_NAMED = 12
+#: Shares of the short runs that states are sought in, the whole first.
+BEGINNINGS = (1.0, 0.5, 0.25, 0.125)
 #: Ends that differ by less in everything are one structure: radians, nm, contacts.
 SAME = {"rad": np.radians(5), "nm": 0.02, "": 0.2}
 
@@ -145,9 +147,7 @@ def _prepare(request: Request, partial: Path, folder: Path, progress: Progress) 
     longest = min(request.short_run, affordable(speed, langevin.timestep))
     alone = platform.for_tasks(1, default_workers())
     runs = short_runs(ends, system_xml, candidates, langevin, alone, longest, request.seed, progress)
-    tellings = separations(candidates, runs)
-    features = choose_features(request.features, tellings, runs)
-    states = propose_states(features, runs)
+    runs, tellings, features, states = _part(request.features, candidates, runs, progress)
     heavy = heavy_atoms(ends.topology, ends.solute)
     found = Initialised(
         folder=folder,
@@ -174,6 +174,33 @@ def _prepare(request: Request, partial: Path, folder: Path, progress: Progress) 
     angles = all(t.candidate.variable.periodic for t in features)
     stages = estimate_stages(config, speed, found.n_workers, ends.n_atoms, angles=angles)
     return replace(found, stages=stages)
+
+
+def _part(
+    asked: tuple[str, ...], candidates: Sequence[Candidate], runs: ShortRuns, progress: Progress
+) -> tuple[ShortRuns, tuple[Telling, ...], tuple[Telling, ...], ProposedStates]:
+    """Return features and states by the longest beginnings of the runs that part A from B, and these beginnings.
+
+    A molecule without high barriers goes part of the way within the runs, in one bond or another: then its features
+    tell A from B on the average, and yet no range holds the frames of one end alone.
+    """
+    refusal: SystemDefinitionError | None = None
+    for share in BEGINNINGS:
+        kept = runs.beginnings(share)
+        if refusal is not None and min(map(len, kept.values)) < FEWEST_FRAMES:
+            break
+        tellings = separations(candidates, kept)
+        features = choose_features(asked, tellings, kept)
+        try:
+            states = propose_states(features, kept)
+        except SystemDefinitionError as reason:
+            refusal = refusal or reason
+            continue
+        if share < 1:
+            progress.say(f"runs go part of the way to the other end: states by the first {share:g} of them")
+        return kept, tellings, features, states
+    assert refusal is not None
+    raise refusal
 
 
 def _write(found: Initialised, partial: Path, seed: int) -> None:

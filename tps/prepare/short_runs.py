@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +49,8 @@ class ShortRuns:
         Length of each run.
     left : tuple of two
         When a run from A, from B first came nearer to the other end [ps]; None where none did.
+    lengths : tuple of two tuples of int
+        Frames of each run from A and of each from B, which follow one another in `values`.
     """
 
     space: FeatureSpace
@@ -55,6 +58,18 @@ class ShortRuns:
     values: tuple[NDArray[np.float64], NDArray[np.float64]]
     picoseconds: float
     left: tuple[float | None, float | None]
+    lengths: tuple[tuple[int, ...], tuple[int, ...]]
+
+    def beginnings(self, share: float) -> ShortRuns:
+        """Return the same runs without what comes after a share of their frames."""
+        lengths = [tuple(math.ceil(share * n) for n in each) for each in self.lengths]
+        values = [
+            np.concatenate(
+                [run[:n] for run, n in zip(np.split(x, np.cumsum(whole)[:-1]), short, strict=True)]
+            )
+            for x, whole, short in zip(self.values, self.lengths, lengths, strict=True)
+        ]
+        return replace(self, values=(values[0], values[1]), lengths=(lengths[0], lengths[1]))
 
 
 def short_runs(
@@ -114,7 +129,10 @@ def short_runs(
     first = [min(stays[:N_RUNS]), min(stays[N_RUNS:])]
     left = [n * frame_time if n < N_FRAMES else None for n in first]
     values = np.concatenate(kept[:N_RUNS]), np.concatenate(kept[N_RUNS:])
-    found = ShortRuns(space, at_ends, values, N_FRAMES * frame_time, (left[0], left[1]))
+    n = tuple(len(run) for run in kept)
+    found = ShortRuns(
+        space, at_ends, values, N_FRAMES * frame_time, (left[0], left[1]), (n[:N_RUNS], n[N_RUNS:])
+    )
     _check_stays(found)
     return found
 
