@@ -369,10 +369,11 @@ def test_runs_that_go_part_of_the_way_count_only_until_then():
 
 
 def test_runs_that_cross_at_once_are_refused_as_a_whole():
-    """The sentence is about all the frames: 25 of 400 cross, 10 of the first 100."""
+    """The sentence is about all the frames, and b is as far as its farthest, which is the last."""
     rng = np.random.default_rng(3)
     a, b = rng.normal(0.3, 0.02, (400, 1)), rng.normal(0.8, 0.02, (400, 1))
-    a[:100:10], a[100::20] = 0.9, 0.9
+    a[:100:10], b[-1] = 0.9, 0.95
+    a[100::20] = 0.9
     runs = runs_of([DISTANCE], [[0.3], [0.8]], a, b)
-    with pytest.raises(SystemDefinitionError, match="hold 94% of A's short runs"):
+    with pytest.raises(SystemDefinitionError, match=r"0\.9 nm in short runs from A and .* to 0\.95 nm in"):
         _part((), [DISTANCE], runs, Silent())
