@@ -44,8 +44,8 @@ class RunSection(Section):
 class ConformationsSection(Section):
     """[conformations] Weighted frames."""
 
-    method: Literal["auto", "metadynamics", "md", "grid", "import"] = Field(
-        "auto", description="auto: metadynamics for molecules, the grid for surfaces."
+    method: Literal["auto", "metadynamics", "md", "grid", "import", "grow"] = Field(
+        "auto", description="auto: the grid for surfaces, metadynamics for molecules."
     )
     n_walkers: PositiveInt = Field(2, description="Independent simulations, half of them started from B.")
     n_build_steps: PositiveInt = Field(1_000_000, description="MD steps per walker that build the bias.")
@@ -81,6 +81,38 @@ class ConformationsSection(Section):
         if self.weights_file and self.method != "import":
             raise ValueError('weights_file goes with method = "import"')
         return self
+
+
+class GrowSection(Section):
+    """[grow] Frames that grow along the curve they give: conformations.method = grow."""
+
+    n_ladders: int = Field(
+        4, ge=2, description="Independent chains through all windows; every other one comes from B."
+    )
+    n_basin_steps: PositiveInt = Field(
+        200_000, description="MD steps of each walker of plain dynamics in A or B."
+    )
+    basin_interval_steps: PositiveInt = Field(50, description="Steps between frames of these.")
+    n_pull_steps: PositiveInt = Field(
+        16_000, description="MD steps that carry each ladder's start along the straight way."
+    )
+    n_window_steps: PositiveInt = Field(10_000, description="MD steps in each window, ladder and round.")
+    equilibration_share: float = Field(
+        0.25, ge=0, lt=1, description="Share of a round's steps, its first, that are thrown away."
+    )
+    window_distance: PositiveFloat = Field(1.0, description="Fisher-Rao distance of neighbouring windows.")
+    min_support: PositiveFloat = Field(
+        30.0, description="Least effective number of weighted frames at every point of the curve."
+    )
+    max_windows: int = Field(
+        16,
+        ge=3,
+        description="Windows that the straight way takes at first: anchors no tighter than so many can join.",
+    )
+    max_anchor_log_snr: float = Field(4.0, description="Anchors no tighter than this in any case.")
+    max_rounds: PositiveInt = Field(6, description="Rounds at most, the one on the straight way included.")
+    max_steps: PositiveInt = Field(6_000_000, description="Budget in MD steps of all simulations together.")
+    max_minutes: PositiveFloat = Field(60.0, description="Budget in minutes by the clock.")
 
 
 class TrainCommon(Section):
@@ -337,6 +369,7 @@ class RunConfig(Section):
 
     run: RunSection
     conformations: ConformationsSection = ConformationsSection()
+    grow: GrowSection = GrowSection()
     train: TrainSection = TrainSection()
     geodesic: GeodesicSection = GeodesicSection()
     paths: PathsSection = PathsSection()

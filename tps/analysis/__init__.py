@@ -28,6 +28,15 @@ from tps.analysis.free_energy.frames import frames_anchored_difference, frames_r
 from tps.analysis.free_energy.integration import integrated_difference
 from tps.analysis.free_energy.mbar import WindowAnalysis, analyse_windows
 from tps.analysis.free_energy.model import model_difference
+from tps.analysis.free_energy.pool import (
+    LEAST_OVERLAP,
+    FramePool,
+    PoolWeights,
+    joining_overlap,
+    ladder_log_ratios,
+    region_log_ratio,
+    weigh,
+)
 from tps.analysis.free_energy.roads import (
     DIFFERENCES,
     anchored_frames_road,
@@ -90,17 +99,20 @@ from tps.analysis.structure import heavy_atom_rmsd, last_frame_metrics, native_c
 
 __all__ = [
     "DIFFERENCES",
+    "LEAST_OVERLAP",
     "N_BINS",
     "RATES",
     "Agreement",
     "Comparison",
     "Flux",
+    "FramePool",
     "FreeEnergySurface",
     "Friction",
     "LowerBound",
     "MeasuredFriction",
     "Metric",
     "Metrics",
+    "PoolWeights",
     "Rate",
     "ShotRates",
     "WindowAnalysis",
@@ -144,6 +156,8 @@ __all__ = [
     "integrated_difference",
     "jensen_shannon",
     "joined_cells",
+    "joining_overlap",
+    "ladder_log_ratios",
     "last_frame_metrics",
     "mean_energy_metrics",
     "mean_transition_time",
@@ -157,6 +171,7 @@ __all__ = [
     "region_difference",
     "region_energies",
     "region_frames_road",
+    "region_log_ratio",
     "reweighted_channel_weights",
     "reweighted_mean",
     "reweighted_transition_time",
@@ -169,6 +184,7 @@ __all__ = [
     "spring_profile",
     "surface_barriers",
     "surface_lower_bound",
+    "weigh",
     "window_profile",
     "with_springs",
     "without_contradiction",

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tps.errors import ParameterError
 
 #: Where the weights come from: the points of a grid; plain dynamics, which must find them itself; sampling under a
-#: frozen bias; a file of the user's.
-Source = Literal["grid", "plain", "bias", "file"]
+#: frozen bias; a file of the user's; windows and basins weighed together.
+Source = Literal["grid", "plain", "bias", "file", "windows"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class FramesVerdict:
             return self.weightless
         if self.source == "grid":
             return "the grid covers both states"
+        if self.source == "windows":
+            return "chains through windows from A and from B agree: the weights of A and B are known"
         return f"{self._seen()}: the weights of A and B are {'known' if self.source != 'file' else 'those given'}"
 
     @property
@@ -79,6 +81,7 @@ def judge_frames(
     in_a: NDArray[np.bool_],
     in_b: NDArray[np.bool_],
     source: Source,
+    doubt: str = "",
 ) -> FramesVerdict:
     """Return whether frames can say how likely A is against B.
 
@@ -94,6 +97,8 @@ def judge_frames(
         Whether a frame lies in a state.
     source : str
         Where the weights come from.
+    doubt : str
+        Why whoever weighed frames of windows does not believe it; empty where they do.
 
     Raises
     ------
@@ -110,7 +115,7 @@ def judge_frames(
     sees = np.array([(in_a[walker == w].any(), in_b[walker == w].any()) for w in walkers]).reshape(-1, 2)
     n_both, n_either = int(sees.all(axis=1).sum()), int(sees.any(axis=1).sum())
     n_returned = int((counts > 0).all(axis=1).sum())
-    over, back = (int(n) for n in counts.sum(axis=0)) if source != "grid" else (0, 0)
+    over, back = (int(n) for n in counts.sum(axis=0)) if source not in ("grid", "windows") else (0, 0)
     unvisited = [name for name, mask in (("A", in_a), ("B", in_b)) if not mask.any()]
     seen = _seen(len(walkers), n_both, over, back)
     weightless = ""
@@ -123,6 +128,8 @@ def judge_frames(
             f"{seen}, and {n_returned} went over and back: how likely A is against B is where the walkers started, "
             "not what was sampled; sample longer, take metadynamics, or join trajectories that go on from one another"
         )
+    elif source == "windows":
+        weightless = doubt
     elif source == "bias" and n_both < len(walkers):
         weightless = (
             f"{seen} under the frozen bias: how likely A is against B is not known; sample longer, or bias features "

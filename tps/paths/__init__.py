@@ -32,6 +32,7 @@ from tps.paths.shooting.frames import (
     LogSelection,
     biased_selection,
     n_tasks,
+    pooled_selection,
     shoot_from_frames,
     unselected,
 )
@@ -41,6 +42,7 @@ from tps.paths.shooting.pull import PullSettings, pull_task, pulled_candidate
 from tps.paths.shooting.records import Direction, Outcome, ShootingStatistics, shooting_statistics
 from tps.paths.shooting.reweighted import FrameShots, ReweightedPaths
 from tps.paths.shooting.run import ShootingRun, load_shooting, shoot
+from tps.paths.windows.lineages import Lineages, lineages
 from tps.paths.windows.molecule import sample_windows
 from tps.paths.windows.samples import WindowSamples
 from tps.paths.windows.starts import barrier_place, starts_along
@@ -61,6 +63,7 @@ __all__ = [
     "FrameShots",
     "HeldSeries",
     "HeldSettings",
+    "Lineages",
     "LinearCommittor",
     "LogSelection",
     "NetworkCommittor",
@@ -92,11 +95,13 @@ __all__ = [
     "held_series",
     "held_timesteps",
     "learn_committor",
+    "lineages",
     "load_paths",
     "load_shooting",
     "load_transition_paths",
     "n_tasks",
     "overdamped_annealed_paths",
+    "pooled_selection",
     "pull_task",
     "pulled_candidate",
     "sample_surface_windows",

@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tps.arrays import load_arrays
+from tps.config import ConformationsSection, PathsSection
 from tps.conformations import bias_energies
 from tps.dynamics import MoleculeDynamics, SurfaceDynamics, TransitionDynamics
 from tps.engine import (
@@ -40,6 +42,7 @@ from tps.paths import (
     held_series,
     held_timesteps,
     overdamped_annealed_paths,
+    pooled_selection,
     pull_task,
     pulled_candidate,
     sample_surface_windows,
@@ -80,8 +83,8 @@ class RunDynamics(Protocol):
     def platform_name(self) -> str | None:
         """Its name."""
 
-    def conformations(self) -> SampledConformations:
-        """Return weighted frames by the method the configuration names."""
+    def conformations(self, section: ConformationsSection) -> SampledConformations:
+        """Return weighted frames by the method that the section names."""
 
     def annealed(
         self,
@@ -92,11 +95,12 @@ class RunDynamics(Protocol):
         clock: NDArray[np.float64] | None = None,
         walled: bool = False,
         backward: bool = False,
+        section: PathsSection | None = None,
     ) -> tuple[PathEnsemble, list[Positions | None]]:
         """Return annealed paths along a curve, and the positions of each as `System.values` takes them.
 
         `clock` (n_points,) is the fraction of the time at which the curve's points are passed; equal Fisher-Rao steps
-        unless given.
+        unless given; `section` says how long and how many frames, [paths] of the run unless given.
         """
 
     def held(
@@ -154,9 +158,8 @@ class MoleculeRun:
         """Return the platform for so many simulations side by side."""
         return self.platform.for_tasks(n_tasks, n_workers(self.run))
 
-    def conformations(self) -> SampledConformations:
+    def conformations(self, section: ConformationsSection) -> SampledConformations:
         """See `RunDynamics`."""
-        section = self.run.config.conformations
         return sample_conformations(
             self.run.molecule,
             section,
@@ -176,9 +179,10 @@ class MoleculeRun:
         clock: NDArray[np.float64] | None = None,
         walled: bool = False,
         backward: bool = False,
+        section: PathsSection | None = None,
     ) -> tuple[PathEnsemble, list[Positions | None]]:
         """See `RunDynamics`; `walled` keeps the dynamics out of the regions to avoid."""
-        molecule, section = self.run.molecule, self.run.config.paths
+        molecule, section = self.run.molecule, section or self.run.config.paths
         regions = avoided_regions(molecule, self.run.config.geodesic) if walled else []
         settings = AnnealingSettings(
             n_paths=len(seeds),
@@ -276,6 +280,8 @@ class MoleculeRun:
     def log_selection(self) -> LogSelection | None:
         """See `RunDynamics`: -V/kT of metadynamics' bias."""
         section, molecule = self.run.config.conformations, self.run.molecule
+        if section.method == "grow":
+            return grown_selection(self.run)
         if section.method == "md" or (section.method == "import" and section.weights_file is None):
             return unselected
         file = self.run.path / "conformations" / "bias.npy"
@@ -299,10 +305,10 @@ class SurfaceRun:
     platform: PlatformChoice | None = None
     platform_name: str | None = None
 
-    def conformations(self) -> SampledConformations:
+    def conformations(self, section: ConformationsSection) -> SampledConformations:
         """See `RunDynamics`."""
         seed = self.run.seeds(Chance.CONFORMATIONS, 1)[0]
-        return sample_surface_frames(self.system, self.run.config.conformations, seed)
+        return sample_surface_frames(self.system, section, seed)
 
     def annealed(
         self,
@@ -313,9 +319,10 @@ class SurfaceRun:
         clock: NDArray[np.float64] | None = None,
         walled: bool = False,
         backward: bool = False,
+        section: PathsSection | None = None,
     ) -> tuple[PathEnsemble, list[Positions | None]]:
         """See `RunDynamics`; there are no walls on surfaces."""
-        section = self.run.config.paths
+        section = section or self.run.config.paths
         if walled:
             raise ConfigError(
                 f"paths.enforce walls regions off in OpenMM, and {self.system.name} is a surface: leave it out, and "
@@ -379,6 +386,8 @@ class SurfaceRun:
 
     def log_selection(self) -> LogSelection | None:
         """See `RunDynamics`: the points of a grid lie evenly, as under a bias of -U."""
+        if self.run.config.conformations.method == "grow":
+            return grown_selection(self.run)
         return (
             biased_selection(lambda x: -self.energies(x), self.system.kt) if self.run.on_grid else unselected
         )
@@ -394,6 +403,18 @@ def run_dynamics(run: RunFolder, progress: Progress) -> Iterator[RunDynamics]:
         platform = run_platform(run, progress)
         with shared_executor(executor_kind(platform), n_workers(run)) as executor:
             yield MoleculeRun(run, platform, executor, progress)
+
+
+def grown_selection(run: RunFolder) -> LogSelection:
+    """Return ln S of grown frames: their windows' tilts and their basins, each as strongly as MBAR found."""
+    system, stored = run.system, load_arrays(run.path / "conformations" / "selection.npz")
+    regions = (system.state_a.region, system.state_b.region)
+    return pooled_selection(
+        lambda x: system.space.statistic(system.feature_values(x)),
+        lambda x: np.stack([region.contains(system.values(x)) for region in regions]),
+        stored["eta"],
+        stored["log_strength"],
+    )
 
 
 def langevin(run: RunFolder) -> LangevinSettings:

@@ -54,6 +54,8 @@ class Chance(IntEnum):
     FRICTION_STARTS = 17
     FISHER_CLOCK = 18
     BACKWARD_CURVE_PATHS = 19
+    GROWING = 20
+    GROWTH_STARTS = 21
 
 
 @dataclass(frozen=True, eq=False)

@@ -79,6 +79,19 @@ class StoredCurve:
     mu: NDArray[np.float64]
     psi: NDArray[np.float64]
 
+    @classmethod
+    def of(cls, curve: SpacetimeCurve) -> StoredCurve:
+        """Return a curve as numbers."""
+        psi = np.full(curve.n_points, np.nan) if curve.psi is None else curve.psi.numpy()
+        return cls(
+            s=curve.s.numpy(),
+            eta=curve.eta.numpy(),
+            center=curve.center.numpy(),
+            log_snr=curve.log_snr.numpy(),
+            mu=curve.mu.numpy(),
+            psi=psi,
+        )
+
     @property
     def psi_from_a(self) -> NDArray[np.float64]:
         """What psi rises by from the first point on (n_points,): the model's own, or by integrating its mu."""
@@ -266,13 +279,4 @@ def _first(channels: tuple[Channel, ...], section: GeodesicSection) -> Geodesic:
 
 
 def _save_curve(file: Path, curve: SpacetimeCurve) -> None:
-    psi = np.full(curve.n_points, np.nan) if curve.psi is None else curve.psi.numpy()
-    save_arrays(
-        file,
-        eta=curve.eta.numpy(),
-        center=curve.center.numpy(),
-        log_snr=curve.log_snr.numpy(),
-        mu=curve.mu.numpy(),
-        psi=psi,
-        s=curve.s.numpy(),
-    )
+    save_arrays(file, **vars(StoredCurve.of(curve)))

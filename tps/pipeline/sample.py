@@ -43,7 +43,7 @@ class SampledConformations:
 
     def save(self, folder: Path) -> None:
         """Write frames.dcd, data.npz and, after metadynamics, bias.npy [kJ/mol]."""
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         if self.positions is not None:
             write_dcd(folder / "frames.dcd", self.positions, self.box)
         self.frames.save(folder / "data.npz")
@@ -165,11 +165,15 @@ def frames_verdict(
     section: ConformationsSection,
     frames: Conformations,
     positions: NDArray[np.floating],
+    doubt: str = "",
 ) -> FramesVerdict:
-    """Return what the weighted frames can say of A against B; `positions` are as `system.values` takes them."""
+    """Return what the weighted frames can say of A against B.
+
+    `positions` are as `system.values` takes them; `doubt` is why weights of grown frames are not believed.
+    """
     values = system.values(positions)
     in_a, in_b = (state.region.contains(values) for state in (system.state_a, system.state_b))
-    return judge_frames(frames.walker, in_a, in_b, _source(system, section))
+    return judge_frames(frames.walker, in_a, in_b, _source(system, section), doubt)
 
 
 def metadynamics_settings(section: ConformationsSection) -> MetadynamicsSettings:
@@ -205,6 +209,8 @@ def _source(system: System, section: ConformationsSection) -> Source:
         return "file" if section.weights_file else "plain"
     if section.method == "md":
         return "plain"
+    if section.method == "grow":
+        return "windows"
     return "grid" if isinstance(system, SurfaceSystem) else "bias"
 
 

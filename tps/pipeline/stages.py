@@ -18,13 +18,14 @@ from tps.pipeline.dynamics import run_dynamics
 from tps.pipeline.folder import Chance, RunFolder, digest, file_digest, write_json
 from tps.pipeline.free_energy import free_energies
 from tps.pipeline.geodesic import BASELINES, MAIN, solve_geodesic
+from tps.pipeline.growth import grow_conformations
 from tps.pipeline.progress import Progress
 from tps.pipeline.rate import transition_rates
 from tps.pipeline.report import report_run
 from tps.pipeline.sample import frames_verdict
 from tps.pipeline.shooting import shoot_paths
 from tps.pipeline.stage import Stage, StageResult
-from tps.pipeline.withheld import one_end
+from tps.pipeline.withheld import grown_doubt, one_end
 from tps.spacetime import model_family
 
 StageState = Literal["missing", "up to date", "out of date"]
@@ -33,11 +34,15 @@ StageState = Literal["missing", "up to date", "out of date"]
 def conformations(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Sample or import weighted frames."""
     with run_dynamics(run, progress) as dynamics:
-        sampled = dynamics.conformations()
+        section = run.config.conformations
+        if section.method == "grow":
+            sampled = grow_conformations(run, dynamics, out, progress)
+        else:
+            sampled = dynamics.conformations(section)
     sampled.save(out / "conformations")
     frames = sampled.frames
     places = frames.values if sampled.positions is None else sampled.positions
-    verdict = frames_verdict(run.system, run.config.conformations, frames, places)
+    verdict = frames_verdict(run.system, section, frames, places, grown_doubt(out / "conformations"))
     details: dict[str, Any] = {
         "n_frames": frames.n_frames,
         "effective_sample_size": round(frames.effective_sample_size, 1),
@@ -158,7 +163,7 @@ def report(run: RunFolder, out: Path, progress: Progress) -> StageResult:
 SIDE_STAGES = ("shoot", "committor", "free-energy", "rate")
 
 STAGES: tuple[Stage, ...] = (
-    Stage("conformations", ("conformations",), None, ("run", "conformations"), conformations),
+    Stage("conformations", ("conformations",), None, ("run", "conformations", "grow"), conformations),
     Stage("train", ("model",), "conformations", ("train",), train),
     Stage(
         "geodesic",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from tps.analysis import Metric, frames_anchored_difference, model_difference
 from tps.conformations import Conformations
-from tps.pipeline.folder import RunFolder
+from tps.pipeline.folder import RunFolder, read_json
 from tps.pipeline.geodesic import FISHER_CLOCK, MAIN, load_curve
+from tps.pipeline.growth.rounds import GROWTH
 from tps.pipeline.sample import frames_verdict
 from tps.spacetime import indistinct_ends, needed_support
 
@@ -21,7 +23,14 @@ def one_end(run: RunFolder, solved: Mapping[str, Any]) -> str:
 def weightless(run: RunFolder, frames: Conformations) -> str:
     """Return why the weighted frames do not tell how likely A is against B; "" if they do."""
     places = run.frame_positions(frames)
-    return frames_verdict(run.system, run.config.conformations, frames, places).weightless
+    doubt = grown_doubt(run.path / "conformations")
+    return frames_verdict(run.system, run.config.conformations, frames, places, doubt).weightless
+
+
+def grown_doubt(folder: Path) -> str:
+    """Return why grown frames in a folder do not tell how likely A is against B; "" if they do, or did not grow."""
+    said = folder / GROWTH
+    return str(read_json(said)["doubt"]) if said.is_file() else ""
 
 
 def model_free_energy(

@@ -158,6 +158,10 @@ def _conformations(config: RunConfig, cost: _Cost) -> StageEstimate:
     section = config.conformations
     if section.method == "import":
         return StageEstimate("conformations", 0, ANALYSIS_SECONDS, 0, "reading trajectories")
+    if section.method == "grow":
+        n_steps = config.grow.max_steps
+        tasks = cost.n_workers, n_steps / cost.n_workers
+        return cost.stage("conformations", tasks, n_frames=n_steps / section.frame_interval_steps)
     n_build = 0 if section.method == "md" else section.n_build_steps
     steps = n_build + section.n_sample_steps + _EQUILIBRATION_STEPS
     n_frames = section.n_walkers * (section.n_sample_steps // section.frame_interval_steps)

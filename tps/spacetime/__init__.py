@@ -37,6 +37,7 @@ from tps.spacetime.constraints import (
 from tps.spacetime.curve import (
     SpacetimeCurve,
     clamped_energy,
+    curve_distance,
     curve_energy,
     fisher_rao_length,
     negative_chord_fraction,
@@ -97,12 +98,20 @@ from tps.spacetime.score import posterior_mean, score
 from tps.spacetime.solution import Geodesic
 from tps.spacetime.starts import Start, chart_line, winding_line, winding_numbers
 from tps.spacetime.string_method import MinimumFreeEnergyPath, minimum_free_energy_path
-from tps.spacetime.support import curve_support, indistinct_ends, needed_support, support_warning
-from tps.spacetime.tether import TetherBox, tether_kl
+from tps.spacetime.support import (
+    ANCHOR_FRAMES,
+    curve_support,
+    indistinct_ends,
+    needed_support,
+    support_warning,
+    tightest_anchor,
+)
+from tps.spacetime.tether import TetherBox, tether_kl, tether_lengths
 from tps.spacetime.torus import TorusSpacetime
 from tps.spacetime.via import via_curves
 
 __all__ = [
+    "ANCHOR_FRAMES",
     "CONSTRAINED",
     "CURVE_METHODS",
     "MAX_COMBINED_ANGLES",
@@ -164,6 +173,7 @@ __all__ = [
     "clamped_energy",
     "cluster_points",
     "constraint_reports",
+    "curve_distance",
     "curve_energy",
     "curve_health",
     "curve_support",
@@ -218,7 +228,9 @@ __all__ = [
     "support_warning",
     "symmetrised_kl",
     "tether_kl",
+    "tether_lengths",
     "tethered_free_energy",
+    "tightest_anchor",
     "via_curves",
     "winding_line",
     "winding_name",

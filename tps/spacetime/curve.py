@@ -100,6 +100,23 @@ def squared_chords(curve: SpacetimeCurve) -> Tensor:
     return _terms(curve).sum(-1)
 
 
+def curve_distance(one: SpacetimeCurve, other: SpacetimeCurve) -> float:
+    """Return how far apart two curves between the same ends are: the root mean square over s.
+
+    Parameters
+    ----------
+    one, other : SpacetimeCurve
+        Of one family, with as many points.
+
+    Returns
+    -------
+    float
+        In Fisher-Rao length: the square root of the symmetrised KL divergence [nats] at equal s.
+    """
+    gap = ((one.eta - other.eta) * (one.mu - other.mu)).sum(-1).clamp_min(0)
+    return float(gap.mean().sqrt())
+
+
 def curve_energy(curve: SpacetimeCurve) -> float:
     """Return the energy of a curve, which the solver minimises.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
 
+from tps.errors import CurveError
 from tps.features import FeatureSpace
 from tps.spacetime.curve import SpacetimeCurve
 from tps.spacetime.empirical import EmpiricalFamily
@@ -16,6 +19,9 @@ from tps.spacetime.information import integrated_psi
 #: Fisher-Rao length from which two anchored states are two. Along a line between Gaussians of one width the length is
 #: the distance of their means over that width: below 1 the best test takes one for the other in a third of all frames.
 DISTINCT_LENGTH = 1.0
+#: Effective frames that an anchored end needs: its ψ is then known to a tenth of kT.
+ANCHOR_FRAMES = 100.0
+_ANCHOR_STEP, _WEAKEST_ANCHOR = 0.1, -2.0
 #: Grid points that carry a Gaussian as wide as the spacing, per axis: with fewer the grid is too coarse.
 _GRID_POINTS_PER_AXIS = float(np.sqrt(4 * np.pi))
 
@@ -102,6 +108,55 @@ def needed_support(n_features: int, grid: bool) -> float:
     float
     """
     return _GRID_POINTS_PER_AXIS**n_features if grid else float(SUPPORTED_FRAMES)
+
+
+def tightest_anchor(
+    space: FeatureSpace,
+    ends_values: ArrayLike,
+    carriers: Sequence[EmpiricalFamily],
+    *,
+    highest: float,
+    frames: float = ANCHOR_FRAMES,
+) -> float:
+    """Return the log-SNR at which both ends are anchored as tightly as the weighted frames allow.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+    ends_values : array (2, d)
+        Feature values of A and B, in internal units.
+    carriers : sequence of EmpiricalFamily
+        One whose frames carry both ends, or one for each end.
+    highest : float
+        No tighter than this.
+    frames : float
+        Effective number of frames that an anchored end needs.
+
+    Returns
+    -------
+    float
+        In steps of a tenth.
+
+    Raises
+    ------
+    CurveError
+        If no level, however weak, is carried at both ends.
+    """
+    levels = highest - _ANCHOR_STEP * np.arange(round((highest - _WEAKEST_ANCHOR) / _ANCHOR_STEP) + 1)
+    sizes = []
+    for end, carrier in zip(
+        np.asarray(ends_values, dtype=np.float64), (carriers[0], carriers[-1]), strict=True
+    ):
+        tilts = space.eta(np.tile(end, (len(levels), 1)), levels)
+        sizes.append(carrier.effective_sample_size(torch.as_tensor(tilts)).numpy())
+    carried = np.min(sizes, axis=0) >= frames
+    if not carried.any():
+        best = np.max(sizes, axis=1)
+        raise CurveError(
+            f"no anchor from log-SNR {highest:g} down to {_WEAKEST_ANCHOR:g} has {frames:g} effective frames at both "
+            f"ends: the most are {best[0]:.0f} at A and {best[1]:.0f} at B; sample more about the end structures"
+        )
+    return float(levels[np.argmax(carried)])
 
 
 def indistinct_ends(length: float, anchor_log_snr: float) -> str:

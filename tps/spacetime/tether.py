@@ -57,6 +57,27 @@ def tether_kl_to(spacetime: Spacetime, eta: Tensor, target: Tensor) -> Tensor:
     return nats if eta.requires_grad else nats.detach()
 
 
+def tether_lengths(spacetime: Spacetime, eta: Tensor) -> Tensor:
+    """Return the Fisher-Rao length of the tether alone along a curve, up to each of its points.
+
+    Parameters
+    ----------
+    spacetime : Spacetime
+    eta : Tensor (n, K)
+        Natural parameters of a curve; features on lines need a tilt at every point.
+
+    Returns
+    -------
+    Tensor (n,)
+        From 0: how far apart windows along the curve are, as far as can be told before anything is sampled.
+    """
+    with torch.enable_grad():
+        leaf = eta.detach().requires_grad_(True)
+        (mu,) = torch.autograd.grad(spacetime.flat_psi(leaf).sum(), leaf)
+    steps = (leaf.detach().diff(dim=0) * mu.diff(dim=0)).sum(-1).clamp_min(0).sqrt()
+    return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
+
+
 @dataclass(frozen=True, eq=False)
 class TetherBox:
     """A box of features, as the tether sees it.

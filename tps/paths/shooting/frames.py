@@ -44,6 +44,35 @@ def biased_selection(bias: Callable[[NDArray[np.floating]], NDArray[np.float64]]
     return lambda positions: -bias(positions) / kt
 
 
+def pooled_selection(
+    statistics: Callable[[NDArray[np.floating]], NDArray[np.float64]],
+    inside: Callable[[NDArray[np.floating]], NDArray[np.bool_]],
+    eta: NDArray[np.float64],
+    log_strength: NDArray[np.float64],
+) -> LogSelection:
+    """Return ln S of frames pooled from tilted windows and from A and B, weighed by MBAR.
+
+    Parameters
+    ----------
+    statistics : callable
+        Maps positions (n, *position) to T (n, n_statistics).
+    inside : callable
+        Maps them to whether they lie in A and in B (2, n).
+    eta : (K, n_statistics) array
+        Tilts of the windows.
+    log_strength : (K + 2,) array
+        ln N_k + f_k of the windows, of A and of B: S = Σ_k e^log_strength_k q_k, q_k = e^(η_k·T) of windows, 1 inside
+        the states.
+    """
+
+    def log_selection(positions: NDArray[np.floating]) -> NDArray[np.float64]:
+        x = np.asarray(positions)
+        density = np.concatenate([eta @ statistics(x).T, np.where(inside(x), 0.0, -np.inf)])
+        return np.asarray(logsumexp(density + log_strength[:, None], axis=0))
+
+    return log_selection
+
+
 def unselected(positions: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return ln S = 0 (n,): frames of plain dynamics."""
     return np.zeros(len(positions))

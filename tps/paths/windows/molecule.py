@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import openmm
@@ -47,7 +48,7 @@ class LadderTask:
 
 @dataclass(frozen=True, eq=False)
 class LadderRecord:
-    """What one context saw: values (n_frames, n, d) and so on, NaN from where it failed."""
+    """What one context saw: values (n_frames, n, d) and so on, NaN from where it failed; positions if kept."""
 
     values: NDArray[np.float64]
     potential_energy: NDArray[np.float64]
@@ -55,6 +56,7 @@ class LadderRecord:
     replica: NDArray[np.int64]
     n_evaluations: int
     failure: str = ""
+    positions: NDArray[np.float32] | None = None
 
 
 def run_ladder(task: LadderTask) -> LadderRecord:
@@ -69,6 +71,7 @@ def run_ladder(task: LadderTask) -> LadderRecord:
     values = np.full((*shape, features.space.n_features), np.nan)
     energy, replica = np.full(shape, np.nan), np.tile(np.arange(n), (settings.n_frames, 1))
     inside, held, failure = np.zeros((2, *shape), dtype=np.bool_), np.arange(n), ""
+    kept = np.full((*shape, *task.starts.shape[1:]), np.nan, np.float32) if settings.keep_positions else None
     try:
         states = [_started(dynamics, start) for start in task.starts]
         for frame in range(-settings.n_equilibration_frames, settings.n_frames):
@@ -81,11 +84,13 @@ def run_ladder(task: LadderTask) -> LadderRecord:
                 values[frame], energy[frame], replica[frame] = now, [u for _, u in found], held
                 at = variable_values(task.variables, positions, box)
                 inside[:, frame] = [region.contains(at) for region in task.regions]
+                if kept is not None:
+                    kept[frame] = positions
             if settings.exchange:
                 held = held[exchanged(task.eta @ features.space.statistic(now).T, rng)]
     except SimulationError as error:
         failure = str(error)
-    return LadderRecord(values, energy, inside, replica, dynamics.n_evaluations, failure)
+    return LadderRecord(values, energy, inside, replica, dynamics.n_evaluations, failure, kept)
 
 
 def sample_windows(
@@ -161,7 +166,7 @@ def sample_windows(
     records = map_tasks(executor, run_ladder, tasks, done)
     ladders = [records[i : i + len(groups)] for i in range(0, len(records), len(groups))]
 
-    def joined(name: str, axis: int) -> NDArray[np.float64]:
+    def joined(name: str, axis: int) -> NDArray[Any]:
         return np.stack([np.concatenate([getattr(r, name) for r in rows], axis=axis) for rows in ladders])
 
     values, inside = joined("values", 1), joined("in_regions", 2)
@@ -177,6 +182,7 @@ def sample_windows(
         replica=replica.astype(np.int64),
         status=np.broadcast_to(np.array(status), (len(seeds), windows.n_windows)).copy(),
         n_evaluations=sum(record.n_evaluations for record in records),
+        positions=joined("positions", 1) if settings.keep_positions else None,
     )
 
 

@@ -36,6 +36,8 @@ class WindowSamples:
         "completed", or "failed: why".
     n_evaluations : int
         Force evaluations, all together.
+    positions : (L, n_frames, K, ...) array or None
+        As `System.values` takes them, where they were kept; the file does not hold them.
     """
 
     windows: Windows
@@ -47,6 +49,7 @@ class WindowSamples:
     replica: NDArray[np.int64]
     status: NDArray[np.str_]
     n_evaluations: int
+    positions: NDArray[np.floating] | None = None
 
     def __post_init__(self) -> None:
         shape = (*self.potential_energy.shape[:2], self.windows.n_windows)
@@ -59,6 +62,10 @@ class WindowSamples:
             raise ParameterError(
                 f"window samples need statistics and values {shape} and one more axis, but got "
                 f"{self.statistics.shape} and {self.values.shape}"
+            )
+        if self.positions is not None and self.positions.shape[:3] != shape:
+            raise ParameterError(
+                f"window samples need positions {shape} and more, but got {self.positions.shape}"
             )
 
     @property
@@ -102,7 +109,8 @@ class WindowSamples:
 
     def save(self, path: Path) -> None:
         """Write an npz file."""
-        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "windows"}
+        apart = ("windows", "positions")
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in apart}
         save_arrays(path, s=self.windows.s, eta=self.windows.eta, **arrays)
 
     @classmethod

@@ -26,12 +26,15 @@ class WindowSettings:
         Rounds of as many steps that come first and are thrown away, exchanges included.
     exchange : bool
         Whether the replicas of a ladder change windows; otherwise every window is a simulation of its own.
+    keep_positions : bool
+        Whether the positions of all frames are kept beside their features.
     """
 
     n_frames: int = 250
     frame_interval: int = 250
     n_equilibration_frames: int = 20
     exchange: bool = True
+    keep_positions: bool = False
 
     def __post_init__(self) -> None:
         if min(self.n_frames, self.frame_interval) < 1 or self.n_equilibration_frames < 0:

@@ -1,0 +1,148 @@
+"""Growing frames: from basins on either side of a wall to exact differences, and what is said otherwise."""
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+from tps.analysis import frames_region_difference
+from tps.arrays import load_arrays
+from tps.config import RunConfig
+from tps.pipeline import RunFolder, run_stage
+from tps.pipeline.dynamics import SurfaceRun, run_dynamics
+from tps.pipeline.folder import read_json
+from tps.pipeline.progress import Silent
+from tps.systems import load_system
+
+MUELLER = {"n_basin_steps": 8000, "n_window_steps": 2400, "n_pull_steps": 1000, "max_rounds": 3}
+WELLS = {"n_basin_steps": 2000, "n_window_steps": 800, "n_pull_steps": 1000, "max_rounds": 2, "n_ladders": 2}
+
+
+def config(system, grow, **conformations):
+    return RunConfig.model_validate(
+        {
+            "run": {"system": system, "seed": 2},
+            "conformations": {"method": "grow", "frame_interval_steps": 40, **conformations},
+            "grow": grow,
+        }
+    )
+
+
+def exact_difference(system):
+    """F(B) - F(A) of the regions [kT], by summing a fine grid."""
+    axes, energy = system.energy_grid(300)
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, system.n_axes)
+    held = np.isfinite(energy.ravel())
+    u, values = energy.ravel()[held] / system.kt, system.values(points[held])
+    a, b = (logsumexp(-u[s.region.contains(values)]) for s in (system.state_a, system.state_b))
+    return float(a - b)
+
+
+@pytest.fixture(scope="module")
+def mueller(tmp_path_factory):
+    """Grow on the Müller-Brown surface, whose straight way from end to end climbs a wall beside the valley."""
+    run = RunFolder.create(tmp_path_factory.mktemp("runs") / "mueller", config("mueller-brown", MUELLER))
+    entry = run_stage(run, "conformations", Silent())
+    return run, entry, read_json(run.path / "conformations" / "growth.json")
+
+
+def test_frames_grown_over_a_wall_give_the_exact_difference(mueller):
+    """The first straight way has a window with two humps, so nothing is known after it; four ladders give the error."""
+    run, entry, growth = mueller
+    first, last = growth["rounds"][0], growth["rounds"][-1]
+    assert first["counted"] < first["windows"] and first["length"] is None
+    exact = exact_difference(run.system)
+    assert exact == pytest.approx(3.82, abs=0.01)  # the grid's own number: 3.8218 at 400 points per axis
+    assert last["difference_error"] < 1.5
+    assert abs(last["difference"] - exact) < 4 * last["difference_error"]
+    assert last["status"] == "converged" and last["support"] >= 30 * np.exp(-1e-3)
+    assert growth["doubt"] == "" and entry["details"]["verdict"]["connected"]
+    assert entry["force_evaluations"] == growth["steps"]
+
+
+def test_grown_frames_are_an_ordinary_dataset_of_known_distribution(mueller):
+    run, _, growth = mueller
+    frames = run.load_frames()
+    inside = [
+        s.region.contains(run.system.values(frames.values)) for s in (run.system.state_a, run.system.state_b)
+    ]
+    found = frames_region_difference(frames, *inside, kt=1.0)
+    assert found.value == pytest.approx(growth["rounds"][-1]["difference"], abs=1e-6)
+    with run_dynamics(run, Silent()) as dynamics:
+        selection = dynamics.log_selection()
+    log_s = selection(frames.values)
+    np.testing.assert_allclose(frames.log_weights + log_s, 0.0, atol=1e-6)  # MBAR's weights are 1/S
+    assert (np.diff(frames.walker) >= 0).all()
+    np.testing.assert_allclose(frames.potential_energy, run.system.energy(frames.values))
+
+
+def test_every_round_is_kept(mueller):
+    run, _, growth = mueller
+    rounds = run.path / "conformations" / "rounds"
+    for number, said in enumerate(growth["rounds"]):
+        assert read_json(rounds / str(number) / "result.json") == said
+        samples = load_arrays(rounds / str(number) / "samples.npz")
+        assert len(samples["eta"]) == said["windows"]
+    assert not (run.path / ".growing").exists()
+
+
+class KilledError(Exception):
+    """Stands for a kill."""
+
+
+def test_a_killed_run_goes_on_after_its_last_whole_round(tmp_path, monkeypatch):
+    """Killed while the second round is sampled; then what is done is not done again, and all comes out the same."""
+    settings = config("double-well-2d", WELLS)
+    whole = RunFolder.create(tmp_path / "whole", settings)
+    run_stage(whole, "conformations", Silent())
+    run = RunFolder.create(tmp_path / "killed", settings)
+    sample, sampled = SurfaceRun.windows, []
+
+    def until_killed(self, *arguments):
+        sampled.append(arguments[0].n_windows)
+        if len(sampled) == 2:
+            raise KilledError
+        return sample(self, *arguments)
+
+    monkeypatch.setattr(SurfaceRun, "windows", until_killed)
+    with pytest.raises(KilledError):
+        run_stage(run, "conformations", Silent())
+    monkeypatch.setattr(SurfaceRun, "conformations", None)
+    run_stage(run, "conformations", Silent())
+    assert len(sampled) == 3
+    one, other = (r.load_frames() for r in (whole, run))
+    np.testing.assert_array_equal(one.values, other.values)
+    np.testing.assert_allclose(one.log_weights, other.log_weights, atol=1e-9)
+
+
+def test_another_budget_goes_on_from_the_rounds_there_are(tmp_path, monkeypatch):
+    run = RunFolder.create(tmp_path / "run", config("double-well-2d", WELLS | {"max_rounds": 1}))
+    run_stage(run, "conformations", Silent())
+    more = run.with_config(run.config.updated("grow", {"max_rounds": 2}))
+    monkeypatch.setattr(SurfaceRun, "conformations", None)
+    run_stage(more, "conformations", Silent(), force=True)
+    growth = read_json(run.path / "conformations" / "growth.json")
+    assert len(growth["rounds"]) == 2 and "grow.max_rounds" in growth["ended"]
+
+
+def test_windows_too_short_to_relax_give_no_difference(tmp_path):
+    """Under weak tilts walkers would have to cross 8 kT, and have 80 steps for it."""
+    grow = WELLS | {"max_anchor_log_snr": -1.0, "n_window_steps": 80, "n_pull_steps": 200, "n_ladders": 4}
+    run = RunFolder.create(tmp_path / "run", config("double-well-2d", grow, frame_interval_steps=10))
+    entry = run_stage(run, "conformations", Silent())
+    verdict = entry["details"]["verdict"]
+    assert not verdict["connected"] and "is not known" in verdict["weightless"]
+    assert "chains from A and from B do not agree" in verdict["weightless"]
+    assert verdict["weightless"] in entry["notes"]
+
+
+def test_the_budget_in_steps_is_kept(tmp_path):
+    grow = WELLS | {"max_steps": 30_000, "max_rounds": 9}
+    run = RunFolder.create(tmp_path / "run", config("double-well-2d", grow))
+    run_stage(run, "conformations", Silent())
+    growth = read_json(run.path / "conformations" / "growth.json")
+    assert growth["steps"] <= 30_000 * 1.01  # energies of frames come on top of steps
+    assert "grow.max_steps = 30,000" in growth["ended"] and len(growth["rounds"]) < 9
+
+
+def test_the_exact_number_is_that_of_the_file():
+    assert exact_difference(load_system("double-well-2d")) == pytest.approx(0.0, abs=1e-9)
