@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -50,6 +51,18 @@ class Blocks:
     def join(self, pairs: Tensor, lines: Tensor, last: Tensor) -> Tensor:
         """Return the vector (..., K) of these parts."""
         return torch.cat([pairs.flatten(-2), lines, last], dim=-1)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features, angles first."""
+        return self.n_circles + self.n_lines
+
+    def columns(self, features: Sequence[int]) -> list[int]:
+        """Return the entries of T of some features, angles first, and that of |x|² where lines are among them."""
+        d = self.n_circles
+        found = [c for i in features if i < d for c in (2 * i, 2 * i + 1)]
+        lines = [d + i for i in features if i >= d]
+        return found + lines + ([self.n_means] if lines else [])
 
     def snr(self, eta: Tensor) -> Tensor:
         """Map η (..., K) to e^λ of the lines (..., 1), or (..., 0)."""

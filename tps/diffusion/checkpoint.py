@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -12,6 +13,7 @@ from safetensors.torch import save as to_bytes
 
 from tps.diffusion.kinds import KINDS
 from tps.diffusion.model import Model
+from tps.diffusion.product_model import ProductModel
 from tps.errors import ModelError
 from tps.features import FeatureSpace
 
@@ -76,9 +78,16 @@ def load_model(path: Path) -> tuple[Model, ModelSettings]:
             **{name: tuple(given[name]) for name in _MATTER}, bounds=np.array(given["bounds"])
         )
         settings = ModelSettings(header["kind"], space)
-        network = KINDS[settings.kind].network(space.n_circles, space.n_lines, **header["size"])
+        network = _build(KINDS[settings.kind].network, space, header["size"])
         network.load_state_dict(state)
     except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
         raise ModelError(f"{path} is not a model of tps, or is damaged ({error}): train again") from error
     network.eval()
     return network, settings
+
+
+def _build(network: type[Model], space: FeatureSpace, size: dict[str, Any]) -> Model:
+    """Return an untrained network of a kind, or the product of several."""
+    if "groups" in size:
+        return ProductModel.build(network, space.n_circles, space.n_lines, **size)
+    return network(space.n_circles, space.n_lines, **size)

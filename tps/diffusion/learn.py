@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from numpy.typing import ArrayLike
 
+from tps.diffusion.groups import TiltedFrames, group_log_weights, independent_groups
 from tps.diffusion.kinds import ModelSection
 from tps.diffusion.model import Model
+from tps.diffusion.product_model import ProductModel
 from tps.diffusion.training import Progress, TrainingRecord, TrainingSettings, prepare_frames
 from tps.features import FeatureSpace
 
@@ -51,4 +53,13 @@ def train_model(
         If there are too few frames, those held out carry no weight, or the loss is not a finite number.
     """
     frames = prepare_frames(space, values, log_weights, device)
-    return section.train(frames, settings, generator, progress)
+    tilted = TiltedFrames(frames)
+    groups = independent_groups(frames.blocks, tilted)
+    if len(groups) == 1:
+        return section.train(frames, settings, generator, progress)
+    trained = []
+    for group in groups:
+        alone = frames.of(group, group_log_weights(tilted, frames.blocks.columns(group)))
+        trained.append(section.train(alone, settings, generator, progress))
+    model = ProductModel(space.n_circles, space.n_lines, groups, [part for part, _ in trained])
+    return model, TrainingRecord.of_parts([record for _, record in trained])

@@ -13,6 +13,7 @@ from tps.diffusion.blocks import Blocks
 from tps.diffusion.gaussians import tilted_gaussians
 from tps.diffusion.model import Model
 from tps.diffusion.posterior import TiltedMoments
+from tps.diffusion.spread import farthest_points
 
 SMOOTH = 1e-8  # keeps |η| differentiable at 0
 _START_KAPPA = 20.0
@@ -210,16 +211,6 @@ def _line_moments(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     within[..., :-1, -1], within[..., -1, :-1] = cross, cross
     within[..., -1, -1] = (2 * variance.square() + 4 * mean.square() * variance).sum(-1)
     return means, within
-
-
-def farthest_points(points: Tensor, first: int, n: int) -> Tensor:
-    """Return indices (n,) of points (n_points, D), each the farthest from those before it, beginning with `first`."""
-    chosen = [first]
-    distance = (points - points[first]).square().sum(1)
-    for _ in range(n - 1):
-        chosen.append(int(distance.argmax()))
-        distance = torch.minimum(distance, (points - points[chosen[-1]]).square().sum(1))
-    return torch.tensor(chosen, device=points.device)
 
 
 def _mean_square_gap(points: Tensor, chosen: Tensor) -> float:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import torch
@@ -82,6 +82,24 @@ class TrainingRecord:
         """Held-out loss of the weights that were kept."""
         return min(self.held_out_loss)
 
+    @classmethod
+    def of_parts(cls, records: Sequence[Self]) -> Self:
+        """Return the sum of what happened to the parts of a model; a part that ended keeps its last losses."""
+        longest = max(records, key=lambda record: len(record.steps))
+
+        def total(name: str) -> tuple[float, ...]:
+            losses = [getattr(record, name) for record in records]
+            return tuple(sum(x[min(i, len(x) - 1)] for x in losses) for i in range(len(longest.steps)))
+
+        return cls(
+            longest.steps,
+            total("training_loss"),
+            total("held_out_loss"),
+            longest.best_step,
+            all(record.stopped_early for record in records),
+            " and ".join(sorted({record.target for record in records})),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingFrames:
@@ -97,6 +115,16 @@ class TrainingFrames:
         """Mean variance of a feature on a line, over its scale squared; 1 where there is none."""
         lines = self.blocks.split(self.statistics).lines
         return float(lines.var(0).mean().clamp_min(1e-12)) if self.blocks.n_lines else 1.0
+
+    def of(self, features: Sequence[int], log_weights: Tensor) -> TrainingFrames:
+        """Return the same frames with some of the features only, angles first, and other weights."""
+        n_circles = sum(i < self.blocks.n_circles for i in features)
+        columns = self.blocks.columns(features)
+        statistics = self.statistics[:, columns].clone()
+        blocks = Blocks(n_circles, len(features) - n_circles)
+        if blocks.n_lines:
+            statistics[:, -1] = blocks.split(statistics).lines.square().sum(1)
+        return TrainingFrames(blocks, statistics, log_weights.to(self.log_weights), self.held_out)
 
 
 def held_out_frames(n_frames: int) -> Tensor:
