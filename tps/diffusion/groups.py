@@ -13,7 +13,9 @@ import math
 from functools import cached_property
 from itertools import combinations
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import Tensor
 
 from tps.diffusion.blocks import Blocks
@@ -27,8 +29,8 @@ _N_CENTERS = 64
 _LEVELS = (-1.0, 0.0, 1.0, 2.0, 3.0, 4.0)
 #: Effective frames that a tilt needs to be looked at.
 _ENOUGH_FRAMES = 30.0
-#: Rounds of expectation maximisation for how the frames are made of tilts.
-_N_ROUNDS = 30
+#: What is added to the squares of shares, relative to their mean, and rounds per tilt of what is solved with them.
+_RIDGE, _MAX_NNLS = 1e-10, 50
 #: Chance of two independent features to be taken for dependent, all pairs together.
 _FALSE_ALARM = 1e-3
 _MAX_ITERATIONS = 100
@@ -73,15 +75,19 @@ class TiltedFrames:
         self.eta, self.share, self.size = tilts[held], torch.cat(share), self.size[held]
 
     @cached_property
-    def counts(self) -> Tensor:
-        """As of how many frames of each tilt (n_tilts,) the frames look: the likeliest mixture of the tilts.
+    def windows(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return η (n, K), shares (n, n_frames) and counts (n,) of tilts that the frames look drawn from.
 
-        They may come from windows that nobody names, or from a bias.
+        The counts N_k are those for which Σ_k N_k s_ki, as how many frames each one counts, is nearest to 1 in squares.
+        For frames of p0 that is no tilt alone; of windows, or of a bias, tilts that come near them, which nobody names.
         """
-        counts = self.size * self.share.shape[1] / self.size.sum()
-        for _ in range(_N_ROUNDS):
-            counts = counts * (self.share @ (1 / (counts @ self.share).clamp_min(1e-300)))
-        return counts.clamp_min(1e-9)
+        gram = (self.share @ self.share.T).numpy()
+        gram += _RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+        root = np.linalg.cholesky(gram)
+        right = np.linalg.solve(root, np.ones(len(gram)))
+        counts = torch.from_numpy(nnls(root.T, right, maxiter=_MAX_NNLS * len(gram))[0])
+        used = counts > _TOLERANCE * counts.sum()
+        return self.eta[used], self.share[used], counts[used]
 
 
 def independent_groups(blocks: Blocks, tilted: TiltedFrames) -> list[list[int]]:
@@ -112,12 +118,12 @@ def group_log_weights(tilted: TiltedFrames, columns: list[int]) -> Tensor:
     """Return normalised log-weights (n_frames,) of the frames as those of a group alone, whatever the others do.
 
     p_i ∝ Σ_k N_k s_ki / Σ_k N_k e^(f_k + η_k·T_i) with the group's entries of η and T, s_ki the share of frame i under
-    tilt k, N_k the tilt's frames, and f_k such that each tilt has its own: MBAR's equations, with shares in place of
-    the frames of windows. Where all features are one group, the weights come back as they are.
+    tilt k, N_k the frames of that tilt, and f_k such that each tilt has its own: MBAR's equations, with shares in place
+    of the frames of windows. Where all features are one group, the weights come back as they are.
     """
-    counts = tilted.counts
-    mass = counts @ tilted.share
-    tilts = tilted.eta[:, columns] @ tilted.statistics[:, columns].T
+    eta, share, counts = tilted.windows
+    mass = counts @ share
+    tilts = eta[:, columns] @ tilted.statistics[:, columns].T
     free = _solve(tilts, counts, mass)
     total = torch.logsumexp(tilts + (free + counts.log())[:, None], dim=0)
     return torch.log_softmax(mass.clamp_min(1e-300).log() - total, dim=0)
