@@ -110,7 +110,10 @@ class GrowSection(Section):
         description="Windows that the straight way takes at first: anchors no tighter than so many can join.",
     )
     max_anchor_log_snr: float = Field(4.0, description="Anchors no tighter than this in any case.")
-    max_rounds: PositiveInt = Field(6, description="Rounds at most, the one on the straight way included.")
+    target_error_kt: PositiveFloat = Field(
+        0.3, description="Error of F(B) - F(A) [kT] to be reached before growing ends of itself."
+    )
+    max_rounds: PositiveInt = Field(8, description="Rounds at most, the one on the straight way included.")
     max_steps: PositiveInt = Field(6_000_000, description="Budget in MD steps of all simulations together.")
     max_minutes: PositiveFloat = Field(60.0, description="Budget in minutes by the clock.")
 

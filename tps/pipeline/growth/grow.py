@@ -82,6 +82,7 @@ def _next_round(growth: Growth, rounds: Sequence[GrownRound]) -> GrownRound:
         "on_curve": windows.on_curve,
         "straight": growth.n_straight if not rounds else rounds[-1].said["next_straight"],
         "bridges": n_bridges,
+        "curved": bool(rounds) and rounds[-1].said["length"] is not None,
         "counted": int(judged.counts.sum()),
         "gap": judged.gap.tolist(),
         "passages": judged.passages.tolist(),
@@ -100,7 +101,9 @@ def _finished(
     doubt = doubt_of(rounds)
     frames, pool = counted_frames(growth, rounds)
     if doubt:
-        frames = GrownFrames.joined([*(grown.all_frames for grown in rounds), growth.basins])
+        frames = GrownFrames.joined(
+            [*(grown.all_frames for grown in rounds[len(rounds) // 2 :]), growth.basins]
+        )
         pool = frames.pool(growth.run.system)
     weights = weigh(pool)
     folder = out / "conformations"

@@ -23,18 +23,19 @@ _SAME, _MAX_DOUBLINGS = 1e-8, 4
 
 
 def next_windows(growth: Growth, rounds: Sequence[GrownRound]) -> tuple[Windows, int]:
-    """Return the windows of the next round: along the last curve, on the straight way, and so many bridges."""
+    """Return the windows of the next round: along the last curve, the straight way, p0 itself, and so many bridges."""
     s, eta = growth.line.s.numpy(), growth.line.eta.numpy()
     if not rounds:
-        return Windows.along(s, eta, growth.n_straight, untilted=False), 0
+        return Windows.along(s, eta, growth.n_straight), 0
     last = rounds[-1]
     straight = Windows.along(s, eta, last.said["next_straight"], untilted=False)
     bridges = _bridges(growth, last)
+    others = np.concatenate([np.zeros((1, eta.shape[1])), bridges])
     if last.said["length"] is None:
-        return straight.with_bridge(bridges), len(bridges)
+        return straight.with_bridge(others), len(bridges)
     n = n_windows(last.said["length"], growth.section.window_distance)
     along = Windows.along(np.linspace(0.0, 1.0, len(last.curve)), last.curve, n, untilted=False)
-    return along.with_bridge(np.concatenate([straight.eta[1:-1], bridges])), len(bridges)
+    return along.with_bridge(np.concatenate([straight.eta[1:-1], others])), len(bridges)
 
 
 def _bridges(growth: Growth, last: GrownRound) -> NDArray[np.float64]:
@@ -46,10 +47,9 @@ def _bridges(growth: Growth, last: GrownRound) -> NDArray[np.float64]:
     there = last.samples.windows.eta
     bridge = np.zeros(len(there), dtype=np.bool_)
     bridge[len(there) - last.said["bridges"] :] = True
-    straight = np.ones(len(there), dtype=np.bool_)
-    if last.samples.windows.on_curve < len(there):
-        straight = np.isnan(last.samples.windows.s)
-    loose = straight & ~last.counts
+    loose = ~last.counts & there.any(axis=1)
+    if last.said["curved"]:
+        loose &= np.isnan(last.samples.windows.s)
     tighter = 2 * there[loose]
     levels = growth.line.spacetime.split(torch.as_tensor(tighter))[1].numpy()
     tighter = tighter[levels < growth.level + (_MAX_DOUBLINGS + 0.5) * math.log(2)]

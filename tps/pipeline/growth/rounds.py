@@ -55,18 +55,19 @@ class GrownFrames:
     def of_basins(
         cls, system: System, frames: Conformations, positions: NDArray[np.floating], n_ladders: int
     ) -> GrownFrames:
-        """Return the frames of plain dynamics that lie in A or B, each walker's time shared out among the chains."""
+        """Return the frames of plain dynamics that lie in A or B, those of each shared out among the chains by time."""
         values = system.values(positions)
         inside = np.stack([s.region.contains(values) for s in (system.state_a, system.state_b)])
-        n = np.bincount(frames.walker)[frames.walker]
-        place = np.arange(frames.n_frames) - np.searchsorted(frames.walker, frames.walker)
+        share = np.zeros(frames.n_frames, dtype=np.int64)
+        for within in inside:
+            share[within] = np.arange(within.sum()) * n_ladders // within.sum()
         found = cls(
             frames.values,
             frames.potential_energy,
             positions,
             inside,
             np.full((frames.n_frames, system.space.n_statistics), np.nan),
-            place * n_ladders // n,
+            share,
             n_ladders + frames.walker,
         )
         return found.of(np.asarray(inside.any(axis=0)))

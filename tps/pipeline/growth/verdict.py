@@ -21,8 +21,12 @@ def ended_because(growth: Growth, rounds: Sequence[GrownRound], n_basin_steps: i
         return ""
     section, last = growth.section, rounds[-1].said
     moved, error = last.get("moved"), last.get("curve_error")
-    if moved is not None and error is not None and moved <= error and not doubt_of(rounds):
-        return f"the curve moved by {moved:.2g}, no more than its error of {error:.2g}"
+    still = moved is not None and error is not None and moved <= error
+    if still and not doubt_of(rounds) and last["difference_error"] <= section.target_error_kt:
+        return (
+            f"the curve moved by {moved:.2g}, no more than its error of {error:.2g}, and the difference is known to "
+            f"{last['difference_error']:.2g} kT"
+        )
     if len(rounds) >= section.max_rounds:
         return f"{len(rounds)} rounds are all that grow.max_rounds allows"
     steps = n_basin_steps + sum(grown.said["steps"] for grown in rounds)

@@ -57,8 +57,11 @@ def solved_round(growth: Growth, rounds: Sequence[GrownRound], fresh: GrownRound
 
 
 def counted_frames(growth: Growth, rounds: Sequence[GrownRound]) -> tuple[GrownFrames, FramePool]:
-    """Return the frames of all windows that count and of the basins, and their pool."""
-    frames = GrownFrames.joined([*(grown.frames for grown in rounds), growth.basins])
+    """Return the frames of all windows that count and of the basins, and their pool.
+
+    The first half of the rounds is left out: ladders go on from round to round, and it took them that long to relax.
+    """
+    frames = GrownFrames.joined([*(grown.frames for grown in rounds[len(rounds) // 2 :]), growth.basins])
     return frames, frames.pool(growth.run.system)
 
 
