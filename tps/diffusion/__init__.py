@@ -2,7 +2,7 @@
 
 from tps.diffusion.blocks import Blocks
 from tps.diffusion.checkpoint import ModelSettings, load_model, save_model
-from tps.diffusion.kinds import KINDS, DenoiserSection, LogPartitionSection, ModelSection
+from tps.diffusion.kinds import KINDS, DenoiserSection, FlowSection, LogPartitionSection, ModelSection
 from tps.diffusion.learn import train_model
 from tps.diffusion.model import Model
 from tps.diffusion.posterior import PosteriorMoments, posterior_moments
@@ -22,6 +22,7 @@ __all__ = [
     "MIN_FRAMES",
     "Blocks",
     "DenoiserSection",
+    "FlowSection",
     "LogPartitionSection",
     "Model",
     "ModelSection",

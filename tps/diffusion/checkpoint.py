@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def load_model(path: Path) -> tuple[Model, ModelSettings]:
     return network, settings
 
 
-def _build(network: type[Model], space: FeatureSpace, size: dict[str, Any]) -> Model:
+def _build(network: Callable[..., Model], space: FeatureSpace, size: dict[str, Any]) -> Model:
     """Return an untrained network of a kind, or the product of several."""
     if "groups" in size:
         return ProductModel.build(network, space.n_circles, space.n_lines, **size)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tps.diffusion.model import Model
 from tps.diffusion.posterior import posterior_moments
+from tps.diffusion.residual import Embedding
 from tps.diffusion.training import (
     LOG_SNR_RANGE,
     Loss,
@@ -155,28 +156,15 @@ def _noisy(frames: TrainingFrames, clean: Tensor, chance: torch.Generator) -> Te
 
 
 class _WeightBaseline(nn.Module):
-    """h(η), a fitted mean of log w; sees η / sqrt(c² + κ²) at three scales c, bounded however strong the tilt.
-
-    Of lines it sees the mean and the logarithm of the precision that Gaussian data would have.
-    """
+    """h(η), a fitted mean of log w."""
 
     def __init__(self, frames: TrainingFrames, width: int = 64) -> None:
         super().__init__()
-        self.blocks, self.variance = frames.blocks, frames.line_variance
-        lines = self.blocks.split(frames.statistics).lines
-        self.center: Tensor
-        self.register_buffer("center", lines.mean(0))
-        n_inputs = 6 * self.blocks.n_circles + self.blocks.n_lines + (self.blocks.n_lines > 0)
-        layers = [nn.Linear(n_inputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
+        self.embedding = Embedding(frames.blocks)
+        self.embedding.fit(frames.statistics)
+        layers = [nn.Linear(self.embedding.n_outputs, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()]
         self.net = nn.Sequential(*layers, nn.Linear(width, 1))
 
     def forward(self, eta: Tensor) -> Tensor:
-        pairs, lines, _ = self.blocks.split(eta)
-        kappa2 = pairs.square().sum(-1, keepdim=True)
-        seen = [(pairs / (c * c + kappa2).sqrt()).flatten(-2) for c in (1.0, 4.0, 16.0)]
-        if self.blocks.n_lines:
-            precision = 1 / self.variance + self.blocks.snr(eta)
-            mean = (lines - self.blocks.snr(eta) * self.center) / precision
-            seen += [mean / self.variance**0.5, (precision * self.variance).log() / 2]
-        result: Tensor = self.net(torch.cat(seen, dim=-1)).squeeze(-1)
+        result: Tensor = self.net(self.embedding(eta)).squeeze(-1)
         return result

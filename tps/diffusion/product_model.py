@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
@@ -37,7 +37,7 @@ class ProductModel(Model):
             self.moments = self._sum_of_moments
 
     @classmethod
-    def build(cls, network: type[Model], n_circles: int, n_lines: int, **size: Any) -> Self:
+    def build(cls, network: Callable[..., Model], n_circles: int, n_lines: int, **size: Any) -> Self:
         """Return an untrained one of parts of a kind, from `size` of a trained one."""
         parts = []
         for group, part in zip(size["groups"], size["sizes"], strict=True):

@@ -1,6 +1,7 @@
 """The kinds of models there are: a new one is a file, and a row here."""
 
 from tps.diffusion.kinds.denoiser import DenoiserSection
+from tps.diffusion.kinds.flow import FlowSection
 from tps.diffusion.kinds.log_partition import LogPartitionSection
 from tps.diffusion.kinds.section import ModelSection
 
@@ -8,6 +9,7 @@ from tps.diffusion.kinds.section import ModelSection
 KINDS: dict[str, type[ModelSection]] = {
     "log-partition": LogPartitionSection,
     "denoiser": DenoiserSection,
+    "flow": FlowSection,
 }
 
-__all__ = ["KINDS", "DenoiserSection", "LogPartitionSection", "ModelSection"]
+__all__ = ["KINDS", "DenoiserSection", "FlowSection", "LogPartitionSection", "ModelSection"]

@@ -1,13 +1,15 @@
-"""A denoiser, learned from anywhere all over spacetime."""
+"""A denoiser, learned all over spacetime: the gradient of a convex scalar, or a residual score network."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field, PositiveInt
 
 from tps.diffusion.convex import ConvexNetwork
+from tps.diffusion.denoising import ScoreNetwork
+from tps.diffusion.kinds.means import learn_means
 from tps.diffusion.kinds.section import ModelSection
 from tps.diffusion.losses import posterior_losses
 from tps.diffusion.model import Model
@@ -24,11 +26,21 @@ _LEARNING_RATE = 0.3
 
 
 class DenoiserSection(ModelSection):
-    """[train.denoiser] E[f | f_t, λ] as the gradient of a convex scalar."""
+    """[train.denoiser] E[f | f_t, λ]."""
 
-    network: ClassVar[type[Model]] = ConvexNetwork
+    conservative: bool = Field(
+        True, description="The gradient of a convex scalar, which knows psi; or else a residual network."
+    )
     width: PositiveInt = Field(128, description="Units for each feature, and in each layer.")
-    depth: PositiveInt = Field(3, description="Soft maxima.")
+    depth: PositiveInt = Field(3, description="Soft maxima, or residual blocks.")
+
+    @staticmethod
+    def network(n_circles: int, n_lines: int, **size: Any) -> Model:
+        """Return an untrained network."""
+        if "conservative" in size:
+            del size["conservative"]
+            return ScoreNetwork(n_circles, n_lines, **size)
+        return ConvexNetwork(n_circles, n_lines, **size)
 
     def train(
         self,
@@ -36,8 +48,10 @@ class DenoiserSection(ModelSection):
         settings: TrainingSettings,
         generator: torch.Generator,
         progress: Progress,
-    ) -> tuple[ConvexNetwork, TrainingRecord]:
-        """Learn E[T | η] as the gradient of a convex scalar; the weights kept are a moving average."""
+    ) -> tuple[Model, TrainingRecord]:
+        """Learn E[T | η]; the weights kept are a moving average."""
+        if not self.conservative:
+            return learn_means(ScoreNetwork, self.width, self.depth, frames, settings, generator, progress)
         blocks = frames.blocks
         network = seeded(
             lambda: ConvexNetwork(blocks.n_circles, blocks.n_lines, self.width, self.depth), generator

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any
 
 import torch
 from pydantic import Field, PositiveInt
@@ -19,8 +19,12 @@ _LEARNING_RATE = 0.1  # of stiffnesses κ of order 20
 class LogPartitionSection(ModelSection):
     """[train.log_partition] ψ itself, as that of a mixture of von Mises distributions and Gaussians."""
 
-    network: ClassVar[type[Model]] = LogPartitionNetwork
     n_components: PositiveInt = Field(256, description="Of the mixture.")
+
+    @staticmethod
+    def network(n_circles: int, n_lines: int, **size: Any) -> Model:
+        """Return an untrained network."""
+        return LogPartitionNetwork(n_circles, n_lines, **size)
 
     def train(
         self,

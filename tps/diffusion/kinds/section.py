@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any
 
 import torch
 
@@ -15,8 +15,10 @@ from tps.sections import Section
 class ModelSection(Section):
     """[train.KIND] Settings of one kind of model."""
 
-    #: What is trained: `network(n_circles, n_lines, **size)`.
-    network: ClassVar[type[Model]]
+    @staticmethod
+    @abstractmethod
+    def network(n_circles: int, n_lines: int, **size: Any) -> Model:
+        """Return an untrained network, as the `size` of a trained one says."""
 
     @abstractmethod
     def train(
