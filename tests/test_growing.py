@@ -1,15 +1,19 @@
 """Growing frames: from basins on either side of a wall to exact differences, and what is said otherwise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from molecules import ATOMS, torsion_molecule
 from scipy.special import logsumexp
 
 from tps.analysis import frames_region_difference
 from tps.arrays import load_arrays
-from tps.config import RunConfig
+from tps.config import ConformationsSection, RunConfig
+from tps.features import Torsion
 from tps.pipeline import RunFolder, run_stage
 from tps.pipeline.dynamics import SurfaceRun, run_dynamics
-from tps.pipeline.folder import read_json
+from tps.pipeline.folder import read_json, sampling_method
 from tps.pipeline.progress import Silent
 from tps.systems import load_system
 
@@ -142,6 +146,33 @@ def test_the_budget_in_steps_is_kept(tmp_path):
     growth = read_json(run.path / "conformations" / "growth.json")
     assert growth["steps"] <= 30_000 * 1.01  # energies of frames come on top of steps
     assert "grow.max_steps = 30,000" in growth["ended"] and len(growth["rounds"]) < 9
+
+
+def test_auto_grows_above_two_features():
+    """On three angles; of two, and where two are named to be biased, metadynamics; surfaces have their grid."""
+    torsion = torsion_molecule()
+    names = ("theta", "second", "third")
+    three = replace(
+        torsion,
+        collective_variables={name: Torsion(name, ATOMS) for name in names},
+        feature_names=names,
+    )
+    auto = ConformationsSection()
+    assert sampling_method(auto, three) == "grow"
+    assert sampling_method(auto, torsion) == "metadynamics"
+    assert sampling_method(ConformationsSection(bias_features=names[:2]), three) == "metadynamics"
+    assert sampling_method(ConformationsSection(method="md"), three) == "md"
+    assert sampling_method(auto, load_system("double-well-2d")) == "grid"
+
+
+def test_anchors_are_those_that_frames_grew_between(mueller):
+    run, _, growth = mueller
+    asked = run.with_config(run.config.updated("geodesic", {"anchor_log_snr": "auto", "n_points": 16}))
+    run_stage(asked, "train", Silent())
+    run_stage(asked, "geodesic", Silent())
+    solved = read_json(run.path / "geodesic" / "result.json")
+    assert solved["anchor_log_snr"] == growth["anchor_log_snr"]
+    assert solved["curves"]["paths"]["min_effective_sample_size"] >= 30
 
 
 def test_the_exact_number_is_that_of_the_file():

@@ -278,8 +278,9 @@ def test_a_run_shrinks_until_it_fits_its_hours():
     many = sized_settings(
         ("t", "u", "v", "w"), 0.002, 1, steps_per_second=1e6, n_workers=2, n_atoms=9, hours=1
     )
-    assert many["conformations"]["bias_features"] == ["t", "u"]
-    assert many["geodesic"]["anchor_log_snr"] == 2.0
+    assert many["conformations"] == {"method": "grow"}
+    assert many["grow"]["max_steps"] == 6_000_000
+    assert many["geodesic"] == {"anchor_log_snr": "auto", "min_support": 30.0}
 
 
 def test_times_and_sizes_in_words():

@@ -45,7 +45,8 @@ class ConformationsSection(Section):
     """[conformations] Weighted frames."""
 
     method: Literal["auto", "metadynamics", "md", "grid", "import", "grow"] = Field(
-        "auto", description="auto: the grid for surfaces, metadynamics for molecules."
+        "auto",
+        description="auto: the grid for surfaces; of molecules grow above two features, metadynamics otherwise.",
     )
     n_walkers: PositiveInt = Field(2, description="Independent simulations, half of them started from B.")
     n_build_steps: PositiveInt = Field(1_000_000, description="MD steps per walker that build the bias.")
@@ -205,7 +206,12 @@ class GeodesicSection(Section):
     )
     n_points: int = Field(64, ge=4)
     representation: Literal["spline", "points"] = "spline"
-    anchor_log_snr: float = Field(4.0, description="Log-SNR at which the end structures are anchored.")
+    anchor_log_snr: float | Literal["auto"] = Field(
+        4.0,
+        description="Log-SNR at which the end structures are anchored. auto: as frames grew, or as tightly as "
+        "the "
+        "frames allow, up to 4.",
+    )
     windings: tuple[int, ...] | None = Field(
         None, description="Extra turns of the starting curve, per feature; all ways are tried by default."
     )
@@ -251,12 +257,19 @@ class GeodesicSection(Section):
 
     @model_validator(mode="after")
     def _floor_below_anchor(self) -> GeodesicSection:
-        if self.min_log_snr is not None and self.min_log_snr >= self.anchor_log_snr:
+        level = self.anchor_log_snr
+        if self.min_log_snr is not None and level != "auto" and self.min_log_snr >= level:
             raise ValueError(
-                f"min_log_snr ({self.min_log_snr:g}) must lie below anchor_log_snr ({self.anchor_log_snr:g}), "
+                f"min_log_snr ({self.min_log_snr:g}) must lie below anchor_log_snr ({level:g}), "
                 "where the end states sit"
             )
         return self
+
+    @property
+    def anchor_level(self) -> float:
+        """The anchors' log-SNR as a number, which the geodesic stage makes of "auto"."""
+        assert not isinstance(self.anchor_log_snr, str)
+        return self.anchor_log_snr
 
 
 class PathsSection(Section):

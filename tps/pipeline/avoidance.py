@@ -60,7 +60,7 @@ class Avoidance:
         """Prepare for paths of so many steps, each a tenth of the fastest relaxation; see `build_constraints`."""
         values = system.values(positions)
         inside = np.any([r.contains(values) for r in avoided_regions(system, section)], axis=0)
-        places = anchors(system.space, system.feature_values(system.ends), section.anchor_log_snr)
+        places = anchors(system.space, system.feature_values(system.ends), section.anchor_level)
         ends = torch.stack([eta_of(empirical.spacetime, place) for place in places])
         try:
             walk = FrameWalk(empirical, inside, system.state_b.region.contains(values), ends)
@@ -166,7 +166,7 @@ def avoidance_notes(asked: GeodesicSection, said: dict[str, Any]) -> list[str]:
 
 def _trials(section: GeodesicSection) -> Iterator[GeodesicSection]:
     for below, divisor in _TRIED:
-        floor = None if below is None else section.anchor_log_snr - below
+        floor = None if below is None else section.anchor_level - below
         bounds = {"min_log_snr": floor, "avoid_p_max": section.avoid_p_max / divisor}
         yield section.model_copy(update=bounds)
 

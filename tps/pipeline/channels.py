@@ -74,7 +74,7 @@ def solve_channels(
         family.spacetime,
         *ends,
         section.via,
-        log_snr=section.anchor_log_snr,
+        log_snr=section.anchor_level,
         n_points=section.n_points,
     )
     if section.windings is not None:

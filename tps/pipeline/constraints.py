@@ -105,7 +105,7 @@ def build_constraints(
         constraints.append(StdCeiling(section.max_std))
     if section.min_support is not None:
         constraints.append(SupportFloor(empirical, section.min_support))
-    ends = _anchored(system, section.anchor_log_snr, empirical)
+    ends = _anchored(system, section.anchor_level, empirical)
     for text, region in zip(section.avoid, avoided_regions(system, section), strict=True):
         if positions is None:
             raise ConfigError("avoiding a region needs the frames' positions")
@@ -136,7 +136,7 @@ def check_anchors(
         Naming the end, the constraint, and the nearest anchor_log_snr with which it holds at both ends.
     """
     for constraint in constraints:
-        worst = _at_anchors(system, section.anchor_log_snr, family, constraint)
+        worst = _at_anchors(system, section.anchor_level, family, constraint)
         broken = np.flatnonzero(worst > CONSTRAINT_TOLERANCE)
         if not len(broken):
             continue
@@ -144,14 +144,14 @@ def check_anchors(
         number = ""
         if isinstance(constraint, Bound):
             number = f" ({constraint.number(float(worst[end])):.3g} {constraint.unit}".rstrip() + ")"
-        level = _nearest_level(system, section.anchor_log_snr, family, constraint)
+        level = _nearest_level(system, section.anchor_level, family, constraint)
         remedy = (
             f"relax it: no level within {_FARTHEST_ANCHOR:g} of this one obeys it"
             if level is None
             else f"anchor at geodesic.anchor_log_snr = {level:.1f}, the nearest at which both ends obey it, or relax it"
         )
         raise ConfigError(
-            f"end {'AB'[end]}, anchored at log-SNR {section.anchor_log_snr:g}, itself breaks '{constraint.name}'"
+            f"end {'AB'[end]}, anchored at log-SNR {section.anchor_level:g}, itself breaks '{constraint.name}'"
             f"{number}: {remedy}"
         )
 

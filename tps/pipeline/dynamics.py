@@ -279,7 +279,7 @@ class MoleculeRun:
 
     def log_selection(self) -> LogSelection | None:
         """See `RunDynamics`: -V/kT of metadynamics' bias."""
-        section, molecule = self.run.config.conformations, self.run.molecule
+        section, molecule = self.run.sampling, self.run.molecule
         if section.method == "grow":
             return grown_selection(self.run)
         if section.method == "md" or (section.method == "import" and section.weights_file is None):
@@ -386,7 +386,7 @@ class SurfaceRun:
 
     def log_selection(self) -> LogSelection | None:
         """See `RunDynamics`: the points of a grid lie evenly, as under a bias of -U."""
-        if self.run.config.conformations.method == "grow":
+        if self.run.sampling.method == "grow":
             return grown_selection(self.run)
         return (
             biased_selection(lambda x: -self.energies(x), self.system.kt) if self.run.on_grid else unselected

@@ -67,7 +67,7 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     if same := one_end(run, solved):
         raise RunFolderError(same)
     doubt = weightless(run, frames)
-    windows, notes = _windows(run, curve, frames)
+    windows, notes = _windows(run, curve, frames, solved["anchor_log_snr"])
     settings = WindowSettings(section.n_frames, section.frame_interval_steps)
     with run_dynamics(run, progress) as dynamics:
         starts, n_evaluations = _starts(run, dynamics, curve, windows)
@@ -107,7 +107,9 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     return StageResult(n_evaluations, dynamics.platform_name, tuple(notes), details, failure)
 
 
-def _windows(run: RunFolder, curve: StoredCurve, frames: Conformations) -> tuple[Windows, list[str]]:
+def _windows(
+    run: RunFolder, curve: StoredCurve, frames: Conformations, anchor_log_snr: float
+) -> tuple[Windows, list[str]]:
     """Return the windows on the curve, η = 0, and the bridge about the barrier."""
     section = run.config.free_energy
     windows = Windows.along(curve.s, curve.eta, section.n_windows)
@@ -118,7 +120,7 @@ def _windows(run: RunFolder, curve: StoredCurve, frames: Conformations) -> tuple
     except ParameterError as error:
         return windows, [f"windows have no bridge over the barrier, whose place is not known: {error}"]
     about = run.system.space.eta(place, 0.0)
-    bridge = tightening(about, run.config.geodesic.anchor_log_snr, section.n_bridge_windows)
+    bridge = tightening(about, anchor_log_snr, section.n_bridge_windows)
     return windows.with_bridge(bridge), []
 
 
@@ -207,8 +209,8 @@ def _unless(doubt: str, roads: Mapping[str, Metric]) -> dict[str, Metric]:
 
 
 def _made_by(run: RunFolder) -> str:
-    method = run.config.conformations.method
-    spoken = {"auto": "metadynamics", "import": "imported frames", "md": "plain dynamics"}
+    method = run.sampling.method
+    spoken = {"grow": "grown frames", "import": "imported frames", "md": "plain dynamics"}
     return spoken.get(method, method)
 
 

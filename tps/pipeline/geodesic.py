@@ -180,7 +180,7 @@ def solve_geodesic(
     torch.manual_seed(seed)
     empirical = empirical_family(system.space, frames.values, frames.log_weights)
     family = empirical if family is None else family
-    a, b = anchors(system.space, system.feature_values(system.ends), section.anchor_log_snr)
+    a, b = anchors(system.space, system.feature_values(system.ends), section.anchor_level)
     blocks = frame_blocks(frames, grid)
 
     def solved(asked: GeodesicSection, shown: Progress) -> tuple[Channel, ...]:
@@ -213,7 +213,7 @@ def solve_geodesic(
         a=a,
         b=b,
         n_points=section.n_points,
-        log_snr=section.anchor_log_snr if section.method_log_snr is None else section.method_log_snr,
+        log_snr=section.anchor_level if section.method_log_snr is None else section.method_log_snr,
         geodesic=found,
         windings=geodesic_windings(found.curve, section.windings),
         constraints=tuple(constraints),
@@ -237,7 +237,7 @@ def solve_geodesic(
         "curve_energy": curve_energy(main.curve),
         "constant_speed": health.constant_speed,
         "n_gradient_evaluations": sum(c.geodesic.n_gradient_evaluations for c in channels),
-        "anchor_log_snr": section.anchor_log_snr,
+        "anchor_log_snr": section.anchor_level,
         "free_energy_weight": section.metric_weight,
         "windings": problem.windings,
         "constraints": reports_said(reports),

@@ -61,7 +61,7 @@ def sample_surface_frames(
     ConfigError
         If the method is one of molecules, or plain dynamics left the surface.
     """
-    if section.method in ("auto", "grid"):
+    if section.method == "grid":
         axes, energies = system.energy_grid(section.n_grid_points)
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, system.n_axes)
         held = np.isfinite(energies.ravel())
@@ -211,7 +211,7 @@ def _source(system: System, section: ConformationsSection) -> Source:
         return "plain"
     if section.method == "grow":
         return "windows"
-    return "grid" if isinstance(system, SurfaceSystem) else "bias"
+    return "grid" if section.method == "grid" else "bias"
 
 
 def _imported(

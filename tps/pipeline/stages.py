@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import torch
 
+from tps.config import GeodesicSection
+from tps.conformations import Conformations
 from tps.diffusion import ModelSettings, TrainingSettings, load_model, save_model, train_model
 from tps.errors import RunFolderError
 from tps.paths import load_paths
@@ -15,10 +17,10 @@ from tps.pipeline.analyse import analyse_run
 from tps.pipeline.candidates import make_paths, path_folder
 from tps.pipeline.committor import transition_states
 from tps.pipeline.dynamics import run_dynamics
-from tps.pipeline.folder import Chance, RunFolder, digest, file_digest, write_json
+from tps.pipeline.folder import Chance, RunFolder, digest, file_digest, read_json, write_json
 from tps.pipeline.free_energy import free_energies
 from tps.pipeline.geodesic import BASELINES, MAIN, solve_geodesic
-from tps.pipeline.growth import grow_conformations
+from tps.pipeline.growth import GROWTH, grow_conformations
 from tps.pipeline.progress import Progress
 from tps.pipeline.rate import transition_rates
 from tps.pipeline.report import report_run
@@ -26,7 +28,7 @@ from tps.pipeline.sample import frames_verdict
 from tps.pipeline.shooting import shoot_paths
 from tps.pipeline.stage import Stage, StageResult
 from tps.pipeline.withheld import grown_doubt, one_end
-from tps.spacetime import model_family
+from tps.spacetime import empirical_family, model_family, tightest_anchor
 
 StageState = Literal["missing", "up to date", "out of date"]
 
@@ -34,7 +36,7 @@ StageState = Literal["missing", "up to date", "out of date"]
 def conformations(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Sample or import weighted frames."""
     with run_dynamics(run, progress) as dynamics:
-        section = run.config.conformations
+        section = run.sampling
         if section.method == "grow":
             sampled = grow_conformations(run, dynamics, out, progress)
         else:
@@ -107,7 +109,7 @@ def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         family = model_family(run.system.space, *load_model(run.path / "model" / "model.safetensors"))
     solved = solve_geodesic(
         run.system,
-        run.config.geodesic,
+        _anchored(run, frames),
         frames,
         run.frame_positions(frames) if run.config.geodesic.avoid else None,
         family,
@@ -124,6 +126,21 @@ def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     failure = "" if status == "converged" else f"the curve is not what was asked for: {status}"
     failure = one_end(run, solved.result) or failure
     return StageResult(details=details, notes=solved.warnings, failure=failure)
+
+
+def _anchored(run: RunFolder, frames: Conformations) -> GeodesicSection:
+    """Return [geodesic] with anchors in numbers: as asked, where frames grew, or as tight as can be."""
+    section, system = run.config.geodesic, run.system
+    if section.anchor_log_snr != "auto":
+        return section
+    growth = run.path / "conformations" / GROWTH
+    if growth.is_file():
+        level = float(read_json(growth)["anchor_log_snr"])
+    else:
+        family = empirical_family(system.space, frames.values, frames.log_weights)
+        highest = GeodesicSection().anchor_level
+        level = tightest_anchor(system.space, system.feature_values(system.ends), [family], highest=highest)
+    return section.model_copy(update={"anchor_log_snr": level})
 
 
 def _another_choice(run: RunFolder) -> bool:

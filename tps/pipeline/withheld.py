@@ -17,14 +17,14 @@ from tps.spacetime import indistinct_ends, needed_support
 
 def one_end(run: RunFolder, solved: Mapping[str, Any]) -> str:
     """Return why the anchored ends of a solved geodesic are one and the same; "" if they are two."""
-    return indistinct_ends(solved["geodesic_length"], run.config.geodesic.anchor_log_snr)
+    return indistinct_ends(solved["geodesic_length"], solved["anchor_log_snr"])
 
 
 def weightless(run: RunFolder, frames: Conformations) -> str:
     """Return why the weighted frames do not tell how likely A is against B; "" if they do."""
     places = run.frame_positions(frames)
     doubt = grown_doubt(run.path / "conformations")
-    return frames_verdict(run.system, run.config.conformations, frames, places, doubt).weightless
+    return frames_verdict(run.system, run.sampling, frames, places, doubt).weightless
 
 
 def grown_doubt(folder: Path) -> str:

@@ -15,6 +15,7 @@ from tps.conformations import MAX_BIASED, SamplingTask, sample_frames
 from tps.diffusion import MIN_FRAMES
 from tps.engine import LangevinSettings, PlatformChoice, choose_platform, default_workers
 from tps.errors import ConfigError, SimulationError, SystemDefinitionError
+from tps.pipeline.folder import sampling_method
 from tps.prepare.choose import SEPARATION, separation
 from tps.prepare.estimate import StageEstimate, estimate_stages, spoken_size, spoken_time, steps_per_second
 from tps.systems import MolecularSystem, System
@@ -127,13 +128,14 @@ def check_run(config: RunConfig, system: System, folder: Path, result: CheckResu
     if not isinstance(system, MolecularSystem):
         return result
     section, warnings = config.conformations, list(result.warnings)
+    method = sampling_method(section, system)
     n_biased = len(section.bias_features or system.feature_names)
-    if section.method in ("auto", "metadynamics") and n_biased > MAX_BIASED:
+    if method == "metadynamics" and n_biased > MAX_BIASED:
         raise ConfigError(
             f"conformations.method: metadynamics biases at most {MAX_BIASED} features, but {system.name} has "
-            f'{n_biased}: name the slow ones in conformations.bias_features, or take "md" or "import"'
+            f'{n_biased}: take "grow", name the slow ones in conformations.bias_features, or take "md" or "import"'
         )
-    if section.method != "import":
+    if method not in ("import", "grow"):
         n_frames = section.n_walkers * (section.n_sample_steps // section.frame_interval_steps)
         if n_frames < MIN_FRAMES and config.train.model != "frames":
             raise ConfigError(
@@ -148,7 +150,7 @@ def check_run(config: RunConfig, system: System, folder: Path, result: CheckResu
     choice = choose_platform(system.system_xml, system.positions_a, forced=config.run.platform)
     speed = steps_per_second(system.system_xml, system.positions_a, choice)
     found = estimate_stages(
-        config,
+        config.updated("conformations", {"method": method}),
         speed,
         config.run.n_workers or default_workers(),
         system.n_atoms,

@@ -10,16 +10,18 @@ import openmm
 
 from tps.config import RunConfig
 from tps.prepare.estimate import estimate_stages
+from tps.spacetime import SUPPORTED_FRAMES
 
 #: Sizes tried, as shares of those that alanine dipeptide has, largest first.
 SCALES = (1.0, 0.5, 0.25, 0.1)
 #: A bias that is built in fewer steps does not lead over a barrier, and everything rests on the frames.
 FEWEST_BUILD_STEPS, FEWEST_SAMPLE_STEPS = 300_000, 400_000
-#: Log-SNR of the anchors by the number of features: as tight as the frames near the ends allow, and no tighter.
-ANCHORS = {1: 4.0, 2: 4.0, 3: 3.0}
-MANY_FEATURES_ANCHOR = 2.0
-#: Features that metadynamics biases at a time.
+#: Log-SNR of the anchors of one or two features; of more it is found as tight as the frames near the ends allow.
+FEW_FEATURES_ANCHOR = 4.0
+#: With more features than these, frames grow.
 MOST_BIASED = 2
+#: Steps that growing takes at most at the largest size, and at the smallest.
+MOST_GROWN, FEWEST_GROWN = 6_000_000, 3_000_000
 #: A time step is at most this share of the fastest vibration's period, and one of these [ps].
 PERIOD_SHARE = 1 / 9
 TIMESTEPS = (0.004, 0.002, 0.001, 0.0005)
@@ -83,18 +85,9 @@ def _sections(
     features: Sequence[str], timestep: float, seed: int, n_workers: int, scale: float
 ) -> dict[str, dict[str, Any]]:
     n_paths = max(16, int(64 * scale))
-    conformations: dict[str, Any] = {
-        "method": "metadynamics",
-        "n_walkers": max(2, min(8, n_workers // 2 * 2)),
-        "n_build_steps": max(FEWEST_BUILD_STEPS, int(1_000_000 * scale)),
-        "n_sample_steps": max(FEWEST_SAMPLE_STEPS, int(1_500_000 * scale)),
-    }
-    if len(features) > MOST_BIASED:
-        conformations["bias_features"] = list(features[:MOST_BIASED])
     return {
         "run": {"system": ".", "seed": seed, "timestep_ps": timestep},
-        "conformations": conformations,
-        "geodesic": {"anchor_log_snr": ANCHORS.get(len(features), MANY_FEATURES_ANCHOR)},
+        **_frames(len(features), n_workers, scale),
         "paths": {
             "n_paths": n_paths,
             "n_steps": 64_000 if scale >= 0.5 else 32_000,
@@ -109,4 +102,23 @@ def _sections(
             "n_frames": max(200, int(1600 * scale)),
             "n_backward_paths": n_paths // 2,
         },
+    }
+
+
+def _frames(n_features: int, n_workers: int, scale: float) -> dict[str, dict[str, Any]]:
+    """Return what makes frames, and the anchors that they carry."""
+    if n_features > MOST_BIASED:
+        return {
+            "conformations": {"method": "grow"},
+            "grow": {"max_steps": max(FEWEST_GROWN, int(MOST_GROWN * scale))},
+            "geodesic": {"anchor_log_snr": "auto", "min_support": SUPPORTED_FRAMES},
+        }
+    return {
+        "conformations": {
+            "method": "metadynamics",
+            "n_walkers": max(2, min(8, n_workers // 2 * 2)),
+            "n_build_steps": max(FEWEST_BUILD_STEPS, int(1_000_000 * scale)),
+            "n_sample_steps": max(FEWEST_SAMPLE_STEPS, int(1_500_000 * scale)),
+        },
+        "geodesic": {"anchor_log_snr": FEW_FEATURES_ANCHOR},
     }

@@ -13,7 +13,6 @@ from openmm import app, unit
 
 from tps.prepare.choose import Telling, spoken
 from tps.prepare.ends import Ends
-from tps.prepare.sizes import MANY_FEATURES_ANCHOR
 from tps.prepare.states import ProposedStates, Range
 from tps.systems.regions import range_key
 
@@ -25,7 +24,8 @@ COMMENTS = {
     "n_walkers": "half of them start from B",
     "n_build_steps": "MD steps of each walker that build the bias",
     "n_sample_steps": "and that sample under it, frozen",
-    "bias_features": "the strongest; the others are left to relax",
+    "max_steps": "of all simulations together",
+    "min_support": "effective frames at every point of the curve",
     "anchor_log_snr": "how tightly the end structures are anchored: ln kappa of every feature",
     "n_paths": "",
     "n_steps": "MD steps of each path",
@@ -38,7 +38,8 @@ COMMENTS = {
 }
 TITLES = {
     "run": "What the whole run shares.",
-    "conformations": "Weighted frames: metadynamics of the features.",
+    "conformations": "Weighted frames: metadynamics of the features, or frames that grow along the curve they give.",
+    "grow": "Windows along the curve, round by round.",
     "geodesic": "The curve from A to B.",
     "paths": "Annealed dynamics along the curve.",
     "shooting": "Transition-path sampling from the reactive paths.",
@@ -121,9 +122,6 @@ def run_toml(sections: Mapping[str, Mapping[str, Any]], headline: str) -> str:
     for section, content in sections.items():
         lines += ["", f"# {TITLES[section]}", f"[{section}]"]
         lines += [_line(key, value, COMMENTS.get(key, "")) for key, value in content.items()]
-    if sections["geodesic"]["anchor_log_snr"] <= MANY_FEATURES_ANCHOR:
-        at = lines.index("[geodesic]")
-        lines.insert(at, "# Many features at once: a tighter anchor would find no frames near the ends.")
     return "\n".join(lines) + "\n"
 
 
