@@ -41,7 +41,7 @@ def solved_round(growth: Growth, rounds: Sequence[GrownRound], fresh: GrownRound
     except SimulationError:
         return GrownRound(fresh.samples, fresh.counts, fresh.curve, said)
     overlap = joining_overlap(pool, weights)
-    said |= {"overlap": overlap} | _difference(growth, pool, region_log_ratio(pool, weights))
+    said |= {"overlap": overlap} | _difference(growth, rounds, pool, region_log_ratio(pool, weights))
     if overlap < LEAST_OVERLAP:
         if fresh.counts.all():  # relaxed, and yet apart: windows between them
             said["next_straight"] = 2 * said["straight"] - 1
@@ -65,14 +65,23 @@ def counted_frames(growth: Growth, rounds: Sequence[GrownRound]) -> tuple[GrownF
     return frames, frames.pool(growth.run.system)
 
 
-def _difference(growth: Growth, pool: FramePool, log_ratio: float) -> dict[str, Any]:
-    """Return F(B) - F(A) of the regions [kT], its error from independent ladders, and how their two kinds differ."""
+def _difference(
+    growth: Growth, rounds: Sequence[GrownRound], pool: FramePool, log_ratio: float
+) -> dict[str, Any]:
+    """Return F(B) - F(A) of the regions [kT], its error, and how ladders from A and from B differ.
+
+    The error is the scatter of independent ladders, and by how much the last round has moved the difference: ladders
+    that relax together drift together, which no scatter shows.
+    """
+    before = rounds[-1].said.get("difference") if rounds else None
+    drift = 0.0 if before is None else -log_ratio - before
     alone = -ladder_log_ratios(pool)
     n = len(alone)
     sides = [alone[growth.from_b == side] for side in (False, True)]
     return {
         "difference": -log_ratio,
-        "difference_error": float(alone.std(ddof=1) / math.sqrt(n)),
+        "drift": drift,
+        "difference_error": math.hypot(float(alone.std(ddof=1)) / math.sqrt(n), drift),
         "by_ladder": [None if math.isnan(x) else float(x) for x in alone],
         "hysteresis": float(sides[1].mean() - sides[0].mean()),
         "hysteresis_error": float(
