@@ -12,6 +12,7 @@ from tps.diffusion import (
     LogPartitionSection,
     ModelSettings,
     TrainingSettings,
+    held_out_error,
     load_model,
     save_model,
     train_model,
@@ -144,3 +145,19 @@ def test_twelve_features_with_exact_answers(case):
     mu, psi = case.errors(family, geodesic.curve.eta)
     assert mu <= 0.03
     assert psi <= 1.0
+
+
+def test_the_error_in_held_out_windows_orders_models():
+    """Of a mixture fitted to the frames, one of a single component, and free angles: each is nearer than the next."""
+    space, chance = feature_space("aa"), np.random.default_rng(0)
+    wells = np.where(chance.uniform(size=(4000, 1)) < 0.5, [-1.0, 2.0], [1.5, -0.5])
+    values, weights = wells + 0.3 * chance.normal(size=(4000, 2)), np.zeros(4000)
+    settings, errors = TrainingSettings(n_steps=20), []
+    for n in (20, 1):
+        model, _ = train_model(LogPartitionSection(n_components=n), space, values, weights, settings, rng())
+        errors.append(held_out_error(model, space, values, weights))
+    errors.append(held_out_error(LogPartitionNetwork(2, n_components=1), space, values, weights))
+    # 400 frames held out, at least 30 of them in a window: squares of 1/sqrt(30), two angles, twice allowed
+    assert errors[0] < 2 * 2 / 30
+    assert errors[0] < errors[1] / 2
+    assert errors[1] < errors[2]

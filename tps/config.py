@@ -125,7 +125,8 @@ class TrainCommon(Section):
     model: str = Field(
         "auto",
         description=f"One of {', '.join(KINDS)}, each with a section of its own; or frames: no network but the frames. "
-        "auto: log-partition for the angles of molecules, else frames.",
+        "auto: log-partition for angles of molecules, above three of them that or denoiser, the better one in "
+        "windows of frames held out; else frames.",
     )
     target: Literal["auto", "posterior-mean", "per-sample"] = "auto"
     n_steps: PositiveInt = 1000

@@ -106,7 +106,7 @@ def conformations(run: Path, force: bool, as_json: bool, **changes: Any) -> None
 @RUN
 @click.option(
     "--model",
-    type=click.Choice([*KINDS, "frames"]),
+    type=click.Choice(["auto", *KINDS, "frames"]),
     help="What to train; frames: nothing, the weighted frames themselves are the model.",
 )
 @click.option("--n-steps", type=click.IntRange(min=1), help="Training steps.")

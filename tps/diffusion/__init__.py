@@ -3,7 +3,7 @@
 from tps.diffusion.blocks import Blocks
 from tps.diffusion.checkpoint import ModelSettings, load_model, save_model
 from tps.diffusion.kinds import KINDS, DenoiserSection, FlowSection, LogPartitionSection, ModelSection
-from tps.diffusion.learn import train_model
+from tps.diffusion.learn import held_out_error, train_model
 from tps.diffusion.model import Model
 from tps.diffusion.posterior import PosteriorMoments, posterior_moments
 from tps.diffusion.schedule import alpha_sigma
@@ -34,6 +34,7 @@ __all__ = [
     "TrainingSettings",
     "alpha_sigma",
     "fit",
+    "held_out_error",
     "held_out_frames",
     "load_model",
     "posterior_moments",

@@ -35,6 +35,8 @@ CONFIG_FILE, MANIFEST_FILE, TOPOLOGY_FILE = "run.toml", "manifest.json", "topolo
 _MARK = "tps run folder"
 #: Features that metadynamics is left to by itself.
 _MOST_BIASED = 2
+#: Up to so many features the mixture is started where the frames are, and nothing has come near it.
+_MAX_FLAT_FEATURES = 3
 
 
 class Chance(IntEnum):
@@ -199,12 +201,19 @@ class RunFolder:
         return None if self.surface else self.molecule.box
 
     @property
-    def model_kind(self) -> str:
-        """What the configuration's model means for this system."""
-        model = self.config.train.model
+    def model_kinds(self) -> tuple[str, ...]:
+        """What the configuration's model means for this system: kinds to train, of which the best is kept."""
+        model, space = self.config.train.model, self.system.space
         if model != "auto":
-            return model
-        return "frames" if self.surface or self.system.space.n_lines else "log-partition"
+            return (model,)
+        if self.surface or space.n_lines:
+            return ("frames",)
+        return ("log-partition",) if space.n_features <= _MAX_FLAT_FEATURES else ("log-partition", "denoiser")
+
+    @property
+    def model_kind(self) -> str:
+        """The first of these: whether there is a model to train, or the frames themselves."""
+        return self.model_kinds[0]
 
     def load_frames(self) -> Conformations:
         """Return the weighted frames, without the positions of a molecule."""

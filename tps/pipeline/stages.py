@@ -10,7 +10,14 @@ import torch
 
 from tps.config import GeodesicSection
 from tps.conformations import Conformations
-from tps.diffusion import ModelSettings, TrainingSettings, load_model, save_model, train_model
+from tps.diffusion import (
+    ModelSettings,
+    TrainingSettings,
+    held_out_error,
+    load_model,
+    save_model,
+    train_model,
+)
 from tps.errors import RunFolderError
 from tps.paths import load_paths
 from tps.pipeline.analyse import analyse_run
@@ -62,8 +69,7 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     frames, section = run.load_frames(), run.config.train
     folder = out / "model"
     folder.mkdir()
-    kind, space = run.model_kind, run.system.space
-    if kind == "frames":
+    if run.model_kind == "frames":
         write_json(folder / "frames.json", {"model": "frames", "frames": frames.n_frames})
         return StageResult(details={"model": "frames"})
     settings = TrainingSettings(
@@ -74,18 +80,17 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         evaluate_every=section.evaluate_every_steps,
         target=section.target,
     )
-    with progress.task("training", settings.n_steps) as advance:
-        network, record = train_model(
-            section.of(kind),
-            space,
-            frames.values,
-            frames.log_weights,
-            settings,
-            torch.Generator().manual_seed(run.seeds(Chance.TRAINING, 1)[0]),
-            device=section.device,
-            progress=advance,
-        )
-    save_model(folder / "model.safetensors", network, ModelSettings(kind, space))
+    data, trained = (run.system.space, frames.values, frames.log_weights), {}
+    for kind in run.model_kinds:
+        with progress.task("training", settings.n_steps) as advance:
+            chance = torch.Generator().manual_seed(run.seeds(Chance.TRAINING, 1)[0])
+            trained[kind] = train_model(
+                section.of(kind), *data, settings, chance, device=section.device, progress=advance
+            )
+    errors = {kind: held_out_error(model, *data, section.device) for kind, (model, _) in trained.items()}
+    kind = min(errors, key=lambda name: errors[name])
+    network, record = trained[kind]
+    save_model(folder / "model.safetensors", network, ModelSettings(kind, run.system.space))
     training = {
         "steps": record.steps,
         "training_loss": record.training_loss,
@@ -93,12 +98,18 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         "best_step": record.best_step,
         "stopped_early": record.stopped_early,
         "target": record.target,
+        "kind": kind,
+        "held_out_windows": errors,
     }
     write_json(folder / "training.json", training)
-    details = {key: training[key] for key in ("best_step", "stopped_early", "target")} | {
+    details = {key: training[key] for key in ("kind", "best_step", "stopped_early", "target")} | {
         "held_out_loss": record.best_held_out_loss
     }
-    return StageResult(details=details)
+    if len(errors) == 1:
+        return StageResult(details=details)
+    said = ", ".join(f"{error:.3g} of {name}" for name, error in errors.items())
+    note = f"auto keeps the {kind} model: the error of E[T] in windows of the frames held out is {said}"
+    return StageResult(notes=(note,), details=details)
 
 
 def geodesic(run: RunFolder, out: Path, progress: Progress) -> StageResult:
