@@ -61,7 +61,7 @@ def sample_surface_frames(
     ConfigError
         If the method is one of molecules, or plain dynamics left the surface.
     """
-    if section.method == "grid":
+    if section.method in ("auto", "grid"):
         axes, energies = system.energy_grid(section.n_grid_points)
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, system.n_axes)
         held = np.isfinite(energies.ravel())
