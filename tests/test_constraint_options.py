@@ -45,7 +45,9 @@ def test_every_constraint_is_said():
 
 def test_what_cannot_be_is_one_sentence(folder):
     assert "exclude each other" in complaint("geodesic", folder, "--no-max-std", "--max-std", 0.3, "--force")
-    assert "no way leads from point A" in complaint("geodesic", folder, "--avoid", "x=-0.1..0.1", "--force")
+    refused = tps("geodesic", folder, "--avoid", "x=-0.1..0.1", "--force", code=1).output
+    assert "no way leads from point A" in refused
+    assert "health of" not in refused  # nothing of the curve that stands there from before
     text = complaint("geodesic", folder, "--min-support", 12, "--force")
     assert "end A, anchored at log-SNR 4, itself breaks 'support of 12 effective frames'" in text
     assert "anchor at geodesic.anchor_log_snr = " in text

@@ -24,6 +24,7 @@ from tps.analysis import (
 from tps.conformations import Conformations
 from tps.errors import ParameterError
 from tps.paths import ReweightedPaths
+from tps.pipeline.withheld import few_carry
 from tps.report import format_quantity, withheld_sentences, write_report
 from tps.spacetime import SpacetimeCurve, empirical_family, fisher_rao_length, indistinct_ends
 from tps.systems import load_system
@@ -165,3 +166,15 @@ def test_ends_within_their_own_noise_are_one(apart):
     assert length == pytest.approx(apart, rel=1e-3)
     said = indistinct_ends(length, 4.0)
     assert ("closer than the noise" in said and "0.5" in said) if apart < 1 else said == ""
+
+
+def test_a_frame_that_carries_half_of_all_is_said():
+    """Kish by hand: weights 1/2 and 5000 of 1e-4 make 1 / (1/4 + 5000 * 1e-8) = 3.9992 frames; a grid is exact."""
+    log_weights = np.concatenate([[math.log(0.5)], np.full(5000, math.log(1e-4))])
+    n = len(log_weights)
+    frames = Conformations(np.zeros((n, 1)), log_weights, np.zeros(n), np.zeros(n, dtype=np.int64))
+    said = few_carry(frames, grid=False)
+    assert said.startswith("4.0 effective frames of 5,001 carry the weight of all conformations, one of them 50%")
+    assert few_carry(frames, grid=True) == ""
+    even = Conformations(np.zeros((30, 1)), np.zeros(30), np.zeros(30), np.zeros(30, dtype=np.int64))
+    assert few_carry(even, grid=False) == ""

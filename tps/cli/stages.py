@@ -40,8 +40,12 @@ def execute(
     force: bool,
     as_json: bool,
     folder: RunFolder | None = None,
+    text: Callable[[], str] | None = None,
 ) -> None:
-    """Run one stage with changed settings and say how it went; `folder` where its settings are changed already."""
+    """Run one stage with changed settings and say how it went; `folder` where its settings are changed already.
+
+    `text` tells what the stage has left, also where that is not what was asked for.
+    """
     folder = RunFolder.open(run) if folder is None else folder
     if section is not None:
         folder = _given(folder, section, changes)
@@ -53,6 +57,8 @@ def execute(
         shown = {k: v for k, v in entry["details"].items() if isinstance(v, str | int | float)}
         details = ", ".join(f"{key} {value}" for key, value in shown.items())
         click.echo(f"{stage}: {state}" + (f" ({details})" if details else ""))
+        if text is not None:
+            click.echo(text())
     if entry["failure"]:
         raise ConfigError(entry["failure"])
 
@@ -183,11 +189,16 @@ def geodesic(
     folder = _given(_without(RunFolder.open(run), off, changes), "geodesic", changes)
     if not as_json:
         click.echo(f"constraints in force: {in_force(folder.config.geodesic)}")
-    try:
-        execute(run, "geodesic", None, {}, force, as_json, folder)
-    finally:
-        if not as_json and (run / "geodesic" / "result.json").is_file():
-            click.echo(geodesic_text(json.loads((run / "geodesic" / "result.json").read_text())))
+    execute(
+        run,
+        "geodesic",
+        None,
+        {},
+        force,
+        as_json,
+        folder,
+        lambda: geodesic_text(json.loads((run / "geodesic" / "result.json").read_text())),
+    )
 
 
 def geodesic_text(solved: Mapping[str, Any]) -> str:

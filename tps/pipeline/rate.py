@@ -24,7 +24,7 @@ from tps.pipeline.folder import Chance, RunFolder, write_json
 from tps.pipeline.frame_shots import FRAME_SHOTS, UNKNOWN_SELECTION, frame_shots, shots_key, stored_shots
 from tps.pipeline.progress import Progress
 from tps.pipeline.stage import StageResult
-from tps.pipeline.withheld import weightless
+from tps.pipeline.withheld import few_carry, weightless
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,9 @@ def _by_shots(
     assert shots is not None
     shots.save(own, key=shots_key(run))
     rates = rates_from_shots(shots, flights.frame_time, exact_frames=run.on_grid)
-    metrics = shot_rate_metrics(rates, time, weightless(run, run.load_frames()))
+    frames = run.load_frames()
+    doubt = weightless(run, frames) or few_carry(frames, grid=run.on_grid)
+    metrics = shot_rate_metrics(rates, time, doubt)
     notes: tuple[str, ...] = ()
     if rates.n_unfinished:
         notes = (

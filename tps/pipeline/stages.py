@@ -34,7 +34,7 @@ from tps.pipeline.report import report_run
 from tps.pipeline.sample import frames_verdict
 from tps.pipeline.shooting import shoot_paths
 from tps.pipeline.stage import Stage, StageResult
-from tps.pipeline.withheld import grown_doubt, one_end
+from tps.pipeline.withheld import few_carry, grown_doubt, one_end
 from tps.spacetime import empirical_family, model_family, tightest_anchor
 
 StageState = Literal["missing", "up to date", "out of date"]
@@ -59,7 +59,8 @@ def conformations(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     }
     if dynamics.platform is not None:
         details["platform"] = dynamics.platform.describe()
-    notes = (*sampled.notes, *verdict.notes)
+    thin = few_carry(frames, grid=run.on_grid)
+    notes = (*sampled.notes, *verdict.notes, *([thin] if thin else []))
     return StageResult(sampled.n_evaluations, dynamics.platform_name, notes, details)
 
 

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tps.analysis import Metric, frames_anchored_difference, model_difference
 from tps.conformations import Conformations
 from tps.pipeline.folder import RunFolder, read_json
 from tps.pipeline.geodesic import FISHER_CLOCK, MAIN, load_curve
 from tps.pipeline.growth.rounds import GROWTH
 from tps.pipeline.sample import frames_verdict
-from tps.spacetime import indistinct_ends, needed_support
+from tps.spacetime import SUPPORTED_FRAMES, indistinct_ends, needed_support
 
 
 def one_end(run: RunFolder, solved: Mapping[str, Any]) -> str:
@@ -25,6 +27,21 @@ def weightless(run: RunFolder, frames: Conformations) -> str:
     places = run.frame_positions(frames)
     doubt = grown_doubt(run.path / "conformations")
     return frames_verdict(run.system, run.sampling, frames, places, doubt).weightless
+
+
+def few_carry(frames: Conformations, *, grid: bool) -> str:
+    """Return why averages over all conformations, and the rates that they normalise, rest on a few frames; "" if not.
+
+    Differences of two regions, each with frames of its own, may be known all the same. A grid is exact.
+    """
+    n = frames.effective_sample_size
+    if grid or n >= SUPPORTED_FRAMES:
+        return ""
+    largest = float(np.exp(frames.log_weights.max()))
+    return (
+        f"{n:.1f} effective frames of {frames.n_frames:,} carry the weight of all conformations, one of them "
+        f"{largest:.0%} of it, where {SUPPORTED_FRAMES:g} are needed: sample longer"
+    )
 
 
 def grown_doubt(folder: Path) -> str:
