@@ -174,7 +174,9 @@ def test_a_frame_that_carries_half_of_all_is_said():
     n = len(log_weights)
     frames = Conformations(np.zeros((n, 1)), log_weights, np.zeros(n), np.zeros(n, dtype=np.int64))
     said = few_carry(frames, grid=False)
-    assert said.startswith("4.0 effective frames of 5,001 carry the weight of all conformations, one of them 50%")
+    assert said.startswith(
+        "4.0 effective frames of 5,001 carry the weight of all conformations, one of them 50%"
+    )
     assert few_carry(frames, grid=True) == ""
     even = Conformations(np.zeros((30, 1)), np.zeros(30), np.zeros(30), np.zeros(30, dtype=np.int64))
     assert few_carry(even, grid=False) == ""
