@@ -7,7 +7,7 @@ import pytest
 from molecules import ATOMS, torsion_molecule
 from scipy.special import logsumexp
 
-from tps.analysis import frames_region_difference
+from tps.analysis import Metric, frames_region_difference
 from tps.arrays import load_arrays
 from tps.config import ConformationsSection, RunConfig
 from tps.features import Torsion
@@ -15,6 +15,7 @@ from tps.pipeline import RunFolder, run_stage
 from tps.pipeline.dynamics import SurfaceRun, run_dynamics
 from tps.pipeline.folder import read_json, sampling_method
 from tps.pipeline.progress import Silent
+from tps.pipeline.withheld import as_sure_as_grown
 from tps.systems import load_system
 
 MUELLER = {"n_basin_steps": 8000, "n_window_steps": 2400, "n_pull_steps": 1000, "max_rounds": 3}
@@ -77,6 +78,17 @@ def test_grown_frames_are_an_ordinary_dataset_of_known_distribution(mueller):
     np.testing.assert_allclose(frames.log_weights + log_s, 0.0, atol=1e-6)  # MBAR's weights are 1/S
     assert (np.diff(frames.walker) >= 0).all()
     np.testing.assert_allclose(frames.potential_energy, run.system.energy(frames.values))
+
+
+def test_no_road_on_grown_frames_is_surer_than_growing(mueller):
+    """Stretches of one pool say little of its weights: the error is that of ladders and rounds, unless it is larger."""
+    run, _, growth = mueller
+    error = growth["rounds"][-1]["difference_error"]
+    road = Metric(1.0, 0.01 * error, "kJ/mol", "Something.")
+    assert as_sure_as_grown(run, road, 2.5).error == pytest.approx(2.5 * error)
+    assert as_sure_as_grown(run, replace(road, error=None), 2.5).error == pytest.approx(2.5 * error)
+    wide = replace(road, error=10 * error)
+    assert as_sure_as_grown(run, wide, 2.5) is wide
 
 
 def test_every_round_is_kept(mueller):

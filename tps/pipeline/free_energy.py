@@ -52,7 +52,7 @@ from tps.pipeline.friction import load_friction
 from tps.pipeline.geodesic import MAIN, STRAIGHT, StoredCurve, load_curve, load_solved
 from tps.pipeline.progress import Progress
 from tps.pipeline.stage import StageResult
-from tps.pipeline.withheld import model_free_energy, one_end, weightless
+from tps.pipeline.withheld import as_sure_as_grown, model_free_energy, one_end, weightless
 from tps.report import withheld_sentences
 
 #: Features over which a histogram of frames can be filled, to find the saddle.
@@ -89,7 +89,7 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         made_by=_made_by(run),
         on_grid=run.on_grid,
     )
-    regions = {"windows (MBAR)": region_difference(analysis), **_unless(doubt, by_frames)}
+    regions = {"windows (MBAR)": region_difference(analysis), **_believed(run, doubt, by_frames)}
     folder = out / "free_energy"
     folder.mkdir()
     samples.save(folder / "samples.npz")
@@ -201,11 +201,12 @@ def _other_roads(
     by_frames = anchored_frames_road(
         run.system, frames, curve.eta[0], curve.eta[-1], made_by=_made_by(run), on_grid=run.on_grid
     )
-    return by_model | _unless(doubt, by_frames)
+    return by_model | _believed(run, doubt, by_frames)
 
 
-def _unless(doubt: str, roads: Mapping[str, Metric]) -> dict[str, Metric]:
-    return {name: metric.unless(doubt) for name, metric in roads.items()}
+def _believed(run: RunFolder, doubt: str, roads: Mapping[str, Metric]) -> dict[str, Metric]:
+    kt = run.system.kt
+    return {name: as_sure_as_grown(run, metric, kt).unless(doubt) for name, metric in roads.items()}
 
 
 def _made_by(run: RunFolder) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,24 @@ def grown_doubt(folder: Path) -> str:
     return str(read_json(said)["doubt"]) if said.is_file() else ""
 
 
+def as_sure_as_grown(run: RunFolder, found: Metric, kt: float) -> Metric:
+    """Return what the weighted frames say of B - A, with an error no smaller than that of growing, where they grew.
+
+    Their weights come from one pool; what chains and rounds apart say of the difference [kT] is its error.
+    """
+    said = run.path / "conformations" / GROWTH
+    if found.value is None or not said.is_file():
+        return found
+    least = kt * float(read_json(said)["rounds"][-1]["difference_error"])
+    if found.error is not None and found.error >= least:
+        return found
+    definition = (
+        found.definition
+        + " The error is that of F(B) - F(A) while growing: scatter of the ladders and drift from round to round."
+    )
+    return replace(found, error=least, definition=definition)
+
+
 def model_free_energy(
     run: RunFolder, frames: Conformations, solved: Mapping[str, Any], doubt: str, method: str = MAIN
 ) -> Metric:
@@ -63,8 +82,12 @@ def model_free_energy(
     curves = solved["curves"]
     curve = curves[MAIN if "max_psi_error" in curves[MAIN] or method == FISHER_CLOCK else method]
     space, eta = run.system.space, load_curve(run.path).eta
-    by_frames = frames_anchored_difference(
-        frames, space.statistic(frames.values), eta[0], eta[-1], kt=1.0, unit="kT"
+    by_frames = as_sure_as_grown(
+        run,
+        frames_anchored_difference(
+            frames, space.statistic(frames.values), eta[0], eta[-1], kt=1.0, unit="kT"
+        ),
+        1.0,
     )
     found = model_difference(
         curve["delta_psi_model"],
