@@ -12,6 +12,7 @@ from scipy.integrate import quad
 from scipy.special import i0e, i1e
 from surfaces import make_surface, table
 
+from tps.dynamics import exchanged
 from tps.engine import LangevinSettings, PlatformChoice, local_executor
 from tps.errors import ParameterError, RunFolderError
 from tps.paths import (
@@ -28,7 +29,6 @@ from tps.paths import (
     starts_along,
     tightening,
 )
-from tps.paths.windows.exchange import exchanged
 from tps.systems import load_system
 
 REFERENCE = PlatformChoice("Reference")

@@ -44,7 +44,7 @@ class RunSection(Section):
 class ConformationsSection(Section):
     """[conformations] Weighted frames."""
 
-    method: Literal["auto", "metadynamics", "md", "grid", "import", "grow"] = Field(
+    method: Literal["auto", "metadynamics", "md", "replica-exchange", "grid", "import", "grow"] = Field(
         "auto",
         description="auto: the grid for surfaces; of molecules grow above two features, metadynamics otherwise.",
     )
@@ -61,6 +61,13 @@ class ConformationsSection(Section):
         17.0, description="Of angles; of other features as many of their scales as this is radians."
     )
     hill_interval_steps: PositiveInt = 250
+    n_temperatures: int = Field(
+        6, ge=2, description="method = replica-exchange: replicas of each walker, which share its steps."
+    )
+    max_temperature_kelvin: PositiveFloat = Field(
+        600.0,
+        description="The highest of them; the system's own is the lowest, and factors between them are equal.",
+    )
     n_grid_points: int = Field(120, ge=8, description="method = grid: points per axis of a surface.")
     trajectories: tuple[str, ...] = Field((), description="method = import: files MDTraj reads.")
     stride: PositiveInt = 1

@@ -49,6 +49,7 @@ from tps.analysis.free_energy.roads import (
 )
 from tps.analysis.free_energy.surface import FreeEnergySurface, free_energy_surface, surface_barriers
 from tps.analysis.free_energy.table import Agreement, Comparison, agreement
+from tps.analysis.free_energy.temperatures import log_selection_of_energy, temperature_log_strength
 from tps.analysis.free_energy.windows import (
     WindowProfile,
     anchored_difference,
@@ -159,6 +160,7 @@ __all__ = [
     "joining_overlap",
     "ladder_log_ratios",
     "last_frame_metrics",
+    "log_selection_of_energy",
     "mean_energy_metrics",
     "mean_transition_time",
     "model_difference",
@@ -184,6 +186,7 @@ __all__ = [
     "spring_profile",
     "surface_barriers",
     "surface_lower_bound",
+    "temperature_log_strength",
     "weigh",
     "window_profile",
     "with_springs",

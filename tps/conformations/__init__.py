@@ -1,4 +1,4 @@
-"""Weighted frames of a molecule: metadynamics, plain MD, or the user's own trajectories."""
+"""Weighted frames of a molecule: metadynamics, plain MD, replica exchange, or the user's own trajectories."""
 
 from tps.conformations.bias import MAX_BIASED, bias_energies
 from tps.conformations.dataset import Conformations
@@ -6,6 +6,7 @@ from tps.conformations.frames import read_dcd, write_dcd
 from tps.conformations.imported import ImportedFrames, import_trajectories
 from tps.conformations.mean_force import check_mean_forces
 from tps.conformations.metadynamics import MetadynamicsSettings, run_metadynamics
+from tps.conformations.replica_exchange import ReplicaFrames, ReplicaTask, run_replicas, temperature_ladder
 from tps.conformations.sampling import SampledFrames, SamplingTask, sample_frames
 from tps.conformations.verdict import FramesVerdict, Source, judge_frames
 from tps.conformations.weights import WeightKind
@@ -16,6 +17,8 @@ __all__ = [
     "FramesVerdict",
     "ImportedFrames",
     "MetadynamicsSettings",
+    "ReplicaFrames",
+    "ReplicaTask",
     "SampledFrames",
     "SamplingTask",
     "Source",
@@ -26,6 +29,8 @@ __all__ = [
     "judge_frames",
     "read_dcd",
     "run_metadynamics",
+    "run_replicas",
     "sample_frames",
+    "temperature_ladder",
     "write_dcd",
 ]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tps.errors import ParameterError
 
 #: Where the weights come from: the points of a grid; plain dynamics, which must find them itself; sampling under a
-#: frozen bias; a file of the user's; windows and basins weighed together.
-Source = Literal["grid", "plain", "bias", "file", "windows"]
+#: frozen bias; a file of the user's; windows and basins weighed together; replicas at several temperatures.
+Source = Literal["grid", "plain", "bias", "file", "windows", "temperatures"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ class FramesVerdict:
             return "the grid covers both states"
         if self.source == "windows":
             return "chains through windows from A and from B agree: the weights of A and B are known"
+        if self.source == "temperatures":
+            return f"replicas went {self._counted()}: the weights of A and B are known"
         return f"{self._seen()}: the weights of A and B are {'known' if self.source != 'file' else 'those given'}"
 
     @property
@@ -72,6 +74,9 @@ class FramesVerdict:
         """Return a JSON object."""
         return {**asdict(self), "connected": self.connected, "sentence": self.sentence}
 
+    def _counted(self) -> str:
+        return f"{self.a_to_b} times from A to B and {self.b_to_a} back"
+
     def _seen(self) -> str:
         return _seen(self.n_walkers, self.n_saw_both, self.a_to_b, self.b_to_a)
 
@@ -82,12 +87,13 @@ def judge_frames(
     in_b: NDArray[np.bool_],
     source: Source,
     doubt: str = "",
+    ladder: NDArray[np.integer] | None = None,
 ) -> FramesVerdict:
     """Return whether frames can say how likely A is against B.
 
     Plain dynamics weighs the states only by going over and back: the walkers that did must be at least half of those
-    that saw a state at all. Under a frozen bias every walker must have seen both. A file's weights are taken at
-    their word.
+    that saw a state at all. Of replicas at several temperatures, those of every ladder must have gone over and back.
+    Under a frozen bias every walker must have seen both. A file's weights are taken at their word.
 
     Parameters
     ----------
@@ -99,6 +105,8 @@ def judge_frames(
         Where the weights come from.
     doubt : str
         Why whoever weighed frames of windows does not believe it; empty where they do.
+    ladder : (n_frames,) int array or None
+        Which replicas exchange temperatures with one another: those of one number. Needed for "temperatures".
 
     Raises
     ------
@@ -130,12 +138,32 @@ def judge_frames(
         )
     elif source == "windows":
         weightless = doubt
+    elif source == "temperatures":
+        weightless = _one_way(walker, counts, ladder)
     elif source == "bias" and n_both < len(walkers):
         weightless = (
             f"{seen} under the frozen bias: how likely A is against B is not known; sample longer, or bias features "
             "that tell them apart"
         )
     return FramesVerdict(source, len(walkers), over, back, n_both, n_returned, weightless)
+
+
+def _one_way(
+    walker: NDArray[np.integer], counts: NDArray[np.int64], ladder: NDArray[np.integer] | None
+) -> str:
+    """Return why replicas with transitions (n_walkers, 2) do not weigh A against B; "" if they do."""
+    if ladder is None:
+        raise ParameterError("replicas at several temperatures are judged by their ladders: name them")
+    _, first = np.unique(walker, return_index=True)
+    names = np.unique(ladder)
+    whole = sum(bool((counts[ladder[first] == name].sum(axis=0) > 0).all()) for name in names)
+    if whole == len(names):
+        return ""
+    return (
+        f"replicas of {whole} of {len(names)} ladders of temperatures went from A to B and back: how likely A is "
+        "against B is where they started, not what was sampled; sample longer, or raise "
+        "conformations.max_temperature_kelvin"
+    )
 
 
 def _transitions(in_a: NDArray[np.bool_], in_b: NDArray[np.bool_]) -> tuple[int, int]:

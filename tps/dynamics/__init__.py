@@ -1,5 +1,6 @@
 """The dynamics of a system between its states: molecules, surfaces, walls, reactive segments."""
 
+from tps.dynamics.exchange import exchanged
 from tps.dynamics.molecule import MoleculeDynamics
 from tps.dynamics.overdamped import STABILITY, SurfaceSamples, sample_surface
 from tps.dynamics.segments import reactive_segment
@@ -19,6 +20,7 @@ __all__ = [
     "SurfaceSamples",
     "TransitionDynamics",
     "add_wall",
+    "exchanged",
     "reactive_segment",
     "sample_surface",
 ]

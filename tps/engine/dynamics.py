@@ -17,6 +17,9 @@ MOLECULE_GROUP = 0
 BIAS_GROUP = 1
 WALL_GROUP = 2
 
+#: Positions (n_atoms, 3) [nm] and velocities [nm/ps].
+Phase = tuple[NDArray[np.float64], NDArray[np.float64]]
+
 
 @dataclass(frozen=True)
 class LangevinSettings:
@@ -118,6 +121,20 @@ class Dynamics:
         if not np.isfinite(energy):
             raise SimulationError("dynamics failed: the potential energy is not a finite number")
         return np.asarray(state.getPositions(asNumpy=True)._value), float(energy)
+
+    def phase(self) -> tuple[Phase, float]:
+        """Return positions and velocities, for `resume`, and the molecule's potential energy [kJ/mol]."""
+        state = self.context.getState(positions=True, velocities=True, energy=True, groups={MOLECULE_GROUP})
+        self.n_evaluations += 1
+        energy = float(state.getPotentialEnergy()._value)
+        if not np.isfinite(energy):
+            raise SimulationError("dynamics failed: the potential energy is not a finite number")
+        return (state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value), energy
+
+    def resume(self, phase: Phase) -> None:
+        """Go on from the positions and velocities of another time."""
+        self.context.setPositions(phase[0])
+        self.context.setVelocities(phase[1])
 
     def bias_energy(self) -> float:
         """Return the energy of the forces in `BIAS_GROUP` [kJ/mol]."""

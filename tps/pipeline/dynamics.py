@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tps.analysis import log_selection_of_energy
 from tps.arrays import load_arrays
 from tps.config import ConformationsSection, PathsSection
 from tps.conformations import bias_energies
@@ -54,6 +55,7 @@ from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import Chance, RunFolder
 from tps.pipeline.geodesic import StoredCurve
 from tps.pipeline.progress import Progress, counted
+from tps.pipeline.replica_exchange import replica_exchange
 from tps.pipeline.sample import (
     SampledConformations,
     biased_variables,
@@ -160,12 +162,14 @@ class MoleculeRun:
 
     def conformations(self, section: ConformationsSection) -> SampledConformations:
         """See `RunDynamics`."""
-        return sample_conformations(
+        replicas = section.method == "replica-exchange"
+        sample, n_seeds = (replica_exchange, 1) if replicas else (sample_conformations, 2)
+        return sample(
             self.run.molecule,
             section,
             langevin(self.run),
             self.platform,
-            self.run.seeds(Chance.CONFORMATIONS, 2 * section.n_walkers),
+            self.run.seeds(Chance.CONFORMATIONS, n_seeds * section.n_walkers),
             n_workers(self.run),
             self.progress,
         )
@@ -278,10 +282,13 @@ class MoleculeRun:
         return potential_energies(self.run.molecule.create_openmm_system(), positions, self.platform)
 
     def log_selection(self) -> LogSelection | None:
-        """See `RunDynamics`: -V/kT of metadynamics' bias."""
+        """See `RunDynamics`: -V/kT of metadynamics' bias, or by the energy where temperatures were exchanged."""
         section, molecule = self.run.sampling, self.run.molecule
         if section.method == "grow":
             return grown_selection(self.run)
+        if section.method == "replica-exchange":
+            stored = load_arrays(self.run.path / "conformations" / "selection.npz")
+            return lambda x: log_selection_of_energy(self.energies(x), stored["kt"], stored["log_strength"])
         if section.method == "md" or (section.method == "import" and section.weights_file is None):
             return unselected
         file = self.run.path / "conformations" / "bias.npy"

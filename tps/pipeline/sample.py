@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tps.arrays import save_arrays
 from tps.config import ConformationsSection
 from tps.conformations import (
     Conformations,
@@ -32,7 +34,11 @@ from tps.systems import MolecularSystem, SurfaceSystem, System
 
 @dataclass(frozen=True, eq=False)
 class SampledConformations:
-    """Weighted frames, of a molecule with positions (n_frames, n_atoms, 3) and box [nm], and how they were made."""
+    """Weighted frames, of a molecule with positions (n_frames, n_atoms, 3) and box [nm], and how they were made.
+
+    `selection` holds the numbers that ln S of their distribution is made of, where it needs any; `at_target`
+    (n_frames,) says which were drawn at the system's own temperature, where others were not.
+    """
 
     frames: Conformations
     positions: NDArray[np.float32] | None
@@ -40,15 +46,19 @@ class SampledConformations:
     notes: tuple[str, ...] = ()
     bias: NDArray[np.float64] | None = None
     box: NDArray[np.float64] | None = None
+    selection: Mapping[str, NDArray[np.float64]] | None = None
+    at_target: NDArray[np.bool_] | None = None
 
     def save(self, folder: Path) -> None:
-        """Write frames.dcd, data.npz and, after metadynamics, bias.npy [kJ/mol]."""
+        """Write frames.dcd, data.npz and, after metadynamics, bias.npy [kJ/mol], or selection.npz."""
         folder.mkdir(parents=True, exist_ok=True)
         if self.positions is not None:
             write_dcd(folder / "frames.dcd", self.positions, self.box)
         self.frames.save(folder / "data.npz")
         if self.bias is not None:
             np.save(folder / "bias.npy", self.bias)
+        if self.selection is not None:
+            save_arrays(folder / "selection.npz", **self.selection)
 
 
 def sample_surface_frames(
@@ -173,7 +183,8 @@ def frames_verdict(
     """
     values = system.values(positions)
     in_a, in_b = (state.region.contains(values) for state in (system.state_a, system.state_b))
-    return judge_frames(frames.walker, in_a, in_b, _source(system, section), doubt)
+    ladder = frames.walker // section.n_temperatures
+    return judge_frames(frames.walker, in_a, in_b, _source(system, section), doubt, ladder)
 
 
 def metadynamics_settings(section: ConformationsSection) -> MetadynamicsSettings:
@@ -211,6 +222,8 @@ def _source(system: System, section: ConformationsSection) -> Source:
         return "plain"
     if section.method == "grow":
         return "windows"
+    if section.method == "replica-exchange":
+        return "temperatures"
     return "grid" if section.method == "grid" else "bias"
 
 

@@ -162,7 +162,7 @@ def _conformations(config: RunConfig, cost: _Cost) -> StageEstimate:
         n_steps = config.grow.max_steps
         tasks = cost.n_workers, n_steps / cost.n_workers
         return cost.stage("conformations", tasks, n_frames=n_steps / section.frame_interval_steps)
-    n_build = 0 if section.method == "md" else section.n_build_steps
+    n_build = 0 if section.method in ("md", "replica-exchange") else section.n_build_steps
     steps = n_build + section.n_sample_steps + _EQUILIBRATION_STEPS
     n_frames = section.n_walkers * (section.n_sample_steps // section.frame_interval_steps)
     return cost.stage("conformations", (section.n_walkers, steps), n_frames=n_frames)

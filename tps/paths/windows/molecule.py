@@ -11,11 +11,12 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
+from tps.dynamics import exchanged
 from tps.engine import (
     BIAS_GROUP,
-    MOLECULE_GROUP,
     Dynamics,
     LangevinSettings,
+    Phase,
     PlatformChoice,
     map_tasks,
     periodic_box,
@@ -23,7 +24,6 @@ from tps.engine import (
 from tps.errors import ParameterError, SimulationError
 from tps.features import CollectiveVariable, Features, variable_values
 from tps.paths.ensemble import COMPLETED
-from tps.paths.windows.exchange import exchanged
 from tps.paths.windows.samples import WindowSamples
 from tps.paths.windows.windows import Windows, WindowSettings
 from tps.systems import MolecularSystem, Region
@@ -186,28 +186,14 @@ def sample_windows(
     )
 
 
-Phase = tuple[NDArray[np.float64], NDArray[np.float64]]
-
-
-def _phase(dynamics: Dynamics) -> tuple[Phase, float]:
-    """Return positions [nm] and velocities [nm/ps], and the molecule's potential energy [kJ/mol]."""
-    state = dynamics.context.getState(positions=True, velocities=True, energy=True, groups={MOLECULE_GROUP})
-    dynamics.n_evaluations += 1
-    energy = float(state.getPotentialEnergy()._value)
-    if not np.isfinite(energy):
-        raise SimulationError("dynamics failed: the potential energy is not a finite number")
-    return (state.getPositions(asNumpy=True)._value, state.getVelocities(asNumpy=True)._value), energy
-
-
 def _started(dynamics: Dynamics, start: NDArray[np.float64]) -> Phase:
     dynamics.start(start)
-    return _phase(dynamics)[0]
+    return dynamics.phase()[0]
 
 
 def _advanced(dynamics: Dynamics, task: LadderTask, window: int, state: Phase) -> tuple[Phase, float]:
     """Run one round of a replica in a window."""
     task.features.set_tilt(dynamics.context, task.eta[window])
-    dynamics.context.setPositions(state[0])
-    dynamics.context.setVelocities(state[1])
+    dynamics.resume(state)
     dynamics.step(task.settings.frame_interval)
-    return _phase(dynamics)
+    return dynamics.phase()

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tps.dynamics import exchanged
 from tps.dynamics.overdamped import STABILITY, largest_curvature, overdamped_step
 from tps.errors import ParameterError
 from tps.paths.ensemble import COMPLETED
-from tps.paths.windows.exchange import exchanged
 from tps.paths.windows.samples import WindowSamples
 from tps.paths.windows.windows import Windows, WindowSettings
 from tps.systems import SurfaceSystem

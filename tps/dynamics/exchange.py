@@ -1,4 +1,4 @@
-"""Hamiltonian replica exchange: configurations change windows by exact Monte Carlo moves that cost no evaluation."""
+"""Replica exchange: configurations change windows or temperatures by exact Monte Carlo moves without evaluations."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ def exchanged(log_weight: NDArray[np.float64], rng: np.random.Generator) -> NDAr
     """Return which configuration each window holds after n² attempts to swap two windows chosen at random.
 
     A swap of windows i and j is accepted with probability min(1, exp((η_i - η_j)·(T_j - T_i))), so the product of all
-    windows' distributions stays as it is. So many attempts nearly draw the permutation from its own distribution.
+    windows' distributions stays as it is; of temperatures with -U/kT_k in place of η_k·T. So many attempts nearly draw
+    the permutation from its own distribution.
 
     Parameters
     ----------
     log_weight : (n, n) array
-        η_k·T_l of configuration l in window k.
+        η_k·T_l of configuration l in window k, or -U_l/kT_k.
     rng : numpy.random.Generator
 
     Returns
