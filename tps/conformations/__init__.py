@@ -8,6 +8,7 @@ from tps.conformations.mean_force import check_mean_forces
 from tps.conformations.metadynamics import MetadynamicsSettings, run_metadynamics
 from tps.conformations.replica_exchange import ReplicaFrames, ReplicaTask, run_replicas, temperature_ladder
 from tps.conformations.sampling import SampledFrames, SamplingTask, sample_frames
+from tps.conformations.third_basin import ThirdBasin, find_third_basin
 from tps.conformations.verdict import FramesVerdict, Source, judge_frames
 from tps.conformations.weights import WeightKind
 
@@ -22,9 +23,11 @@ __all__ = [
     "SampledFrames",
     "SamplingTask",
     "Source",
+    "ThirdBasin",
     "WeightKind",
     "bias_energies",
     "check_mean_forces",
+    "find_third_basin",
     "import_trajectories",
     "judge_frames",
     "read_dcd",

@@ -111,12 +111,17 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self.write_config()
         if self.surface is None:
-            text = io.StringIO()
-            positions = self.molecule.positions_a * openmm.unit.nanometer
-            app.PDBFile.writeFile(self.molecule.topology, positions, text, keepIds=True)
-            write_text(self.path / TOPOLOGY_FILE, text.getvalue())
+            self.write_structure(self.path / TOPOLOGY_FILE, self.molecule.positions_a)
         if not self.started:
             self.write_manifest({"kind": _MARK, "format_version": FORMAT_VERSION, "stages": {}})
+
+    def write_structure(self, path: Path, positions: NDArray[np.floating]) -> None:
+        """Write positions (n_atoms, 3) [nm] of the molecule as PDB."""
+        text = io.StringIO()
+        app.PDBFile.writeFile(
+            self.molecule.topology, np.asarray(positions, float) * openmm.unit.nanometer, text, keepIds=True
+        )
+        write_text(path, text.getvalue())
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

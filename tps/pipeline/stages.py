@@ -34,6 +34,7 @@ from tps.pipeline.report import report_run
 from tps.pipeline.sample import frames_verdict
 from tps.pipeline.shooting import shoot_paths
 from tps.pipeline.stage import Stage, StageResult
+from tps.pipeline.third_basin import third_basin
 from tps.pipeline.withheld import few_carry, grown_doubt, one_end
 from tps.spacetime import empirical_family, model_family, tightest_anchor
 
@@ -59,8 +60,8 @@ def conformations(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     }
     if dynamics.platform is not None:
         details["platform"] = dynamics.platform.describe()
-    thin = few_carry(frames, grid=run.on_grid)
-    notes = (*sampled.notes, *verdict.notes, *([thin] if thin else []))
+    thin, third = few_carry(frames, grid=run.on_grid), third_basin(run, out / "conformations", sampled)
+    notes = (*sampled.notes, *verdict.notes, *(said for said in (thin, third) if said))
     return StageResult(sampled.n_evaluations, dynamics.platform_name, notes, details)
 
 
