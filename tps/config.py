@@ -98,9 +98,16 @@ class GrowSection(Section):
         4, ge=2, description="Independent chains through all windows; every other one comes from B."
     )
     n_basin_steps: PositiveInt = Field(
-        200_000, description="MD steps of each walker of plain dynamics in A or B."
+        100_000, description="MD steps of each ladder's walker of plain dynamics from A or B."
     )
     basin_interval_steps: PositiveInt = Field(50, description="Steps between frames of these.")
+    plain_share: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Share of max_steps that plain dynamics goes on for, where a walker went from A to B or back in "
+        "n_basin_steps by itself.",
+    )
     n_pull_steps: PositiveInt = Field(
         16_000, description="MD steps that carry each ladder's start along the straight way."
     )

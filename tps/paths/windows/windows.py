@@ -59,13 +59,15 @@ class Windows:
     eta: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if self.eta.ndim != 2 or self.s.shape != self.eta.shape[:1] or len(self.s) < 2:
+        if self.eta.ndim != 2 or self.s.shape != self.eta.shape[:1] or not len(self.s):
             raise ParameterError(
-                f"windows need s (K,) and eta (K, n_statistics), K >= 2, but got {self.s.shape} and {self.eta.shape}"
+                f"windows need s (K,) and eta (K, n_statistics), K >= 1, but got {self.s.shape} and {self.eta.shape}"
             )
         on = self.on_curve
-        if not np.isfinite(self.eta).all() or on < 2 or np.isfinite(self.s[on:]).any():
-            raise ParameterError("windows need finite eta, at least two on the curve, and those off it last")
+        if not np.isfinite(self.eta).all() or on == 1 or np.isfinite(self.s[on:]).any():
+            raise ParameterError(
+                "windows need finite eta, none or at least two on the curve, and those off it last"
+            )
         if not (np.diff(self.s[:on]) > 0).all():
             raise ParameterError(f"the windows' s must rise along the curve, but got {self.s[:on]}")
 
@@ -78,6 +80,11 @@ class Windows:
     def on_curve(self) -> int:
         """Number of windows on the curve; they come first, from A to B."""
         return int(np.isfinite(self.s).sum())
+
+    @classmethod
+    def untilted(cls, n_statistics: int) -> Self:
+        """Return the one window without a tilt."""
+        return cls(np.array([np.nan]), np.zeros((1, n_statistics)))
 
     @classmethod
     def along(cls, s: ArrayLike, eta: ArrayLike, n_windows: int, *, untilted: bool = True) -> Self:

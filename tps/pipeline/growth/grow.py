@@ -47,17 +47,17 @@ def grow_conformations(
     folder = RoundsFolder.opened(
         run.path / IN_PROGRESS, run.path / "conformations" / ROUNDS, run.system, _key(run)
     )
-    growth, n_basin_steps = begun(run, dynamics, folder, progress)
+    growth = begun(run, dynamics, folder, progress)
     rounds = folder.rounds()
     spent = sum(grown.said["seconds"] for grown in rounds)
-    while not (ended := ended_because(growth, rounds, n_basin_steps, spent + time.monotonic() - started)):
+    while not (ended := ended_because(growth, rounds, spent + time.monotonic() - started)):
         clock = time.monotonic()
         grown = _next_round(growth, rounds)
         grown.said["seconds"] = round(time.monotonic() - clock, 1)
         folder.save(len(rounds), grown)
         rounds.append(grown)
         progress.say(f"round {len(rounds)}: {round_sentence(grown.said)}")
-    return _finished(growth, rounds, ended, n_basin_steps, out)
+    return _finished(growth, rounds, ended, out)
 
 
 def _key(run: RunFolder) -> str:
@@ -80,7 +80,7 @@ def _next_round(growth: Growth, rounds: Sequence[GrownRound]) -> GrownRound:
     said: dict[str, Any] = {
         "windows": windows.n_windows,
         "on_curve": windows.on_curve,
-        "straight": growth.n_straight if not rounds else rounds[-1].said["next_straight"],
+        "straight": growth.n_way if not rounds else rounds[-1].said["next_straight"],
         "bridges": n_bridges,
         "curved": bool(rounds) and rounds[-1].said["length"] is not None,
         "counted": int(judged.counts.sum()),
@@ -94,25 +94,24 @@ def _next_round(growth: Growth, rounds: Sequence[GrownRound]) -> GrownRound:
     return solved_round(growth, rounds, fresh)
 
 
-def _finished(
-    growth: Growth, rounds: Sequence[GrownRound], ended: str, n_basin_steps: int, out: Path
-) -> SampledConformations:
+def _finished(growth: Growth, rounds: Sequence[GrownRound], ended: str, out: Path) -> SampledConformations:
     """Weigh the frames that count, or all where those do not join A and B, and write what was found."""
     doubt = doubt_of(rounds)
     frames, pool = counted_frames(growth, rounds)
     if doubt:
         frames = GrownFrames.joined(
-            [*(grown.all_frames for grown in rounds[len(rounds) // 2 :]), growth.basins]
+            [*(grown.all_frames for grown in rounds[len(rounds) // 2 :]), growth.plain.basins]
         )
         pool = frames.pool(growth.run.system)
     weights = weigh(pool)
     folder = out / "conformations"
     folder.mkdir(parents=True)
     save_arrays(folder / "selection.npz", eta=pool.eta, log_strength=weights.log_strength)
-    n_steps = n_basin_steps + sum(grown.said["steps"] for grown in rounds)
+    n_steps = growth.plain.n_steps + sum(grown.said["steps"] for grown in rounds)
     content = {
         "ended": ended,
         "doubt": doubt,
+        "plain": growth.plain.said,
         "anchor_log_snr": growth.level,
         "steps": n_steps,
         "rounds": [grown.said for grown in rounds],

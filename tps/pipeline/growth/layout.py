@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tps.analysis import weigh
 from tps.config import PathsSection
 from tps.errors import SimulationError
-from tps.paths import Windows, starts_along
+from tps.paths import Windows, WindowSamples, starts_along
 from tps.pipeline.folder import Chance
 from tps.pipeline.geodesic import StoredCurve
 from tps.pipeline.growth.rounds import GrownFrames, GrownRound
@@ -23,10 +23,10 @@ _SAME, _MAX_DOUBLINGS = 1e-8, 4
 
 
 def next_windows(growth: Growth, rounds: Sequence[GrownRound]) -> tuple[Windows, int]:
-    """Return the windows of the next round: along the last curve, the straight way, p0 itself, and so many bridges."""
-    s, eta = growth.line.s.numpy(), growth.line.eta.numpy()
+    """Return the windows of the next round: along the last curve, the first way, p0 itself, and so many bridges."""
+    s, eta = growth.way.s.numpy(), growth.way.eta.numpy()
     if not rounds:
-        return Windows.along(s, eta, growth.n_straight), 0
+        return Windows.along(s, eta, growth.n_way), 0
     last = rounds[-1]
     straight = Windows.along(s, eta, last.said["next_straight"], untilted=False)
     bridges = _bridges(growth, last)
@@ -63,21 +63,19 @@ def next_starts(
     """Return starts (n_ladders, n_windows, ...) and the steps they took.
 
     First from annealed paths along the straight way, out of A for every other ladder and out of B for the rest; then
-    where the ladder's own windows ended, or in new ones a frame of the ladder's own, drawn by its weight there.
+    where the ladder's own windows ended, or in new ones a frame of the ladder's own, drawn by its weight there. Where
+    plain dynamics is p0, all start from such frames.
     """
-    if not rounds:
+    if not rounds and growth.plain.untilted is None:
         return _pulled(growth, windows)
-    system, last = growth.run.system, rounds[-1].samples
-    frames, log_weights = _weighed_all(growth, rounds[-1])
-    assert last.positions is not None
+    system = growth.run.system
+    frames, log_weights = _weighed_all(growth, rounds)
     rng = np.random.default_rng(growth.run.seeds(Chance.GROWTH_STARTS, len(rounds))[-1])
     starts = np.empty((growth.section.n_ladders, windows.n_windows, *system.ends.shape[1:]))
     tilts = windows.eta @ system.space.statistic(frames.values).T
-    whole = last.valid[:, -1]
     for ladder, window in np.ndindex(starts.shape[:2]):
-        same = np.flatnonzero(np.abs(last.windows.eta - windows.eta[window]).max(axis=1) < _SAME)
-        if len(same) and whole[ladder, same[0]]:
-            starts[ladder, window] = last.positions[ladder, -1, same[0]]
+        if rounds and (end := _end_of(rounds[-1].samples, ladder, windows.eta[window])) is not None:
+            starts[ladder, window] = end
             continue
         own = np.flatnonzero(frames.ladder == ladder)
         chance = log_weights[own] + tilts[window, own]
@@ -86,11 +84,23 @@ def next_starts(
     return starts, 0
 
 
-def _weighed_all(growth: Growth, last: GrownRound) -> tuple[GrownFrames, NDArray[np.float64]]:
-    """Return the frames of a round's windows, whether they count or not, and their log-weights beside the basins."""
-    frames = last.all_frames
-    pool = GrownFrames.joined([frames, growth.basins]).pool(growth.run.system)
-    return frames, weigh(pool).log_weights[: frames.n_frames]
+def _end_of(last: WindowSamples, ladder: int, eta: NDArray[np.float64]) -> NDArray[np.floating] | None:
+    """Return where a ladder's window of this tilt ended; None where there was none, or it failed."""
+    same = np.flatnonzero(np.abs(last.windows.eta - eta).max(axis=1) < _SAME)
+    if not len(same) or not last.valid[ladder, -1, same[0]]:
+        return None
+    assert last.positions is not None
+    return last.positions[ladder, -1, same[0]]
+
+
+def _weighed_all(growth: Growth, rounds: Sequence[GrownRound]) -> tuple[GrownFrames, NDArray[np.float64]]:
+    """Return the frames of the last round's windows, whether they count or not, and of p0, and their log-weights."""
+    plain = growth.plain
+    parts = [grown.all_frames for grown in rounds[-1:]] + [plain.basins]
+    frames = GrownFrames.joined(parts if plain.untilted is None else [*parts, plain.untilted])
+    log_weights = weigh(frames.pool(growth.run.system)).log_weights
+    drawn = np.isfinite(frames.eta[:, 0])
+    return frames.of(drawn), log_weights[drawn]
 
 
 def _pulled(growth: Growth, windows: Windows) -> tuple[NDArray[np.float64], int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tps.systems import MolecularSystem, System
 
 #: Rounds in progress, and where they lie in conformations/ when growing has ended, with what it says.
 IN_PROGRESS, ROUNDS, GROWTH = ".growing", "rounds", "growth.json"
-_KEY = "key.txt"
+_KEY, _UNTILTED = "key.txt", "untilted"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,25 +52,23 @@ class GrownFrames:
     walker: NDArray[np.int64]
 
     @classmethod
-    def of_basins(
-        cls, system: System, frames: Conformations, positions: NDArray[np.floating], n_ladders: int
-    ) -> GrownFrames:
-        """Return the frames of plain dynamics that lie in A or B, those of each shared out among the chains by time."""
+    def of_plain(cls, system: System, frames: Conformations, positions: NDArray[np.floating]) -> GrownFrames:
+        """Return frames of plain dynamics, whose distribution is not known yet."""
         values = system.values(positions)
         inside = np.stack([s.region.contains(values) for s in (system.state_a, system.state_b)])
-        share = np.zeros(frames.n_frames, dtype=np.int64)
-        for within in inside:
+        tilt = np.full((frames.n_frames, system.space.n_statistics), np.nan)
+        walker = frames.walker.astype(np.int64)
+        return cls(frames.values, frames.potential_energy, positions, inside, tilt, walker, walker)
+
+    def basins(self, n_ladders: int) -> GrownFrames:
+        """Return the frames in A or B, as p0 restricted to these; ladders share those of each by time."""
+        share = np.zeros(self.n_frames, dtype=np.int64)
+        for within in self.inside:
             share[within] = np.arange(within.sum()) * n_ladders // within.sum()
-        found = cls(
-            frames.values,
-            frames.potential_energy,
-            positions,
-            inside,
-            np.full((frames.n_frames, system.space.n_statistics), np.nan),
-            share,
-            n_ladders + frames.walker,
+        plain = replace(
+            self, eta=np.full_like(self.eta, np.nan), ladder=share, walker=n_ladders + self.walker
         )
-        return found.of(np.asarray(inside.any(axis=0)))
+        return plain.of(np.asarray(self.inside.any(axis=0)))
 
     @classmethod
     def of_windows(cls, samples: WindowSamples) -> GrownFrames:
@@ -206,26 +204,40 @@ class RoundsFolder:
         write_json(partial / "result.json", {"steps": n_steps})
         partial.rename(self.path / "basins")
 
+    def untilted(self) -> WindowSamples | None:
+        """Return plain dynamics that went on after the basins; None where there is none."""
+        folder = self.path / _UNTILTED
+        return self._read_samples(folder) if folder.is_dir() else None
+
+    def save_untilted(self, samples: WindowSamples) -> None:
+        """Keep plain dynamics that went on."""
+        partial = self._partial(_UNTILTED)
+        self._write_samples(partial, samples)
+        partial.rename(self.path / _UNTILTED)
+
     def save(self, number: int, grown: GrownRound) -> None:
         """Keep a round."""
         partial = self._partial(str(number))
-        grown.samples.save(partial / "samples.npz")
-        positions = grown.samples.positions
-        assert positions is not None
-        self._write_positions(partial, positions.reshape(-1, *positions.shape[3:]))
+        self._write_samples(partial, grown.samples)
         save_arrays(partial / "curve.npz", eta=grown.curve, counts=grown.counts)
         write_json(partial / "result.json", grown.said)
         partial.rename(self.path / str(number))
 
     def _read(self, folder: Path) -> GrownRound:
-        samples, curve = WindowSamples.load(folder / "samples.npz"), load_arrays(folder / "curve.npz")
+        curve = load_arrays(folder / "curve.npz")
+        said = read_json(folder / "result.json")
+        return GrownRound(self._read_samples(folder), curve["counts"], curve["eta"], said)
+
+    def _read_samples(self, folder: Path) -> WindowSamples:
+        samples = WindowSamples.load(folder / "samples.npz")
         positions = self._positions(folder, samples.values)
         shape = (*samples.potential_energy.shape, *self.system.ends.shape[1:])
-        whole = WindowSamples(
-            **{f.name: getattr(samples, f.name) for f in fields(samples) if f.name != "positions"},
-            positions=positions.reshape(shape),
-        )
-        return GrownRound(whole, curve["counts"], curve["eta"], read_json(folder / "result.json"))
+        return replace(samples, positions=positions.reshape(shape))
+
+    def _write_samples(self, folder: Path, samples: WindowSamples) -> None:
+        samples.save(folder / "samples.npz")
+        assert samples.positions is not None
+        self._write_positions(folder, samples.positions.reshape(-1, *samples.positions.shape[3:]))
 
     def _partial(self, name: str) -> Path:
         partial = self.path / f"{name}.partial"

@@ -6,13 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tps.config import GrowSection
-from tps.errors import RunFolderError
 from tps.paths import Windows, WindowSettings
 from tps.pipeline.dynamics import RunDynamics
 from tps.pipeline.folder import RunFolder
+from tps.pipeline.growth.plain import PlainFrames, plain_frames
 from tps.pipeline.growth.rounds import GrownFrames, RoundsFolder
 from tps.pipeline.progress import Progress
 from tps.spacetime import (
@@ -22,10 +23,12 @@ from tps.spacetime import (
     SpacetimePoint,
     anchors,
     empirical_family,
+    squared_chords,
     straight_line,
     tether_lengths,
     tightest_anchor,
 )
+from tps.systems import System
 
 _N_POINTS, _LEVEL_STEP = 512, 0.1
 
@@ -37,23 +40,27 @@ class Growth:
     Attributes
     ----------
     run, dynamics, folder, progress
-    basins : GrownFrames
+    plain : PlainFrames
     level : float
         Log-SNR of the anchors.
     line : SpacetimeCurve
         The straight way between them; s by the length of the tether alone.
-    n_straight : int
-        Windows on it that are a `window_distance` of the tether apart.
+    way : SpacetimeCurve
+        Where windows lie before there is a geodesic, and ever after beside it: the straight way, or, where plain
+        dynamics is p0, that through no tilt at all, s by its Fisher-Rao length.
+    n_way : int
+        Windows on it that are a `window_distance` apart.
     """
 
     run: RunFolder
     dynamics: RunDynamics
     folder: RoundsFolder
     progress: Progress
-    basins: GrownFrames
+    plain: PlainFrames
     level: float
     line: SpacetimeCurve
-    n_straight: int
+    way: SpacetimeCurve
+    n_way: int
 
     @property
     def section(self) -> GrowSection:
@@ -86,31 +93,11 @@ class Growth:
         return self.section.n_ladders * windows.n_windows * rounds * settings.frame_interval
 
 
-def begun(
-    run: RunFolder, dynamics: RunDynamics, folder: RoundsFolder, progress: Progress
-) -> tuple[Growth, int]:
-    """Sample the basins, unless they are there, and lay out the straight way between anchors that they carry."""
+def begun(run: RunFolder, dynamics: RunDynamics, folder: RoundsFolder, progress: Progress) -> Growth:
+    """Sample plain dynamics, unless it is there, and lay out the way between anchors that it carries."""
     section, system = run.config.grow, run.system
-    if (there := folder.basins()) is None:
-        plain = run.config.conformations.model_copy(
-            update={
-                "method": "md",
-                "n_sample_steps": section.n_basin_steps,
-                "frame_interval_steps": section.basin_interval_steps,
-            }
-        )
-        sampled = dynamics.conformations(plain)
-        folder.save_basins(sampled.frames, sampled.positions, sampled.n_evaluations)
-        there = folder.basins()
-        assert there is not None
-    frames, positions, n_steps = there
-    basins = GrownFrames.of_basins(system, frames, positions, section.n_ladders)
-    for inside, name in zip(basins.inside, "AB", strict=True):
-        if not inside.any():
-            raise RunFolderError(
-                f"no frame of plain dynamics lies in state {name}: its structure leaves it at once; widen the "
-                "state, or give another structure"
-            )
+    plain = plain_frames(run, dynamics, folder)
+    basins = plain.basins
     families = [
         empirical_family(system.space, basins.values[inside], np.zeros(int(inside.sum())))
         for inside in basins.inside
@@ -120,13 +107,29 @@ def begun(
         system.space, ends, families, highest=section.max_anchor_log_snr, frames=SUPPORTED_FRAMES
     )
     line, length = _line(run, families[0], level)
-    while (n_straight := n_windows(length, section.window_distance)) > section.max_windows:
+    while n_windows(length, section.window_distance) > section.max_windows:
         level -= _LEVEL_STEP
         line, length = _line(run, families[0], level)
+    way, name = line, "the straight way"
+    if plain.untilted is not None:
+        progress.say(f"plain dynamics is a window of its own: {plain.said}")
+        way, length = _through_p0(system, plain.untilted, line)
+        name = "the way through no tilt"
+    n_way = n_windows(length, section.window_distance)
     progress.say(
-        f"anchored at log-SNR {level:.1f}: {n_straight} windows of {section.n_ladders} ladders along the straight way"
+        f"anchored at log-SNR {level:.1f}: {n_way} windows of {section.n_ladders} ladders along {name}"
     )
-    return Growth(run, dynamics, folder, progress, basins, level, line, n_straight), n_steps
+    return Growth(run, dynamics, folder, progress, plain, level, line, way, n_way)
+
+
+def _through_p0(system: System, untilted: GrownFrames, line: SpacetimeCurve) -> tuple[SpacetimeCurve, float]:
+    """Return the way on which the tilt of A fades out and that of B comes in, and its length by the frames of p0."""
+    strength = torch.linspace(1.0, 0.0, _N_POINTS // 2, dtype=torch.float64)[:, None]
+    eta = torch.cat([strength * line.eta[0], strength.flip(0)[1:] * line.eta[-1]])
+    family = empirical_family(system.space, untilted.values, np.zeros(untilted.n_frames))
+    way = SpacetimeCurve.from_eta(family, eta)
+    length = torch.cat([eta.new_zeros(1), squared_chords(way).clamp_min(0).sqrt().cumsum(0)])
+    return SpacetimeCurve.from_eta(family, eta, length / length[-1]), float(length[-1])
 
 
 def _line(run: RunFolder, family: EmpiricalFamily, level: float) -> tuple[SpacetimeCurve, float]:

@@ -15,7 +15,7 @@ from tps.pipeline.growth.setting import Growth
 _LARGEST_HYSTERESIS, _ERRORS = 2.0, 3.0
 
 
-def ended_because(growth: Growth, rounds: Sequence[GrownRound], n_basin_steps: int, seconds: float) -> str:
+def ended_because(growth: Growth, rounds: Sequence[GrownRound], seconds: float) -> str:
     """Return why growing has come to its end; empty while it has not."""
     if not rounds:
         return ""
@@ -29,7 +29,7 @@ def ended_because(growth: Growth, rounds: Sequence[GrownRound], n_basin_steps: i
         )
     if len(rounds) >= section.max_rounds:
         return f"{len(rounds)} rounds are all that grow.max_rounds allows"
-    steps = n_basin_steps + sum(grown.said["steps"] for grown in rounds)
+    steps = growth.plain.n_steps + sum(grown.said["steps"] for grown in rounds)
     cost = growth.cost(next_windows(growth, rounds)[0])
     if steps + cost > section.max_steps:
         return f"another round of {cost:,} steps would go beyond grow.max_steps = {section.max_steps:,}"

@@ -60,8 +60,13 @@ def counted_frames(growth: Growth, rounds: Sequence[GrownRound]) -> tuple[GrownF
     """Return the frames of all windows that count and of the basins, and their pool.
 
     The first half of the rounds is left out: ladders go on from round to round, and it took them that long to relax.
+    Where plain dynamics is p0 its frames come too, and no round is left out: ladders started from them, relaxed.
     """
-    frames = GrownFrames.joined([*(grown.frames for grown in rounds[len(rounds) // 2 :]), growth.basins])
+    untilted, first = growth.plain.untilted, len(rounds) // 2
+    parts = [growth.plain.basins]
+    if untilted is not None:
+        parts, first = [growth.plain.basins, untilted], 0
+    frames = GrownFrames.joined([*(grown.frames for grown in rounds[first:]), *parts])
     return frames, frames.pool(growth.run.system)
 
 
