@@ -160,6 +160,65 @@ def test_the_budget_in_steps_is_kept(tmp_path):
     assert "grow.max_steps = 30,000" in growth["ended"] and len(growth["rounds"]) < 9
 
 
+@pytest.fixture
+def low_wells(tmp_path):
+    """Two wells 3 kT deep, of which state B is the narrower part of its own."""
+    folder = tmp_path / "low-wells"
+    folder.mkdir()
+    (folder / "system.toml").write_text(
+        """
+[surface]
+name = "low-wells"
+description = "Double well 3 (x^2 - 1)^2 along x, at kT = 1."
+kind = "double-well"
+axes = ["x", "y"]
+bounds = [[-1.8, 1.8], [-1.2, 1.2]]
+kt = 1.0
+energy_unit = "kT"
+parameters = { barrier = 3.0, stiffness = 20.0 }
+[states.A]
+name = "left"
+point = [-1.0, 0.0]
+x = [-1.6, -0.7]
+[states.B]
+name = "right"
+point = [1.0, 0.0]
+x = [1.0, 1.6]
+"""
+    )
+    return str(folder)
+
+
+LOW = {"n_basin_steps": 20_000, "n_window_steps": 2_000, "max_steps": 800_000, "max_rounds": 2}
+
+
+def test_plain_dynamics_that_crosses_by_itself_is_a_window_without_a_tilt(low_wells, tmp_path):
+    run = RunFolder.create(tmp_path / "run", config(low_wells, LOW))
+    run_stage(run, "conformations", Silent())
+    growth = read_json(run.path / "conformations" / "growth.json")
+    assert "4 of 4 walkers saw both A and B" in growth["plain"] and growth["doubt"] == ""
+    last, exact = growth["rounds"][-1], exact_difference(run.system)
+    assert exact > 0.3 and last["difference_error"] < 0.3
+    assert abs(last["difference"] - exact) < 4 * last["difference_error"]
+    plain = load_arrays(run.path / "conformations" / "rounds" / "untilted" / "samples.npz")
+    assert plain["values"].size == LOW["max_steps"] // 2 // 40 * run.system.n_axes
+    assert not plain["eta"].any()
+    frames = run.load_frames()
+    drawn = np.exp(load_arrays(run.path / "conformations" / "selection.npz")["log_strength"])
+    # without tilts S is the same everywhere, so it is the least that a frame is drawn with
+    assert np.exp(-frames.log_weights).min() >= plain["values"].size / run.system.n_axes / drawn.sum()
+
+
+def test_plain_dynamics_that_does_not_come_back_says_nothing_of_the_ratio(low_wells, tmp_path):
+    """A walker crosses while the basins are sampled, and 20 steps are too few to come back."""
+    run = RunFolder.create(tmp_path / "run", config(low_wells, LOW | {"plain_share": 0.001}))
+    run_stage(run, "conformations", Silent())
+    growth = read_json(run.path / "conformations" / "growth.json")
+    assert "is where the walkers started" in growth["plain"]
+    eta = load_arrays(run.path / "conformations" / "selection.npz")["eta"]
+    assert not (run.path / "conformations" / "rounds" / "untilted" / "x").exists() and len(eta) > 2
+
+
 def test_auto_grows_above_two_features():
     """On three angles; of two, and where two are named to be biased, metadynamics; surfaces have their grid."""
     torsion = torsion_molecule()

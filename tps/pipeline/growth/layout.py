@@ -70,7 +70,7 @@ def next_starts(
         return _pulled(growth, windows)
     system = growth.run.system
     frames, log_weights = _weighed_all(growth, rounds)
-    rng = np.random.default_rng(growth.run.seeds(Chance.GROWTH_STARTS, len(rounds))[-1])
+    rng = np.random.default_rng(growth.run.seeds(Chance.GROWTH_STARTS, len(rounds) + 1)[-1])
     starts = np.empty((growth.section.n_ladders, windows.n_windows, *system.ends.shape[1:]))
     tilts = windows.eta @ system.space.statistic(frames.values).T
     for ladder, window in np.ndindex(starts.shape[:2]):
