@@ -6,8 +6,9 @@
 Heavy atoms are placed one after another by bond length, angle and torsion; side chains take the rotamers that clash
 least; OpenMM adds hydrogens, anneals the side chains (Amber ff14SB with OBC2 solvent) with the backbone torsions
 held, and minimises freely. One value of --phi or --psi is for all residues; otherwise phi is given for the residues
-from the second on and psi for those up to the last but one, or, between caps, both for every residue. `--all` writes
-the end structures of the peptides in `systems` and of the documents again.
+from the second on and psi for those up to the last but one, or, between caps, both for every residue; --omega is that
+of every peptide bond, caps included, trans unless given. `--all` writes the end structures of the peptides in `systems`
+and of the documents again.
 """
 
 from __future__ import annotations
@@ -128,15 +129,23 @@ Chis = dict[str, float]
 
 @dataclass(frozen=True)
 class Peptide:
-    """A sequence of residue names, caps included, with phi and psi [degree] of each residue that has them.
+    """A sequence of residue names, caps included, with phi, psi and omega [degree] of each residue that has them.
 
-    Side chains take the rotamers given, chi [degree] by residue, and choose where none are.
+    omega of a residue is the peptide bond after it. Side chains take the rotamers given, chi [degree] by residue, and
+    choose where none are.
     """
 
     residues: tuple[str, ...]
     phi: dict[int, float]
     psi: dict[int, float]
+    omega: dict[int, float]
     chi: dict[int, Chis] = field(default_factory=dict)
+
+    @property
+    def backbone(self) -> dict[tuple[str, int], float]:
+        """Torsions by kind and residue [degree]."""
+        kinds = (("phi", self.phi), ("psi", self.psi), ("omega", self.omega))
+        return {(kind, residue): value for kind, values in kinds for residue, value in values.items()}
 
 
 def parse_sequence(text: str) -> tuple[str, ...]:
@@ -149,14 +158,21 @@ def parse_sequence(text: str) -> tuple[str, ...]:
     return names
 
 
-def make_peptide(sequence: str, phi: Sequence[float], psi: Sequence[float]) -> Peptide:
+def make_peptide(
+    sequence: str, phi: Sequence[float], psi: Sequence[float], omega: Sequence[float] = (180.0,)
+) -> Peptide:
     """Return a peptide with the torsions given for the residues that have them, or one value for all."""
     names = parse_sequence(sequence)
     inner = [i for i, name in enumerate(names) if name in SIDE_CHAINS]
     with_phi = [i for i in inner if i > 0]
     with_psi = [i for i in inner if i < len(names) - 1]
+    with_omega = list(range(len(names) - 1))
     values = []
-    for key, given, places in (("--phi", phi, with_phi), ("--psi", psi, with_psi)):
+    for key, given, places in (
+        ("--phi", phi, with_phi),
+        ("--psi", psi, with_psi),
+        ("--omega", omega, with_omega),
+    ):
         if len(given) not in (1, len(places)):
             raise SystemExit(
                 f"{key}: give one value, or one for each of {len(places)} residues, not {len(given)}"
@@ -194,7 +210,7 @@ def place_backbone(peptide: Peptide) -> list[dict[str, NDArray[np.float64]]]:
             n_before = before.get("N", np.zeros(3))
             psi = peptide.psi.get(i - 1, 180.0)
             n = place(c_before, ca_before, n_before, C_N, CA_C_N, psi)
-            ca = place(n, c_before, ca_before, N_CA, C_N_CA, 180.0)
+            ca = place(n, c_before, ca_before, N_CA, C_N_CA, peptide.omega[i - 1])
             if name == "NME":
                 found.append({"N": n, "C": ca})
                 continue
@@ -350,12 +366,9 @@ def minimise(peptide: Peptide, modeller: app.Modeller) -> tuple[NDArray[np.float
     hold = openmm.CustomTorsionForce("hold*(1 - cos(theta - theta0))")
     hold.addGlobalParameter("hold", HOLDING_STIFFNESS)
     hold.addPerTorsionParameter("theta0")
-    wanted = {
-        **{("phi", i): v for i, v in peptide.phi.items()},
-        **{("psi", i): v for i, v in peptide.psi.items()},
-    }
+    wanted = peptide.backbone
     for key, atoms in backbone_torsions(peptide, modeller.topology).items():
-        hold.addTorsion(*atoms, [np.radians(wanted.get(key, 180.0))])
+        hold.addTorsion(*atoms, [np.radians(wanted[key])])
     for (kind, residue), atoms in side_chain_torsions(modeller.topology).items():
         if residue in peptide.chi:
             hold.addTorsion(*atoms, [np.radians(peptide.chi[residue][kind])])
@@ -390,12 +403,9 @@ def torsion_errors(
     peptide: Peptide, topology: app.Topology, positions: NDArray
 ) -> dict[tuple[str, int], float]:
     """Return how far each phi, psi and omega ended from the one asked for [degree]."""
-    wanted = {
-        **{("phi", i): v for i, v in peptide.phi.items()},
-        **{("psi", i): v for i, v in peptide.psi.items()},
-    }
+    wanted = peptide.backbone
     return {
-        key: (torsion(positions, atoms) - wanted.get(key, 180.0) + 180.0) % 360.0 - 180.0
+        key: (torsion(positions, atoms) - wanted[key] + 180.0) % 360.0 - 180.0
         for key, atoms in backbone_torsions(peptide, topology).items()
     }
 
@@ -445,7 +455,9 @@ def write(peptide: Peptide, file: Path) -> None:
 CHIGNOLIN = "GYDPETGTWG"
 CHIGNOLIN_PHI = (-70.6, -81.1, -77.8, -68.3, -80.3, 62.9, -145.5, -87.6, 96.3)
 CHIGNOLIN_PSI = (-66.9, 117.1, 114.5, -34.0, -55.1, -21.8, 59.1, 149.7, 38.3)
-#: File from the root of the repository: sequence, phi and psi [degree].
+#: Peptide bonds of four prolines between caps: all trans, or cis before each proline.
+TRANS, CIS = (180.0,), (0.0, 0.0, 0.0, 0.0, 180.0)
+#: File from the root of the repository: sequence, phi, psi and, unless trans, omega [degree].
 EXAMPLES = {
     "systems/ace-ala3-nme/extended.pdb": ("ACE-ALA-ALA-ALA-NME", (-75.0,), (145.0,)),
     "systems/ace-ala3-nme/helix.pdb": ("ACE-ALA-ALA-ALA-NME", (-60.0,), (-45.0,)),
@@ -455,6 +467,8 @@ EXAMPLES = {
         (-120.0, -120.0, -75.0, *(-120.0,) * 6),
         (130.0,),
     ),
+    "systems/pro4/trans.pdb": ("ACE-PRO-PRO-PRO-PRO-NME", (-75.0,), (145.0,), TRANS),
+    "systems/pro4/cis.pdb": ("ACE-PRO-PRO-PRO-PRO-NME", (-75.0,), (160.0,), CIS),
 }
 #: Whose rotamers a structure takes, so that the two differ in their backbones.
 ROTAMERS = {"systems/chignolin/extended.pdb": "systems/chignolin/hairpin.pdb"}
@@ -466,6 +480,7 @@ def main() -> None:
     parser.add_argument("sequence", nargs="?", help="GYDPET, or ACE-ALA-NME")
     parser.add_argument("--phi", type=float, nargs="+", default=[-75.0], help="degree")
     parser.add_argument("--psi", type=float, nargs="+", default=[145.0], help="degree")
+    parser.add_argument("--omega", type=float, nargs="+", default=[180.0], help="degree; 0 is cis")
     parser.add_argument(
         "--rotamers", type=Path, help="PDB file of the same peptide that has the side chains' torsions"
     )
@@ -475,15 +490,15 @@ def main() -> None:
     )
     options = parser.parse_args()
     if options.all:
-        for name, (sequence, phi, psi) in EXAMPLES.items():
+        for name, given in EXAMPLES.items():
             file = ROOT / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            peptide = make_peptide(sequence, phi, psi)
+            peptide = make_peptide(*given)
             write(with_rotamers(peptide, ROOT / ROTAMERS[name]) if name in ROTAMERS else peptide, file)
     elif options.sequence is None:
         parser.error("give a sequence or --all")
     else:
-        peptide = make_peptide(options.sequence, options.phi, options.psi)
+        peptide = make_peptide(options.sequence, options.phi, options.psi, options.omega)
         write(with_rotamers(peptide, options.rotamers) if options.rotamers else peptide, options.output)
 
 

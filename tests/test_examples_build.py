@@ -116,8 +116,7 @@ def test_a_peptide_from_the_command_line(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("name", build_peptide.EXAMPLES)
 def test_the_structures_kept_have_the_torsions_asked_for(name):
     """Within 35 degrees (rms) of minima in solvent; the ends of chignolin are loose."""
-    sequence, phi, psi = build_peptide.EXAMPLES[name]
-    peptide = build_peptide.make_peptide(sequence, phi, psi)
+    peptide = build_peptide.make_peptide(*build_peptide.EXAMPLES[name])
     structure = read_structure(ROOT / name)
     build_peptide.check(peptide, structure.topology, structure.positions)
     errors = build_peptide.torsion_errors(peptide, structure.topology, structure.positions)
@@ -159,6 +158,17 @@ def test_extended_chignolin_has_the_rotamers_of_the_hairpin():
         assert abs((value - chis[1][key] + 180) % 360 - 180) < 40
 
 
+def test_prolines_are_the_two_helices():
+    """Polyproline II rises by 0.31 nm a residue, polyproline I by 0.19 nm (Cowan, McGavin, Nature 176, 501 (1955);
+    Traub, Shmueli, Nature 198, 1165 (1963)); three residues are about a turn of
+    either, so that their nitrogens lie along the axis; within a tenth.
+    """
+    for name, rise in (("trans", 0.31), ("cis", 0.19)):
+        structure = read_structure(ROOT / f"systems/pro4/{name}.pdb")
+        n = structure.positions[[a.index for a in structure.topology.atoms() if a.name == "N"]]
+        assert np.linalg.norm(n[3] - n[0]) / 3 == pytest.approx(rise, rel=0.1)
+
+
 def test_rotamers_are_those_of_the_same_peptide():
     peptide = build_peptide.make_peptide("GY", [-75.0], [145.0])
     with pytest.raises(SystemExit, match=r"--rotamers: .* but the peptide GLY-TYR"):
@@ -170,6 +180,7 @@ def test_rotamers_are_those_of_the_same_peptide():
     [
         ("systems/ace-ala3-nme/extended", "systems/ace-ala3-nme/helix"),
         ("systems/chignolin/hairpin", "systems/chignolin/extended"),
+        ("systems/pro4/trans", "systems/pro4/cis"),
         ("examples/structures/butane-anti", "examples/structures/butane-gauche"),
     ],
 )
