@@ -21,6 +21,7 @@ from tps.report import (
     format_quantity,
     format_value,
     free_energy_map,
+    growth_figure,
     learning_curve,
     log_snr_along_curve,
     potential_energy_along_paths,
@@ -374,9 +375,32 @@ def test_learning_curve_leaves_out_missing_losses():
     assert figure.axes[0].get_yscale() == "log"
 
 
+def test_growth_figure_has_ladders_of_both_ends_and_leaves_out_silent_rounds():
+    nan = np.nan
+    figure = growth_figure(
+        np.array([nan, -1.0]),
+        np.array([nan, 0.5]),
+        np.array([[nan, nan, nan], [-1.0, -2.0, 0.0]]),
+        np.array([False, True, False]),
+        np.array([nan, 50.0]),
+        np.array([nan, nan]),
+        np.array([nan, nan]),
+        needed=30.0,
+    )
+    left, middle, _ = figure.axes
+    from_a = next(line for line in left.lines if line.get_label() == "ladders from A")
+    assert sorted(y for y in from_a.get_ydata() if np.isfinite(y)) == [-1.0, 0.0]
+    assert middle.lines[1].get_ydata()[0] == 30.0
+    assert left.get_ylabel() == "F(B) − F(A) [kT]"
+
+
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
+        (
+            lambda: growth_figure(S[:0], S[:0], S[:0, None], S[:0] > 0, S, S, S, needed=1.0),
+            "at least one round",
+        ),
         (lambda: potential_energy_along_paths(S, {}), "at least one method"),
         (lambda: potential_energy_along_paths(S, {"x": np.zeros((3, 7))}), r"\(3, 7\)"),
         (lambda: work_along_paths(S, {"x": np.full((3, 50), np.nan)}), "no completed path"),

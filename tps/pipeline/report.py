@@ -19,6 +19,7 @@ from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import RunFolder, read_json
 from tps.pipeline.friction import load_friction
 from tps.pipeline.geodesic import MAIN, load_curve, load_solved
+from tps.pipeline.growth import GROWTH
 from tps.pipeline.report_channels import barrier_row, channel_curves, channel_pictures
 from tps.pipeline.report_unbiased import (
     Picture,
@@ -33,6 +34,7 @@ from tps.report import (
     format_quantity,
     free_energy_map,
     friction_along_curve,
+    growth_figure,
     learning_curve,
     log_snr_along_curve,
     potential_energy_along_paths,
@@ -183,6 +185,7 @@ def _figures(
             "Work done by moving the tilt, and the free energy -ψ of the model along the same curve.",
         ),
         **channel_pictures(run),
+        **_growth_picture(run),
         **_learning_picture(run),
         **_friction_picture(run),
     }
@@ -260,6 +263,35 @@ def _friction_picture(run: RunFolder) -> dict[str, Picture]:
         "metric, and their ratio, the time that T takes to relax; and where on the curve either clock is."
     )
     return {"friction": (figure, "Friction along the curve", caption)}
+
+
+def _growth_picture(run: RunFolder) -> dict[str, Picture]:
+    file = run.path / "conformations" / GROWTH
+    if not file.is_file():
+        return {}
+    said, n_ladders = read_json(file), run.config.grow.n_ladders
+    rounds = said["rounds"]
+
+    def over_rounds(key: str) -> NDArray[np.float64]:
+        return np.array([grown.get(key) for grown in rounds], dtype=np.float64)  # None is NaN
+
+    ladders = [grown.get("by_ladder") or [None] * n_ladders for grown in rounds]
+    figure = growth_figure(
+        over_rounds("difference"),
+        over_rounds("difference_error"),
+        np.array(ladders, dtype=np.float64),
+        np.arange(n_ladders) % 2 == 1,
+        over_rounds("support"),
+        over_rounds("moved"),
+        over_rounds("curve_error"),
+        needed=run.config.grow.min_support,
+    )
+    counted = ", ".join(f"{grown['counted']} of {grown['windows']}" for grown in rounds)
+    caption = (
+        f"F(B) - F(A) of the regions by all frames and by each ladder alone; {counted} windows counted. It ended "
+        f"because {said['ended']}."
+    )
+    return {"growing": (figure, "How the frames grew", caption)}
 
 
 def _learning_picture(run: RunFolder) -> dict[str, Picture]:

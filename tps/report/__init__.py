@@ -13,6 +13,7 @@ from tps.report.figures import (
     work_along_paths,
 )
 from tps.report.free_energy import free_energy_map
+from tps.report.growing import growth_figure
 from tps.report.html import CANDIDATE_NOTE, ReportFigure, write_report
 from tps.report.quantities import format_quantity, format_value, withheld_sentences
 from tps.report.reweighted import reweighted_map_figure
@@ -35,6 +36,7 @@ __all__ = [
     "free_energy_along_channels",
     "free_energy_map",
     "friction_along_curve",
+    "growth_figure",
     "learning_curve",
     "log_snr_along_curve",
     "potential_energy_along_paths",
