@@ -149,6 +149,9 @@ def test_windows_too_short_to_relax_give_no_difference(tmp_path):
     assert not verdict["connected"] and "is not known" in verdict["weightless"]
     assert "chains from A and from B do not agree" in verdict["weightless"]
     assert verdict["weightless"] in entry["notes"]
+    assert "difference_error" not in read_json(run.path / "conformations" / "growth.json")["rounds"][-1]
+    road = Metric(1.0, 0.1, "kT", "of frames that nothing weighs")
+    assert as_sure_as_grown(run, road, 2.5) is road  # the doubt above withholds it
 
 
 def test_the_budget_in_steps_is_kept(tmp_path):

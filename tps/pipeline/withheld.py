@@ -59,7 +59,10 @@ def as_sure_as_grown(run: RunFolder, found: Metric, kt: float) -> Metric:
     said = run.path / "conformations" / GROWTH
     if found.value is None or not said.is_file():
         return found
-    least = kt * float(read_json(said)["rounds"][-1]["difference_error"])
+    while_growing = read_json(said)["rounds"][-1].get("difference_error")
+    if while_growing is None:  # nothing could be weighed: the number is withheld by the doubt of growing
+        return found
+    least = kt * float(while_growing)
     if found.error is not None and found.error >= least:
         return found
     definition = (
