@@ -36,7 +36,7 @@ LogSelection = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 #: Least weight of a frame, the best having 1: what the committor may get wrong, against shots from where it is sure.
 _FLOOR = 0.005
 _FIRST, _SECOND = 0, 1
-_BATCH, _TASK = 4096, 25
+_BATCH, _TASK, _FEWEST_TASKS = 4096, 25, 16
 
 
 def biased_selection(bias: Callable[[NDArray[np.floating]], NDArray[np.float64]], kt: float) -> LogSelection:
@@ -174,7 +174,7 @@ def shoot_from_frames(
 
 def n_tasks(dynamics: TransitionDynamics, *n_shots: int) -> int:
     """Return the tasks into which shots are cut, several lots of them added up."""
-    return sum(-(-n // _task_size(dynamics)) for n in n_shots)
+    return sum(-(-n // _task_size(dynamics, n)) for n in n_shots)
 
 
 def _systematic(chance: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -231,7 +231,7 @@ def _shots(
     done: Callable[[], None],
 ) -> tuple[NDArray[np.int64], list[NDArray[np.floating] | None], int]:
     """Return the ends (n, 2), the positions of paths from A to B (None of others), and the steps of shots."""
-    size = _task_size(dynamics)
+    size = _task_size(dynamics, len(points))
     tasks = [
         ShotTask(
             dynamics,
@@ -256,8 +256,9 @@ def _shots(
     )
 
 
-def _task_size(dynamics: TransitionDynamics) -> int:
-    return _BATCH if dynamics.batched else _TASK
+def _task_size(dynamics: TransitionDynamics, n_shots: int) -> int:
+    """Return the shots of one task: fewer where there are few, each of which may be long, so that no worker waits."""
+    return _BATCH if dynamics.batched else max(1, min(_TASK, -(-n_shots // _FEWEST_TASKS)))
 
 
 def run_frame_shots(
