@@ -51,9 +51,9 @@ def _finely(positions: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def barriers_and_bounds(system: SurfaceSystem, recipe: str) -> tuple[list[float], list[float]]:
-    """Of all channels, in their order; the first has converged."""
+    """Of all channels, in their order; every one has converged."""
     channels = solved_channels(recipe, system)
-    assert channels[0].geodesic.converged
+    assert all(channel.geodesic.converged for channel in channels)
     barriers = [channel.free_energy.barrier.above_a for channel in channels]
     return barriers, [channel_bound(system, channel.geodesic.curve) for channel in channels]
 

@@ -15,7 +15,7 @@ from tps.spacetime import (
     UserConstraint,
     chart_line,
 )
-from tps.spacetime.curvature import _hessian
+from tps.spacetime.curvature import hessian
 from tps.spacetime.curve_problem import CurveProblem
 
 
@@ -77,7 +77,7 @@ def test_blocks_are_those_of_the_whole_hessian(family, name):
     problem = problem_of(family, *CASES[name])
     chart = problem.chart()
     whole = by_differences(problem, chart)
-    diagonal, above = _hessian(problem, chart, problem.everything)
+    diagonal, above = hessian(problem, chart, problem.everything, problem.cost)
     scale = float(whole.abs().max())
     for point in range(8):
         own = whole[:, point, :, point]
@@ -95,6 +95,6 @@ def test_evaluations_grow_with_the_axes_alone(family):
     problem = problem_of(counted, [StdCeiling(0.6)])
     problem.n_evaluations.zero_()
     chart, counted.n_asked = problem.chart(), 0
-    _hessian(problem, chart, problem.everything)
+    hessian(problem, chart, problem.everything, problem.cost)
     assert counted.n_asked == (problem.width + 1) * chart.shape[0] * chart.shape[1]
     assert problem.n_evaluations.tolist() == [problem.width + 1] * len(chart)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,9 @@ from tps.spacetime.preconditioner import (
     chord_blocks,
     clip_metric,
 )
+
+#: Maps the parts of curves, see `CurveProblem.parts`, and their index (b,) to a cost of each (b,).
+Cost = Callable[[list[Tensor], Tensor], Tensor]
 
 _PROBES = 2
 _DIFFERENCE = 1e-5
@@ -42,25 +47,35 @@ def curvature(
     extra = _constraint_gradients(problem, chart, index) if problem.constraints else None
     if problem.width > MAX_FULL_METRIC:
         return _grouped(problem, flat, shape, extra, index)
-    with torch.enable_grad():
-        leaf = flat.detach().requires_grad_(True)
-        eta = problem.coordinates.from_chart(leaf)
-        rows = [torch.autograd.grad(eta[:, i].sum(), leaf, retain_graph=True)[0] for i in range(eta.shape[1])]
-    jacobian = torch.stack(rows, dim=1)
-    metric = jacobian.mT @ fisher_metric(problem.family, eta.detach()) @ jacobian
-    problem.n_evaluations[index] += problem.width
-    full = clip_metric(metric).unflatten(0, shape)
+    full = chart_metric(problem, chart, index)
     diagonal, above = chord_blocks(full)
     if extra is not None:
         diagonal = diagonal + extra.mT @ extra
     precise = getattr(problem.family, "dtype", torch.float64) == torch.float64
     true = None
     if newton and problem.width <= MAX_NEWTON and precise:
-        step = max(1, _BLOCK // (problem.n_points * problem.width))
-        few = zip(chart.split(step), index.split(step), strict=True)
-        diagonals, aboves = zip(*(_hessian(problem, *these) for these in few), strict=True)
-        true = torch.cat(diagonals), torch.cat(aboves)
+        true = hessian(problem, chart, index, problem.cost)
     return CurvePreconditioner(problem.moving, diagonal, above, true), full
+
+
+def chart_metric(problem: CurveProblem, chart: Tensor, index: Tensor) -> Tensor:
+    """Return the metric in the chart (b, N, K, K), positive definite, at points (b, N, K) of the curves `index`."""
+    with torch.enable_grad():
+        leaf = chart.detach().flatten(0, 1).requires_grad_(True)
+        eta = problem.coordinates.from_chart(leaf)
+        rows = [torch.autograd.grad(eta[:, i].sum(), leaf, retain_graph=True)[0] for i in range(eta.shape[1])]
+    jacobian = torch.stack(rows, dim=1)
+    metric = jacobian.mT @ fisher_metric(problem.family, eta.detach()) @ jacobian
+    problem.n_evaluations[index] += problem.width
+    return clip_metric(metric).unflatten(0, chart.shape[:2])
+
+
+def hessian(problem: CurveProblem, chart: Tensor, index: Tensor, cost: Cost) -> tuple[Tensor, Tensor]:
+    """Return the blocks of `_hessian` for as many curves at a time as fit."""
+    step = max(1, _BLOCK // (problem.n_points * problem.width))
+    few = zip(chart.split(step), index.split(step), strict=True)
+    diagonals, aboves = zip(*(_hessian(problem, *these, cost) for these in few), strict=True)
+    return torch.cat(diagonals), torch.cat(aboves)
 
 
 def _grouped(
@@ -93,8 +108,8 @@ def _grouped(
     return inverse, torch.diag_embed(torch.cat(each, dim=1).abs()).unflatten(0, shape)
 
 
-def _hessian(problem: CurveProblem, chart: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the Hessian's blocks (j, j) and (j, j + 1) at points (b, N, K), by differences of gradients.
+def _hessian(problem: CurveProblem, chart: Tensor, index: Tensor, cost: Cost) -> tuple[Tensor, Tensor]:
+    """Return the cost's Hessian blocks (j, j) and (j, j + 1) at points (b, N, K), by differences of gradients.
 
     Every point is moved along each of its K axes once, which costs K evaluations of the family along the curve. Which
     neighbours stand still meanwhile is a matter of the cost alone: points three apart do not see each other.
@@ -108,7 +123,7 @@ def _hessian(problem: CurveProblem, chart: Tensor, index: Tensor) -> tuple[Tenso
         moved = [part.unflatten(0, (width, len(index))) for part in problem.parts(leaf.flatten(0, 1))]
     problem.n_evaluations[index] += width + 1
     base, there = [p.detach() for p in resting], [p.detach() for p in moved]
-    pull = _pull(problem, base, index)
+    pull = _pull(cost, base, index)
     gradient = _through(resting, still, pull)
     own, beside = ([torch.zeros_like(part) for part in there] for _ in range(2))
     for colour in range(3):
@@ -117,7 +132,7 @@ def _hessian(problem: CurveProblem, chart: Tensor, index: Tensor) -> tuple[Tenso
         mixed = [part.expand_as(other).clone() for part, other in zip(base, there, strict=True)]
         for part, other in zip(mixed, there, strict=True):
             part[:, :, here] = other[:, :, here]
-        pulled = _pull(problem, [part.flatten(0, 1) for part in mixed], index.repeat(width))
+        pulled = _pull(cost, [part.flatten(0, 1) for part in mixed], index.repeat(width))
         for number, part in enumerate(pulled):
             part = part.unflatten(0, (width, len(index)))
             own[number][:, :, here] = part[:, :, here]
@@ -129,11 +144,11 @@ def _hessian(problem: CurveProblem, chart: Tensor, index: Tensor) -> tuple[Tenso
     return (diagonal + diagonal.mT) / 2, above
 
 
-def _pull(problem: CurveProblem, parts: list[Tensor], index: Tensor) -> list[Tensor]:
+def _pull(cost: Cost, parts: list[Tensor], index: Tensor) -> list[Tensor]:
     """Return the derivatives of the cost with respect to its parts."""
     leaves = [part.detach().requires_grad_(True) for part in parts]
     with torch.enable_grad():
-        return list(torch.autograd.grad(problem.cost(leaves, index).sum(), leaves))
+        return list(torch.autograd.grad(cost(leaves, index).sum(), leaves))
 
 
 def _through(parts: list[Tensor], leaf: Tensor, pull: list[Tensor]) -> Tensor:

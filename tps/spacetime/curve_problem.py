@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,6 +26,23 @@ _INITIAL_STIFFNESS = 100.0
 _STRONG_PRESSURE, _WEAK_PRESSURE = 2.0, 0.01
 #: Largest violation at the start, in units of 1 / stiffness.
 _FARTHEST = 2.0
+
+
+@dataclass
+class Trust:
+    """What sequential quadratic programming learns of every curve (B,).
+
+    Attributes
+    ----------
+    damping : Tensor
+        How much its models are held back, in units of the metric.
+    price, highest_price : Tensor
+        Of what is broken.
+    """
+
+    damping: Tensor
+    price: Tensor
+    highest_price: Tensor
 
 
 class CurveProblem:
@@ -71,16 +89,19 @@ class CurveProblem:
         self.typical_chord = self.mean_chord()
         self.free_energy_weight = 0.0
         self.reference = torch.zeros(self.n_curves, dtype=torch.float64)
-        self.margin = torch.full((self.n_curves, len(constraints)), margin, dtype=torch.float64)
-        self.ceiling = torch.full_like(self.margin, torch.inf)
+        shape = (self.n_curves, len(constraints), self.n_points)
+        self.margin = torch.full(shape, margin, dtype=torch.float64)
+        self.ceiling = torch.full(shape[:2], torch.inf, dtype=torch.float64)
         self.stiffness = torch.ones(self.n_curves, dtype=torch.float64)
         self.multipliers: list[Tensor] = []
+        self.trust: Trust | None = None
         self.press_anew()
 
     def press_anew(self) -> None:
         """Hold back curves that obey the constraints; lead those that do not gently back."""
         if not self.constraints:
             return
+        self.trust = None
         worst = self.violations(self.everything).amax(1)
         obeys = worst <= 0
         self.stiffness = torch.where(
@@ -113,16 +134,18 @@ class CurveProblem:
 
     def violations(self, index: Tensor) -> Tensor:
         """Largest value of each constraint on each of the curves `index` (b, n_constraints), margins added."""
-        largest = torch.stack([v.amax((1, 2)) for v in self.constraint_values(index)], dim=1)
-        return largest + self.margin[index]
+        found = self.constraint_values(index)
+        return torch.stack(
+            [self.aimed(number, v, index).amax((1, 2)) for number, v in enumerate(found)], dim=1
+        )
 
     def gaps(self, index: Tensor) -> Tensor:
         """Return |mean of pressure * value| over the energy (b,): what the multipliers may still hide."""
         energy = 0.5 * (self.n_points - 1) ** 2 * self.mean_chord(index)
         hidden = torch.zeros_like(energy)
         for number, value in enumerate(self.constraint_values(index)):
-            margin = self.margin[index, number, None, None]
-            hidden += (self._pressure(number, value, index) * (value + margin)).abs().sum((1, 2))
+            aimed = self.aimed(number, value, index)
+            hidden += (self._pressure(number, value, index) * aimed).abs().sum((1, 2))
         return hidden / (self.n_points * energy)
 
     def update_multipliers(self, limit: float, index: Tensor) -> None:
@@ -131,9 +154,13 @@ class CurveProblem:
             old, new = self.multipliers[number][index], self._pressure(number, value, index)
             self.multipliers[number][index] = torch.minimum(torch.maximum(new, old / limit), old * limit)
 
+    def aimed(self, number: int, value: Tensor, index: Tensor) -> Tensor:
+        """Values (b, N, n_conditions) of a constraint, margin added: at most zero where the curve is to be."""
+        return value + self.margin[index, number, :, None]
+
     def scaled(self, number: int, value: Tensor, index: Tensor) -> Tensor:
         """Values (b, N, n_conditions) of a constraint, margin added, in units of 1 / stiffness."""
-        return (value + self.margin[index, number, None, None]) * self.stiffness[index, None, None]
+        return self.aimed(number, value, index) * self.stiffness[index, None, None]
 
     def _pressure(self, number: int, value: Tensor, index: Tensor) -> Tensor:
         """What a constraint presses with at each point of the curves `index` (b, N, n_conditions)."""
@@ -160,15 +187,27 @@ class CurveProblem:
 
     def cost(self, parts: Sequence[Tensor], index: Tensor) -> Tensor:
         """Map the parts of the curves `index`, see `parts`, to what is minimised (b,)."""
-        eta, mu, *rest = parts
+        value = self.energy(parts, index)
+        return value + self._barriers(parts, index) if self.constraints else value
+
+    def energy(self, parts: Sequence[Tensor], index: Tensor) -> Tensor:
+        """The same without the constraints: the guarded energy, what F adds, and penalties (b,)."""
+        eta, mu = parts[:2]
         terms, typical = eta.diff(dim=1) * mu.diff(dim=1), self.typical_chord[index, None]
         value = 0.5 * (self.n_points - 1) * self._guarded(terms, typical).sum(-1)
         if self.free_energy_weight:
-            free = rest.pop()[..., 0] if self.family.has_psi else free_energies(self.family, eta, mu)
+            free = parts[-1][..., 0] if self.family.has_psi else free_energies(self.family, eta, mu)
             value = value + self._climb(free, terms.sum(-1), index)
-        if self.constraints or self.penalties:
-            value = value + self._terms(eta, mu, rest, index)
+        for penalty in self.penalties:
+            value = value + torch.stack([penalty.cost(*curve) for curve in zip(eta, mu, strict=True)])
         return value
+
+    def lagrangian(self, parts: Sequence[Tensor], index: Tensor) -> Tensor:
+        """The energy and, of constraints that know each point by itself, the mean of multiplier * value (b,)."""
+        total = self.energy(parts, index)
+        for number, value in enumerate(parts[2 : 2 + len(self.constraints)]):
+            total = total + (self.multipliers[number][index] * value).sum((1, 2)) / self.n_points
+        return total
 
     def value_and_gradient(self, chart: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
         """Map chart points (b, N, K) of the curves `index` to what is minimised (b,) and its gradient (b, N, K)."""
@@ -216,11 +255,10 @@ class CurveProblem:
             total = (total + step.log()).logsumexp(1) - step.sum(1).log()
         self.reference[index] = total / self.free_energy_weight
 
-    def _terms(self, eta: Tensor, mu: Tensor, known: list[Tensor], index: Tensor) -> Tensor:
-        """Penalties, and for each constraint the mean over points of multiplier * barrier / stiffness (b,)."""
+    def _barriers(self, parts: Sequence[Tensor], index: Tensor) -> Tensor:
+        """For each constraint the mean over points of multiplier * barrier / stiffness (b,)."""
+        eta, mu, *known = parts
         total = torch.zeros(len(index), dtype=torch.float64)
-        for penalty in self.penalties:
-            total = total + torch.stack([penalty.cost(*curve) for curve in zip(eta, mu, strict=True)])
         for number, constraint in enumerate(self.constraints):
             value = (
                 known.pop(0) if self.by_point(constraint) else curve_values(constraint, self.family, eta, mu)

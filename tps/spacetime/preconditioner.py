@@ -52,36 +52,13 @@ class CurvePreconditioner:
         newton: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.n, self.width = design.shape[1], diagonal.shape[-1]
-        safe = self._bands(design, diagonal, above)
+        safe = hessian_bands(design, diagonal, above)
         safe[:, 0] += _RIDGE * safe[:, 0].mean(-1, keepdim=True)
-        true = None if newton is None else self._bands(design, *newton)
+        true = None if newton is None else hessian_bands(design, *newton)
         self.factors = []
         for curve, band in enumerate(safe):
             found = None if true is None else _mixed_factor(true[curve], band)
             self.factors.append(found if found is not None else _factor(band))
-
-    def _bands(self, design: Tensor, diagonal: Tensor, above: Tensor) -> Tensor:
-        """Return A' H A in LAPACK's lower banded form (B, bands, n K)."""
-        k, size = self.width, self.n * self.width
-        reach, points = _support(design)
-        bands = torch.zeros(len(diagonal), (reach + 1) * k, size, dtype=torch.float64)
-        # the next point's row, and none behind the last
-        after = torch.cat([design[1:], torch.zeros_like(design[:1])])
-        above = torch.cat([above, torch.zeros_like(above[:, :1])], dim=1)
-        rows, columns = torch.meshgrid(torch.arange(k), torch.arange(k), indexing="ij")
-        for offset in range(reach + 1):
-            count = self.n - offset
-            # sums run over the few points that the lower of the two coefficients moves, or their neighbours do
-            rows_of, first = points[:count], torch.arange(count)[:, None]
-            here, there = design[rows_of, first], design[rows_of, first + offset]
-            block = torch.einsum("np,bnpij->bnij", here * there, diagonal[:, rows_of])
-            block += torch.einsum("np,bnpij->bnij", after[rows_of, first] * there, above[:, rows_of])
-            block += torch.einsum("np,bnpij->bnji", here * after[rows_of, first + offset], above[:, rows_of])
-            below = offset * k + rows - columns
-            keep = below >= 0
-            starts = torch.arange(count)[:, None] * k + columns[keep][None, :]
-            bands[:, below[keep].expand_as(starts), starts] = block[:, :, rows[keep], columns[keep]]
-        return bands
 
     def __call__(self, gradient: Tensor, index: Tensor) -> Tensor:
         """Map gradients (b, n, K m) of the curves `index` (b,) to steps of the same shape (m right-hand sides)."""
@@ -92,6 +69,42 @@ class CurvePreconditioner:
             solved = cho_solve_banded((self.factors[problem], True), rhs, check_finite=False)
             out[row] = torch.tensor(solved).reshape(gradient.shape[1:])
         return out
+
+
+def hessian_bands(design: Tensor, diagonal: Tensor, above: Tensor) -> Tensor:
+    """Project the blocks of curves' Hessians on their coefficients.
+
+    Parameters
+    ----------
+    design : Tensor (N, n)
+    diagonal, above : Tensor (B, N, K, K), (B, N - 1, K, K)
+        As for `CurvePreconditioner`.
+
+    Returns
+    -------
+    Tensor (B, bands, n K)
+        A' H A in LAPACK's lower banded form.
+    """
+    n, k = design.shape[1], diagonal.shape[-1]
+    reach, points = _support(design)
+    bands = torch.zeros(len(diagonal), (reach + 1) * k, n * k, dtype=torch.float64)
+    # the next point's row, and none behind the last
+    after = torch.cat([design[1:], torch.zeros_like(design[:1])])
+    above = torch.cat([above, torch.zeros_like(above[:, :1])], dim=1)
+    rows, columns = torch.meshgrid(torch.arange(k), torch.arange(k), indexing="ij")
+    for offset in range(reach + 1):
+        count = n - offset
+        # sums run over the few points that the lower of the two coefficients moves, or their neighbours do
+        rows_of, first = points[:count], torch.arange(count)[:, None]
+        here, there = design[rows_of, first], design[rows_of, first + offset]
+        block = torch.einsum("np,bnpij->bnij", here * there, diagonal[:, rows_of])
+        block += torch.einsum("np,bnpij->bnij", after[rows_of, first] * there, above[:, rows_of])
+        block += torch.einsum("np,bnpij->bnji", here * after[rows_of, first + offset], above[:, rows_of])
+        below = offset * k + rows - columns
+        keep = below >= 0
+        starts = torch.arange(count)[:, None] * k + columns[keep][None, :]
+        bands[:, below[keep].expand_as(starts), starts] = block[:, :, rows[keep], columns[keep]]
+    return bands
 
 
 def _support(design: Tensor) -> tuple[int, Tensor]:

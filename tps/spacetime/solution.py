@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor
+from torch.nn.functional import max_pool1d
 
-from tps.spacetime.augmented_lagrangian import solve
+from tps.spacetime import augmented_lagrangian, sequential_quadratic
 from tps.spacetime.constraints import ConstraintReport, constraint_reports
 from tps.spacetime.curve import (
     SpacetimeCurve,
@@ -30,9 +31,13 @@ from tps.spacetime.starts import starting_chart
 #: Curves of at least 32 points are found on half as many points first, and on no more than 32, less exactly.
 _COARSE_POINTS = 32
 _COARSE_RTOL = 1e-3
+#: Newton's steps are worth more exactness: of two minima side by side the better one is told from the other.
+_COARSE_RTOL_NEWTON = 1e-5
 _COARSE_TOLERANCE = 1e-2
 #: Rounds that aim further inside, and the violation, in tolerances, that they may mend.
 _MARGIN_ROUNDS, _MENDABLE = 4, 20.0
+#: What is found outside at a point moves the aim of so many around it.
+_ABOUT = 7
 #: Of a model that is no true family nothing finer is worth finding; several starts are tried, less exactly still.
 _DOUBTFUL_RTOL = 1e-4
 _ROUGH_ITERATIONS, _ROUGH_RTOL = 40, 1e-2
@@ -169,9 +174,8 @@ def _solve(
     tolerance, everything, index = settings.constraint_tolerance, problem.everything, problem.everything
     if coarse:
         loose = max(tolerance, _COARSE_TOLERANCE)
-        _, used = solve(
-            problem, everything, budget // 2, max(rtol, _COARSE_RTOL), loose, progress, rough=True
-        )
+        rough = _COARSE_RTOL_NEWTON if sequential_quadratic.applies(problem) else _COARSE_RTOL
+        _, used = _minimise(problem, everything, budget // 2, max(rtol, rough), loose, progress, rough=True)
         if settings.hard:
             # what was given up on few points is given up
             broken = problem.violations(everything).amax(1) > loose
@@ -182,7 +186,7 @@ def _solve(
     converged = torch.zeros(len(pairs), dtype=torch.bool)
     if len(index):
         before = 2 * len(pairs) - len(index)
-        converged[index], used = solve(
+        converged[index], used = _minimise(
             problem, index, budget[index], rtol, tolerance, lambda done: progress(before + done)
         )
         budget[index] -= used
@@ -192,21 +196,23 @@ def _solve(
         # twice, since the length that spaces the points is taken where a descent begins
         for _ in range(2):
             budget[index] = settings.max_iterations
-            converged[index], used = solve(problem, index, budget[index], rtol, tolerance, feasible=True)
+            converged[index], used = _minimise(problem, index, budget[index], rtol, tolerance, feasible=True)
         budget[index] -= used
     curves = _resampled(problem, pairs)
     for _ in range(_MARGIN_ROUNDS if settings.hard else 0):
-        reports = [_reports(family, curve, settings) for curve in curves]
-        worst = torch.tensor([[r.largest for r in row] for row in reports], dtype=torch.float64)
+        excess = torch.stack([_excess(family, curve, settings) for curve in curves])
+        worst = excess.amax(2)
         # what did not converge is better tried on a finer spline, where there is one to try
         mendable = converged | ((worst <= _MENDABLE * tolerance).all(1) & (settings.finer is None))
         outside = (worst > tolerance).any(1) & mendable
         again = index[(outside & (budget > 0))[index]]
         if len(again) == 0:
             break
-        # points moved when they were spaced evenly: aim further inside by what was found outside
-        problem.margin[again] += 1.2 * worst[again].clamp_min(0)
-        converged[again], used = solve(problem, again, budget[again], rtol, tolerance)
+        # points moved when they were spaced evenly: aim further inside by what was found outside thereabouts
+        problem.margin[again] += 1.2 * max_pool1d(
+            excess[again].clamp_min(0), _ABOUT, stride=1, padding=_ABOUT // 2
+        )
+        converged[again], used = _minimise(problem, again, budget[again], rtol, tolerance)
         budget[again] -= used
         for number, curve in zip(again.tolist(), _resampled(problem, pairs, again), strict=True):
             curves[number] = curve
@@ -218,6 +224,25 @@ def _solve(
             curves, converged.tolist(), spent, evaluations.tolist(), strict=True
         )
     ]
+
+
+def _minimise(
+    problem: CurveProblem,
+    index: Tensor,
+    budget: Tensor,
+    rtol: float,
+    tolerance: float,
+    progress: Callable[[int], None] = lambda done: None,
+    *,
+    feasible: bool = False,
+    rough: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Solve for the curves `index` by the method that suits the problem; see `augmented_lagrangian.solve`."""
+    if sequential_quadratic.applies(problem):
+        return sequential_quadratic.solve(problem, index, budget, rtol, tolerance, progress)
+    return augmented_lagrangian.solve(
+        problem, index, budget, rtol, tolerance, progress, feasible=feasible, rough=rough
+    )
 
 
 def _weights(weight: float) -> list[float]:
@@ -233,7 +258,7 @@ def _rough_start(
     lines = dipping_lines(family.spacetime, a, b, n_points)
     problem = _problem(family, torch.stack([family.spacetime.to_chart(x) for x in lines]), settings, True)
     budget = torch.full((len(lines),), _ROUGH_ITERATIONS)
-    solve(problem, problem.everything, budget, _ROUGH_RTOL, settings.constraint_tolerance)
+    _minimise(problem, problem.everything, budget, _ROUGH_RTOL, settings.constraint_tolerance)
     return problem.chart()[problem.mean_chord().argmin()]
 
 
@@ -293,7 +318,7 @@ def _refined(family: Family, coarse: CurveProblem, settings: SolverSettings) -> 
     new = torch.linspace(0, 1, settings.n_points, dtype=torch.float64).numpy()
     chart = torch.tensor(CubicSpline(old, coarse.chart().numpy(), axis=1)(new))
     fine = _problem(family, chart, settings, coarse.clamped)
-    fine.stiffness = coarse.stiffness
+    fine.stiffness, fine.trust = coarse.stiffness, coarse.trust
     between = _linear_design(coarse.n_points, settings.n_points)
     fine.multipliers = [between @ m for m in coarse.multipliers]
     return fine
@@ -326,6 +351,12 @@ def _resampled(
 
 def _reports(family: Family, curve: SpacetimeCurve, settings: SolverSettings) -> tuple[ConstraintReport, ...]:
     return constraint_reports(family, curve, settings.hard, settings.constraint_tolerance)
+
+
+def _excess(family: Family, curve: SpacetimeCurve, settings: SolverSettings) -> Tensor:
+    """Return by how much each constraint is broken at each point (n_constraints, N)."""
+    with torch.no_grad():
+        return torch.stack([c.values(family, curve.eta, curve.mu).amax(1) for c in settings.hard])
 
 
 def _status(
