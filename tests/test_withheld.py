@@ -24,9 +24,18 @@ from tps.analysis import (
 from tps.conformations import Conformations
 from tps.errors import ParameterError
 from tps.paths import ReweightedPaths
+from tps.pipeline.channels import free_energy_said
 from tps.pipeline.withheld import few_carry
 from tps.report import format_quantity, withheld_sentences, write_report
-from tps.spacetime import SpacetimeCurve, empirical_family, fisher_rao_length, indistinct_ends
+from tps.spacetime import (
+    SpacetimeCurve,
+    anchors,
+    empirical_family,
+    fisher_rao_length,
+    free_energy_profile,
+    indistinct_ends,
+    straight_line,
+)
 from tps.systems import load_system
 
 GOOD = {"frames_error": 0.4, "largest_gap": 0.3, "support": 100.0, "needed": 30.0}
@@ -180,3 +189,19 @@ def test_a_frame_that_carries_half_of_all_is_said():
     assert few_carry(frames, grid=True) == ""
     even = Conformations(np.zeros((30, 1)), np.zeros(30), np.zeros(30), np.zeros(30, dtype=np.int64))
     assert few_carry(even, grid=False) == ""
+
+
+def test_a_barrier_that_no_frames_carry_is_withheld():
+    """A thousand frames at either end of a double well, none between: one frame carries the middle of tight tilts."""
+    system = load_system("double-well-2d")
+    ends = system.feature_values(system.ends)
+    values = np.repeat(ends, 1000, axis=0) + 0.05 * np.random.default_rng(2).normal(size=(2000, 2))
+    family = empirical_family(system.space, values, np.zeros(2000))
+    curve = straight_line(family, *anchors(system.space, ends, 5.0), n_points=33)
+    profile = free_energy_profile(curve, family, torch.arange(2000) % 10)
+    support = family.effective_sample_size(curve.eta)
+    held = free_energy_said(profile, curve, system, support, 30.0)
+    assert held["barrier"] is None
+    assert "effective frames carry the data at s = 0." in held["no_barrier"]
+    assert free_energy_said(profile, curve, system, support, 0.0)["barrier"]["above_a"] > 0
+    assert min(support[0], support[-1]) > 30 > support.min()

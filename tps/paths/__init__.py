@@ -28,6 +28,7 @@ from tps.paths.ensemble import Passages, PathEnsemble, PathRecord, load_paths, s
 from tps.paths.protocol import CurveFriction, equal_steps, tangents
 from tps.paths.shooting.choice import FeatureChoice, FrameChoice, UniformChoice
 from tps.paths.shooting.files import load_transition_paths, save_transition_paths
+from tps.paths.shooting.fitted_selection import LARGEST_MISFIT, fitted_selection
 from tps.paths.shooting.frames import (
     LogSelection,
     biased_selection,
@@ -50,6 +51,7 @@ from tps.paths.windows.surface import sample_surface_windows
 from tps.paths.windows.windows import Windows, WindowSettings, tightening
 
 __all__ = [
+    "LARGEST_MISFIT",
     "AnnealingSettings",
     "Chain",
     "CommittorChoice",
@@ -92,6 +94,7 @@ __all__ = [
     "estimate_committor",
     "find_transition_states",
     "fit_committor",
+    "fitted_selection",
     "held_series",
     "held_timesteps",
     "learn_committor",

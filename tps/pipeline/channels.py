@@ -132,8 +132,8 @@ def _geodesic(file: Path, family: Family, said: dict[str, Any]) -> Geodesic:
     )
 
 
-def channel_said(channel: Channel, system: System) -> dict[str, Any]:
-    """Return what result.json says of a channel."""
+def channel_said(channel: Channel, system: System, needed: float) -> dict[str, Any]:
+    """Return what result.json says of a channel; `needed` is the support without which it has no barrier."""
     geodesic, size = channel.geodesic, channel.effective_sample_size
     return {
         "length": geodesic.length,
@@ -141,7 +141,7 @@ def channel_said(channel: Channel, system: System) -> dict[str, Any]:
         "starts": list(channel.starts),
         "min_log_snr": float(geodesic.curve.log_snr.min()),
         "min_effective_sample_size": None if size is None else float(size.min()),
-        **free_energy_said(channel.free_energy, geodesic.curve, system),
+        **free_energy_said(channel.free_energy, geodesic.curve, system, size, needed),
         "curve_energy": geodesic.curve_energy,
         "n_gradient_evaluations": geodesic.n_gradient_evaluations,
         **{key: getattr(geodesic, key) for key in _TRUST},
@@ -172,8 +172,13 @@ def constraint_text(report: Mapping[str, Any]) -> str:
     return f"{report['name']}: {held}, {worst}, s = {report['at_s']:.2f}"
 
 
-def free_energy_said(profile: FreeEnergyProfile, curve: SpacetimeCurve, system: System) -> dict[str, Any]:
+def free_energy_said(
+    profile: FreeEnergyProfile, curve: SpacetimeCurve, system: System, support: Tensor | None, needed: float
+) -> dict[str, Any]:
     """Return the free energy along a curve and its barrier, in the system's unit of energy.
+
+    A barrier stands on frames at its top and at both ends: `support` (n_points,) is the effective number of them, and
+    at least `needed` must be there.
 
     Returns
     -------
@@ -196,6 +201,14 @@ def free_energy_said(profile: FreeEnergyProfile, curve: SpacetimeCurve, system: 
         first, last = (float(curve.s[index]) for index in profile.loose or (0, -1))
         why = f"the tilt is too weak to mean a place from s = {first:.2f} to {last:.2f}"
         return {**said, "barrier": None, "no_barrier": why}
+    if support is not None:
+        least = min((0, barrier.index, len(support) - 1), key=lambda index: float(support[index]))
+        if support[least] < needed:
+            why = (
+                f"{float(support[least]):.2g} effective frames carry the data at s = {float(curve.s[least]):.2f}, "
+                f"where {needed:g} are needed"
+            )
+            return {**said, "barrier": None, "no_barrier": why}
     place = system.space.center(curve.eta[barrier.index].numpy()) / system.space.user_scale
     return {
         **said,

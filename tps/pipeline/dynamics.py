@@ -28,6 +28,7 @@ from tps.engine import (
 )
 from tps.errors import ConfigError
 from tps.paths import (
+    LARGEST_MISFIT,
     AnnealingSettings,
     HeldSeries,
     HeldSettings,
@@ -40,6 +41,7 @@ from tps.paths import (
     WindowSettings,
     annealed_paths,
     biased_selection,
+    fitted_selection,
     held_series,
     held_timesteps,
     overdamped_annealed_paths,
@@ -282,7 +284,10 @@ class MoleculeRun:
         return potential_energies(self.run.molecule.create_openmm_system(), positions, self.platform)
 
     def log_selection(self) -> LogSelection | None:
-        """See `RunDynamics`: -V/kT of metadynamics' bias, or by the energy where temperatures were exchanged."""
+        """See `RunDynamics`.
+
+        -V/kT of metadynamics' bias; by the energy where temperatures were exchanged; fitted to weights of a file.
+        """
         section, molecule = self.run.sampling, self.run.molecule
         if section.method == "grow":
             return grown_selection(self.run)
@@ -291,9 +296,13 @@ class MoleculeRun:
             return lambda x: log_selection_of_energy(self.energies(x), stored["kt"], stored["log_strength"])
         if section.method == "md" or (section.method == "import" and section.weights_file is None):
             return unselected
+        if section.method == "import":
+            frames = self.run.load_frames()
+            fitted, misfit = fitted_selection(
+                molecule.space, molecule.feature_values, frames.values, frames.log_weights
+            )
+            return fitted if misfit <= LARGEST_MISFIT else None
         file = self.run.path / "conformations" / "bias.npy"
-        if not file.is_file():
-            return None
         bias, variables = np.load(file), biased_variables(molecule, section)
         n_atoms, platform, box = molecule.n_atoms, self.platform, molecule.box
         return biased_selection(

@@ -6,16 +6,18 @@ from pathlib import Path
 
 from tps.arrays import load_arrays
 from tps.dynamics import TransitionDynamics
-from tps.paths import FrameShots, ReweightedPaths, n_tasks, shoot_from_frames
+from tps.paths import LARGEST_MISFIT, FrameShots, ReweightedPaths, n_tasks, shoot_from_frames
 from tps.pipeline.dynamics import RunDynamics
 from tps.pipeline.folder import Chance, RunFolder
 from tps.pipeline.progress import Progress, counted
 
 #: The record of the shots, in the folders of shooting and of the rate.
 FRAME_SHOTS = "frame_shots.npz"
-#: Why there are none where imported frames have weights of which only their values are known.
+#: Why there are none where imported frames have weights that the features do not tell.
 UNKNOWN_SELECTION = (
-    "weights from a file leave the distribution that frames were drawn from unknown off the frames"
+    f"the file's weights are no function of the features (fits to frames miss others by more than {LARGEST_MISFIT:g} "
+    "kT), so the distribution that frames were drawn from is not known off the frames: take the biased variables as "
+    "features, or more frames"
 )
 
 

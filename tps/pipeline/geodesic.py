@@ -47,6 +47,7 @@ from tps.spacetime import (
     free_energy_profile,
     geodesic_windings,
     integrated_psi,
+    needed_support,
     ranked,
     support_warning,
 )
@@ -225,7 +226,7 @@ def solve_geodesic(
         STRAIGHT: problem.line(),
         WITH_PROFILE: problem.line_with_profile(),
     }
-    knows = section.method in CONSTRAINED
+    knows, needed = section.method in CONSTRAINED, needed_support(system.space.n_features, grid)
     own = section.method == "geodesic"
     reports = found.constraints if own else constraint_reports(family, main.curve, constraints)
     health = curve_health(family, main.curve)
@@ -243,10 +244,16 @@ def solve_geodesic(
         "constraints": reports_said(reports),
         "channel": section.channel,
         "rank": rank,
-        "channels": [channel_said(channel, system) for channel in channels],
+        "channels": [channel_said(channel, system, needed) for channel in channels],
         "curves": {
             name: curve_support(c, empirical, system.space)
-            | free_energy_said(free_energy_profile(c, empirical, blocks), c, system)
+            | free_energy_said(
+                free_energy_profile(c, empirical, blocks),
+                c,
+                system,
+                empirical.effective_sample_size(c.eta),
+                needed,
+            )
             for name, c in curves.items()
         },
         "health": {
