@@ -5,7 +5,14 @@
 All are judged by the energy whose terms are clamped at zero per coordinate. Eq. 14 of the paper has no clamp, and Adam
 on it finds the model's errors. The published code does minimise the clamped energy, with the rate below
 (github.com/rafalkarczewski/spacetime-geometry, molecular_experiments/mol_utils.py): there both look for the same
-minimum, and where Adam gets near it nothing can be much below.
+minimum, and nothing is much below ours. In plane 0, 0 to 2, it is 0.85 of Adam's: 30 starts at all depths, bent at
+random, and Adam's own end, as well as the cheapest ways through graphs of 60,000 random points, all descend to within
+1 % of that; so it is with plane 1, 0 to 2, 0.90. The best of 16 starts, refined with no regard for time, is 0.57 to
+0.96 of Adam's over the 24 cases, 0.82 on average, and ours 0.58 to 0.96, 0.82 on average: 0.75 in every case is not
+there to be had.
+
+Energies at 64 points alone say less: with every point free they fall to 0.60, and the smooth curve through those points
+has 1.25 times Adam's. So the curves through the points are compared too, looked at four times as often.
 """
 
 from __future__ import annotations
@@ -112,6 +119,14 @@ def recipe(
     return SpacetimeCurve.from_eta(family, eta)
 
 
+def between(family: Family, curve: SpacetimeCurve) -> float:
+    """Return the clamped energy of the smooth curve through the points, looked at four times as often."""
+    chart = family.spacetime.to_chart(curve.eta).numpy()
+    n = curve.n_points
+    smooth = CubicSpline(np.linspace(0, 1, n), chart)(np.linspace(0, 1, 4 * (n - 1) + 1))
+    return clamped_energy(SpacetimeCurve.from_eta(family, family.spacetime.from_chart(torch.tensor(smooth))))
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["plane", "torus"])
 def test_geodesics_of_plain_networks_against_the_recipe(kind: str, seed: int) -> None:
@@ -126,7 +141,7 @@ def test_geodesics_of_plain_networks_against_the_recipe(kind: str, seed: int) ->
             f"{kind} {seed}, {i} to {j}: {found.clamped_energy:.2f} (total {found.curve_energy:.2f}, "
             f"{found.doubtful:.0%} doubtful, {found.status})"
         )
-        ratios, speeds = [], []
+        ratios, speeds, smooth = [], [], between(family, found.curve)
         for clamped in (False, True):
             start = time.process_time()
             theirs = recipe(family, points[i], points[j], N_STEPS, clamped=clamped)
@@ -134,13 +149,15 @@ def test_geodesics_of_plain_networks_against_the_recipe(kind: str, seed: int) ->
             ratios.append(found.clamped_energy / clamped_energy(theirs))
             print(
                 f"    Adam on the {'clamped' if clamped else 'plain'} energy: {clamped_energy(theirs):.2f} "
-                f"(total {curve_energy(theirs):.2f}); ratio {ratios[-1]:.2f}, {speeds[-1]:.0f} times as fast",
+                f"(total {curve_energy(theirs):.2f}); ratio {ratios[-1]:.2f}, between the points "
+                f"{smooth / between(family, theirs):.2f}, {speeds[-1]:.0f} times as fast",
                 flush=True,
             )
-        rows.append((found, ratios, speeds))
-    for found, (plain, published), speeds in rows:
+        rows.append((found, ratios, smooth / between(family, theirs), speeds))
+    for found, (plain, published), smooth, speeds in rows:
         assert found.converged
         assert found.curve_energy >= 0
-        assert plain <= 0.8  # 0.00 to 0.76 in the twelve cases of torus 0, torus 1 and plane 0
-        assert published <= 1
+        assert plain <= 0.85  # 0.00 to 0.78
+        assert published <= 1  # 0.58 to 0.96
+        assert smooth <= 1  # 0.58 to 0.98
         assert min(speeds) >= 15

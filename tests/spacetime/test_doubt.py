@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.interpolate import CubicSpline
 
 from tps.spacetime import (
     DenoiserFamily,
@@ -28,13 +30,15 @@ def mixture() -> GaussianMixtureFamily:
     return GaussianMixtureFamily(torch.tensor([0.4, 0.6]), means, torch.tensor([0.1, 0.1]))
 
 
-def spoiled(family, error, dtype=torch.float64):
+def spoiled(family, error, dtype=torch.float64, waves_per_unit=9):
     """The family's denoiser with waves of a given height on it, as a network has them."""
 
     def denoise(x, log_snr):
         alpha = torch.sigmoid(log_snr.double()).sqrt()[:, None]
         exact = posterior_mean(family, x.double() / alpha, log_snr.double())
-        waves = torch.sin(9 * x.double().flip(1) + torch.tensor([0.0, 1.0]) + log_snr.double()[:, None])
+        waves = torch.sin(
+            waves_per_unit * x.double().flip(1) + torch.tensor([0.0, 1.0]) + log_snr.double()[:, None]
+        )
         return (exact + error * waves).to(x.dtype)
 
     return DenoiserFamily(denoise, 2, dtype=dtype)
@@ -73,6 +77,27 @@ def test_errors_of_a_denoiser_are_not_mined(mixture):
     assert 0.5 < found.clamped_energy / true.curve_energy < 2
     assert 0 < found.doubtful < 1
     assert f"{found.doubtful:.0%} of the length is doubtful" in found.warning
+
+
+def between(family, curve):
+    """The clamped energy of the smooth curve through the points, looked at four times as often."""
+    chart = family.spacetime.to_chart(curve.eta).numpy()
+    n = curve.n_points
+    smooth = CubicSpline(np.linspace(0, 1, n), chart)(np.linspace(0, 1, 4 * (n - 1) + 1))
+    return clamped_energy(SpacetimeCurve.from_eta(family, family.spacetime.from_chart(torch.tensor(smooth))))
+
+
+def test_curves_are_not_low_at_their_points_alone(mixture):
+    """Short waves: between the points as well the curve lies below the one that knows nothing of the errors.
+
+    Solved for on no more points than are returned, it is low at these, 34.7, and 38.9 between.
+    """
+    a, b = ends(mixture)
+    family = spoiled(mixture, 0.03, waves_per_unit=30)
+    unaware = SpacetimeCurve.from_eta(family, find_geodesic(mixture, a, b, n_points=32).curve.eta)
+    found = find_geodesic(family, a, b, n_points=32)
+    assert found.converged
+    assert between(family, found.curve) < between(family, unaware)
 
 
 def test_doubt_grows_with_the_error(mixture):

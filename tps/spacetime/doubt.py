@@ -13,7 +13,7 @@ from tps.spacetime.starts import chart_line, winding_line
 #: Round-off leaves 1e-6 of a true family in single precision; networks trained by score matching have 0.03 and more.
 _LARGEST_ASYMMETRY = 1e-3
 #: How far, in units of log-SNR, the starts for doubtful models dip between their ends.
-_DIPS = (2.0, 4.0, 6.0)
+_DIPS = (1.0, 2.0, 3.0, 4.0, 6.0)
 
 
 def asymmetry_of(metric: Tensor) -> Tensor:

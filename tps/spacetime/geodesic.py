@@ -45,7 +45,8 @@ def find_geodesic(
     representation : "spline" or "points"
         Cubic B-spline in the solver's chart, or every point free.
     n_coefficients : int, optional
-        Of the spline; n_points / 2 and at most 24, or 36 where the model is no true family, unless given.
+        Of the spline; n_points / 2 and at most 24 unless given, or where the model is no true family 2 n_points / 3 and
+        at most 42: there the curve is solved for on three times as many points.
     constraints : sequence
         LogSnrFloor, StdCeiling, RegionProbability, KLDistance, UserConstraint, UserPenalty.
     constraint_tolerance : float

@@ -38,9 +38,11 @@ _COARSE_TOLERANCE = 1e-2
 _MARGIN_ROUNDS, _MENDABLE = 4, 20.0
 #: What is found outside at a point moves the aim of so many around it.
 _ABOUT = 7
-#: Of a model that is no true family nothing finer is worth finding; several starts are tried, less exactly still.
-_DOUBTFUL_RTOL = 1e-4
-_ROUGH_ITERATIONS, _ROUGH_RTOL = 40, 1e-2
+#: Of a model that is no true family nothing finer is worth finding; several starts are tried, less exactly still, on
+#: few points, and so many of them on more.
+_DOUBTFUL_RTOL, _DOUBTFUL_COARSE_RTOL = 1e-4, 3e-4
+_FEWEST, _KEPT = 16, 3
+_ROUGH_ITERATIONS, _ROUGH_RTOL = 40, 1e-3
 _WEIGHT_STEP = 0.25
 #: What round-off may leave of the energy between two ends that are the same.
 _ROUND_OFF = 1e-12
@@ -159,8 +161,9 @@ def _solve(
     *,
     clamped: bool,
 ) -> list[Geodesic]:
+    n_points, settings = settings.n_points, settings.dense if clamped else settings
     coarse = settings.n_points >= _COARSE_POINTS
-    n_start = min(_COARSE_POINTS, settings.n_points // 2) if coarse else settings.n_points
+    n_start = _n_coarse(settings, clamped) if coarse else settings.n_points
     charts = [
         _rough_start(family, a, b, n_start, settings)
         if clamped and s is None and not settings.hard and settings.log_snr is None
@@ -175,6 +178,7 @@ def _solve(
     if coarse:
         loose = max(tolerance, _COARSE_TOLERANCE)
         rough = _COARSE_RTOL_NEWTON if sequential_quadratic.applies(problem) else _COARSE_RTOL
+        rough = _DOUBTFUL_COARSE_RTOL if clamped else rough
         _, used = _minimise(problem, everything, budget // 2, max(rtol, rough), loose, progress, rough=True)
         if settings.hard:
             # what was given up on few points is given up
@@ -198,7 +202,7 @@ def _solve(
             budget[index] = settings.max_iterations
             converged[index], used = _minimise(problem, index, budget[index], rtol, tolerance, feasible=True)
         budget[index] -= used
-    curves = _resampled(problem, pairs)
+    curves = _resampled(problem, pairs, n_points)
     for _ in range(_MARGIN_ROUNDS if settings.hard else 0):
         excess = torch.stack([_excess(family, curve, settings) for curve in curves])
         worst = excess.amax(2)
@@ -209,12 +213,11 @@ def _solve(
         if len(again) == 0:
             break
         # points moved when they were spaced evenly: aim further inside by what was found outside thereabouts
-        problem.margin[again] += 1.2 * max_pool1d(
-            excess[again].clamp_min(0), _ABOUT, stride=1, padding=_ABOUT // 2
-        )
+        about = max_pool1d(excess[again].clamp_min(0), _ABOUT, stride=1, padding=_ABOUT // 2)
+        problem.margin[again] += 1.2 * about @ _linear_design(n_points, problem.n_points).T
         converged[again], used = _minimise(problem, again, budget[again], rtol, tolerance)
         budget[again] -= used
-        for number, curve in zip(again.tolist(), _resampled(problem, pairs, again), strict=True):
+        for number, curve in zip(again.tolist(), _resampled(problem, pairs, n_points, again), strict=True):
             curves[number] = curve
     evaluations = evaluations + problem.n_evaluations
     spent = (settings.max_iterations - budget).tolist()
@@ -224,6 +227,11 @@ def _solve(
             curves, converged.tolist(), spent, evaluations.tolist(), strict=True
         )
     ]
+
+
+def _n_coarse(settings: SolverSettings, clamped: bool) -> int:
+    """Return on how many points a curve is found first; a rough model shows its errors on many points alone."""
+    return settings.n_points // 2 if clamped else min(_COARSE_POINTS, settings.n_points // 2)
 
 
 def _minimise(
@@ -255,11 +263,15 @@ def _rough_start(
     family: Family, a: SpacetimePoint, b: SpacetimePoint, n_points: int, settings: SolverSettings
 ) -> Tensor:
     """Return the chart (n_points, K) of the lowest of several curves after a few steps: errors make local minima."""
-    lines = dipping_lines(family.spacetime, a, b, n_points)
-    problem = _problem(family, torch.stack([family.spacetime.to_chart(x) for x in lines]), settings, True)
-    budget = torch.full((len(lines),), _ROUGH_ITERATIONS)
-    _minimise(problem, problem.everything, budget, _ROUGH_RTOL, settings.constraint_tolerance)
-    return problem.chart()[problem.mean_chord().argmin()]
+    few = min(n_points, max(_FEWEST, n_points // 2))
+    lines = dipping_lines(family.spacetime, a, b, few)
+    charts = torch.stack([family.spacetime.to_chart(line) for line in lines])
+    for n, kept in ((few, _KEPT), (n_points, 1)):
+        problem = _problem(family, _interpolated(charts, n), settings, True)
+        budget = torch.full((len(charts),), _ROUGH_ITERATIONS)
+        _minimise(problem, problem.everything, budget, _ROUGH_RTOL, settings.constraint_tolerance)
+        charts = problem.chart()[problem.mean_chord().argsort()[:kept]]
+    return charts[0]
 
 
 def _verdict(
@@ -314,14 +326,17 @@ def _problem(family: Family, chart: Tensor, settings: SolverSettings, clamped: b
 
 def _refined(family: Family, coarse: CurveProblem, settings: SolverSettings) -> CurveProblem:
     """Carry curves, multipliers and stiffness over to more points."""
-    old = torch.linspace(0, 1, coarse.n_points, dtype=torch.float64).numpy()
-    new = torch.linspace(0, 1, settings.n_points, dtype=torch.float64).numpy()
-    chart = torch.tensor(CubicSpline(old, coarse.chart().numpy(), axis=1)(new))
-    fine = _problem(family, chart, settings, coarse.clamped)
+    fine = _problem(family, _interpolated(coarse.chart(), settings.n_points), settings, coarse.clamped)
     fine.stiffness, fine.trust = coarse.stiffness, coarse.trust
     between = _linear_design(coarse.n_points, settings.n_points)
     fine.multipliers = [between @ m for m in coarse.multipliers]
     return fine
+
+
+def _interpolated(charts: Tensor, n_points: int) -> Tensor:
+    """Return curves (b, n_points, k) on more points, by the cubic spline through those of `charts` (b, N, k)."""
+    old, new = (torch.linspace(0, 1, n, dtype=torch.float64).numpy() for n in (charts.shape[1], n_points))
+    return torch.tensor(CubicSpline(old, charts.numpy(), axis=1)(new))
 
 
 def _linear_design(n_old: int, n_new: int) -> Tensor:
@@ -333,19 +348,19 @@ def _linear_design(n_old: int, n_new: int) -> Tensor:
 def _resampled(
     problem: CurveProblem,
     pairs: Sequence[tuple[SpacetimePoint, SpacetimePoint]],
+    n_points: int,
     index: Tensor | None = None,
 ) -> list[SpacetimeCurve]:
-    """Return the curves `index`, all unless given, at equal steps."""
+    """Return the curves `index`, all unless given, on n_points at equal steps."""
     index, curves = problem.everything if index is None else index, []
     charts = problem.chart(problem.coefficients[index], index)
     for (a, b), chart in zip([pairs[i] for i in index.tolist()], charts, strict=True):
         eta = problem.coordinates.from_chart(chart)
         eta[0], eta[-1] = eta_of(problem.spacetime, a), eta_of(problem.spacetime, b)
         curve = SpacetimeCurve.from_eta(problem.family, eta)
-        even = resample(problem.family, curve, clamped=problem.clamped, chart=problem.coordinates)
-        # between the points where it was minimised, a doubtful model may be worse
-        worse = problem.clamped and curve_energy(even) < min(0.0, curve_energy(curve))
-        curves.append(curve if worse else even)
+        curves.append(
+            resample(problem.family, curve, n_points, clamped=problem.clamped, chart=problem.coordinates)
+        )
     return curves
 
 

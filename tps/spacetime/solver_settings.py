@@ -19,7 +19,9 @@ from tps.spacetime.points import Chart
 Representation = Literal["spline", "points"]
 
 #: Of a spline unless told otherwise; a model that is no true family is rough, and its curves bend around its errors.
-_MAX_COEFFICIENTS, _MAX_COEFFICIENTS_ROUGH = 24, 36
+_MAX_COEFFICIENTS, _MAX_COEFFICIENTS_ROUGH = 24, 42
+#: Points per coefficient at least: on fewer, curves through rough models are low at their points and climb between.
+_POINTS, _POINTS_ROUGH = 2, 3
 #: Coefficients per point of the spline that is tried where that one cannot bend round what is forbidden.
 _FINER_SPLINE = 5 / 8
 
@@ -80,6 +82,14 @@ class SolverSettings:
         free = self.n_coefficients is None and self.representation == "spline"
         return replace(self, n_coefficients=n) if self.hard and free and n > usual else None
 
+    @property
+    def dense(self) -> SolverSettings:
+        """The same on as many points as a curve through a rough model has to be looked at."""
+        if self.representation == "points":
+            return self
+        n = self.n_coefficients or min(2 * self.n_points // 3, _MAX_COEFFICIENTS_ROUGH)
+        return replace(self, n_points=max(self.n_points, _POINTS_ROUGH * n))
+
     def chart(self, family: Family) -> Chart:
         """Return the coordinates: of spacetime, or of the one noise level that is kept to."""
         return family.spacetime if self.log_snr is None else NoiseLevel(family, self.log_snr)
@@ -88,8 +98,8 @@ class SolverSettings:
         """Return the matrix (n_points, n_coefficients) from coefficients to points, of a smooth or a rough model."""
         if self.representation == "points":
             return torch.eye(n_points, dtype=torch.float64)
-        most = _MAX_COEFFICIENTS_ROUGH if rough else _MAX_COEFFICIENTS
-        default = max(6, min(n_points // 2, most))
+        share, most = (_POINTS_ROUGH, _MAX_COEFFICIENTS_ROUGH) if rough else (_POINTS, _MAX_COEFFICIENTS)
+        default = max(6, min(n_points // share, most))
         return spline_design(n_points, min(self.n_coefficients or default, n_points))
 
 
