@@ -207,7 +207,7 @@ def _solve(
         excess = torch.stack([_excess(family, curve, settings) for curve in curves])
         worst = excess.amax(2)
         # what did not converge is better tried on a finer spline, where there is one to try
-        mendable = converged | ((worst <= _MENDABLE * tolerance).all(1) & (settings.finer is None))
+        mendable = converged | ((worst <= _MENDABLE * tolerance).all(1) & (clamped or settings.finer is None))
         outside = (worst > tolerance).any(1) & mendable
         again = index[(outside & (budget > 0))[index]]
         if len(again) == 0:
