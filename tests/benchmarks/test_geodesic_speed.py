@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +30,7 @@ from tps.spacetime import (
     fisher_rao_length,
     point_at,
     resample,
+    sequential_quadratic,
     spacetime_of,
     winding_starts,
 )
@@ -171,6 +176,67 @@ def test_a_constrained_curve_costs_some_hundred_gradients(alanine):
     )
     assert all(channel.geodesic.converged for channel in found)
     assert ratio < 900
+
+
+def test_quadratic_programs_against_the_augmented_lagrangian(alanine, monkeypatch):
+    """The same ceiling, four ways round, on the same model: at least twice as fast, and no longer."""
+    family, points = alanine
+    a, b = points[0], points[-1]
+    options = {
+        "starts": winding_starts(family.spacetime, a, b, 64),
+        "constraints": [StdCeiling(0.4)],
+        "rank": "length",
+    }
+    find_channels(family, a, b, **options, max_iterations=1)
+    found, ours = timed(find_channels, family, a, b, **options)
+    monkeypatch.setattr(sequential_quadratic, "applies", lambda problem: False)
+    before, theirs = timed(find_channels, family, a, b, **options)
+    lengths = [[round(channel.geodesic.length, 3) for channel in channels] for channels in (found, before)]
+    print(
+        f"quadratic programs {ours:.2f} s {lengths[0]}; augmented Lagrangian {theirs:.2f} s {lengths[1]}; "
+        f"{theirs / ours:.1f} x"
+    )
+    assert all(channel.geodesic.converged for channel in found)
+    assert lengths[0][0] <= 1.002 * lengths[1][0]
+    assert theirs / ours > 2
+
+
+#: What a checkout of another version can do as well: a ceiling on three wells, twice, the second time measured.
+SCRIPT = """
+import time, torch
+torch.set_num_threads(1)
+from tps.spacetime import GaussianMixtureFamily, SpacetimePoint, StdCeiling, find_geodesic
+means = torch.tensor([[-1.5, 0.0], [1.3, 0.4], [0.1, 0.3]])
+family = GaussianMixtureFamily(torch.tensor([0.5, 0.4, 0.1]), means, torch.tensor([0.1, 0.15, 0.05]))
+a, b = SpacetimePoint(means[0], 4.0), SpacetimePoint(means[1], 4.0)
+for _ in range(2):
+    start = time.process_time()
+    found = find_geodesic(family, a, b, constraints=[StdCeiling(0.45)])
+print(time.process_time() - start, found.length)
+"""
+
+
+def test_a_constrained_curve_against_another_checkout():
+    """TPS_CHECKOUT=folder: the ratio to the version that is checked out there, each in a process of its own."""
+    other = os.environ.get("TPS_CHECKOUT")
+    if other is None:
+        pytest.skip("set TPS_CHECKOUT to a checkout of another version")
+    (ours, length), (theirs, before) = (
+        [
+            float(x)
+            for x in subprocess.run(
+                [sys.executable, "-c", SCRIPT],
+                env={**os.environ, "PYTHONPATH": str(folder)},
+                cwd=folder,
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout.split()
+        ]
+        for folder in (Path(__file__).parents[2], other)
+    )
+    print(f"here {ours:.2f} s {length:.4f}; {other} {theirs:.2f} s {before:.4f}; {theirs / ours:.1f} x")
+    assert length <= 1.002 * before
 
 
 def test_distances_of_20_conformations_in_batches(alanine):
