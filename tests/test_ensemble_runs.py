@@ -235,11 +235,12 @@ def test_committors_of_frames(copy, tmp_path):
 
 
 def test_what_cannot_be_shot_costs_the_exit_code_but_not_the_report(well, tmp_path):
-    """Paths of two steps do not get to B; without windows nothing is asked of them; rates need no paths."""
+    """Paths of two steps do not get to B, and no shots were asked for; rates have shots of their own."""
     text = RUN.replace('"low-well"', f'"{well.parent / "low-well"}"')
     text = text.replace("n_steps = 2_000", "n_steps = 2").replace("n_updates = 1_000", "n_updates = 2")
     text = text.replace("n_frames = 1_000", "n_frames = 2").replace("n_windows = 8", "n_windows = 0")
-    (tmp_path / "run.toml").write_text(text.replace("n_walkers = 64", "n_walkers = 0"))
+    text = text.replace("n_frame_shots = 300", "n_frame_shots = 0")
+    (tmp_path / "run.toml").write_text(text.replace("n_walkers = 64", "n_walkers = 0\nn_frame_shots = 300"))
     message = complaint("run", tmp_path / "run.toml", "-o", tmp_path / "run")
     assert "shooting starts from paths that go from A to B" in message
     assert (tmp_path / "run" / "report.html").is_file()

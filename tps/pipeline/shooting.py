@@ -240,15 +240,22 @@ def _candidates(
     seed: int,
     progress: Progress,
 ) -> _Candidates:
-    """Return a start for every chain: candidates of each channel in proportion to its share, or of all in turn.
+    """Return a start for every chain: independent transitions, or candidates of each channel by its share.
 
-    A channel of which there is no candidate starts from the path that shots from frames have found.
+    Where shots from the weighted frames found as many transitions as there are chains, chains start from those: they
+    are of the unbiased ensemble already. Where they found fewer, a channel of which there is no candidate starts from
+    the path they found; where none, candidates of all channels take turns.
     """
+    n_chains = run.config.shooting.n_chains
+    if independent is not None and independent.effective_paths >= n_chains:
+        starts = list(independent.spread(n_chains))
+        in_channels = Counter(_channel(run, path) for path in starts)
+        return _Candidates(starts, dict(in_channels), independent.shots.n_steps)
     by_channel: dict[str, list[Positions]] = defaultdict(list)
     others, n_evaluations = _along_other_geodesics(run, dynamics, seed, progress)
     for segment in itertools.chain(_segments(run), others):
         by_channel[_channel(run, segment)].append(segment)
-    n_chains, made = run.config.shooting.n_chains, itertools.zip_longest(*by_channel.values())
+    made = itertools.zip_longest(*by_channel.values())
     chosen = [segment for one in made for segment in one if segment is not None][:n_chains]
     if not chosen:
         raise RunFolderError(
