@@ -3,9 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from spaces import feature_space
 
 from tps.analysis.free_energy.solver import first_guess, solve_mbar
-from tps.spacetime import EmpiricalFamily, GridFamily, SpacetimePoint, SupportFloor, find_geodesic
+from tps.spacetime import (
+    EmpiricalFamily,
+    GridFamily,
+    LogSnrFloor,
+    SpacetimePoint,
+    SupportFloor,
+    empirical_family,
+    find_geodesic,
+    point_at,
+)
 
 LEVEL, FLOOR, N_WINDOWS, N_FRAMES, N_ROUNDS = 5.0, 15.0, 12, 40, 5
 A, B = (SpacetimePoint(torch.tensor([x, 0.0], dtype=torch.float64), LEVEL) for x in (-1.0, 1.0))
@@ -72,3 +82,27 @@ def test_the_first_curve_leaves_the_data_where_nothing_holds_it(landscape):
     assert geodesic.length < 0.9 * true_length(
         landscape, geodesic.curve.eta
     )  # what the data do not cover looks short
+
+
+def test_a_curve_of_many_statistics_that_obeys_unasked_is_the_free_one():
+    """Five angles and a length, 12 statistics: a floor on the support that the free curve keeps changes nothing.
+
+    A floor on the log-SNR that it does not keep is pressed for.
+    """
+    rng = np.random.default_rng(7)
+    space = feature_space("aaaaax")
+    wells = np.stack([np.full(6, -0.6), np.full(6, 0.6)])[rng.integers(2, size=3000)]
+    values = wells + 0.5 * rng.normal(size=(3000, 6))
+    family = empirical_family(space, values, np.zeros(3000))
+    ends = [point_at(space, np.full(6, x), 0.5) for x in (-0.6, 0.6)]
+    free = find_geodesic(family, *ends, n_points=24)
+    least = float(family.effective_sample_size(free.curve.eta).min())
+    kept = find_geodesic(family, *ends, n_points=24, constraints=[SupportFloor(family, 0.5 * least)])
+    assert kept.converged
+    torch.testing.assert_close(kept.curve.eta, free.curve.eta, rtol=0, atol=0)
+    assert kept.constraints[0].satisfied
+    lowest = float(free.curve.log_snr.min())
+    assert lowest < 0.3  # the free curve goes through weaker tilts than its ends
+    pressed = find_geodesic(family, *ends, n_points=24, constraints=[LogSnrFloor(0.4)])
+    assert pressed.constraints[0].satisfied
+    assert pressed.length > free.length
