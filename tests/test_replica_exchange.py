@@ -29,7 +29,10 @@ def potential(theta):
 
 def share(low, high):
     """The exact probability of an interval at 300 K."""
-    boltzmann = lambda x: math.exp(-potential(x) / KT)  # noqa: E731
+
+    def boltzmann(x):
+        return math.exp(-potential(x) / KT)
+
     return quad(boltzmann, low, high)[0] / quad(boltzmann, -math.pi, math.pi)[0]
 
 
