@@ -71,7 +71,7 @@ def test_a_torsion_behind_a_barrier_has_its_exact_distribution(wells):
 
 
 def test_frames_of_the_lowest_temperature_need_no_weights(wells):
-    """They are drawn at 300 K: the mean energy of the torsion and of the rest, within four errors of the ladders."""
+    """They are drawn at 300 K: the share of the right well, within four errors of the scatter of the ladders."""
     _, section, found = wells
     cold = found.at_target
     assert cold is not None
