@@ -11,8 +11,9 @@ OPS_STAMP := .venv-ops/installed
 demo: $(STAMP)
 	.venv/bin/tps run configs/demo.toml -o $(RUN)
 
+# Each file's tests stay in one process, which makes what they share once.
 test: $(STAMP)
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
 test-slow: $(STAMP)
 	.venv/bin/python -m pytest -m slow

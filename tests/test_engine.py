@@ -236,12 +236,13 @@ def test_langevin_settings_are_positive(name):
 
 
 _LONG_WORK = """
+import os
 import signal
 import time
 from tps.engine import local_executor, map_tasks
 
 def work(seconds):
-    print("ready", flush=True)
+    os.write(1, b"ready\\n")  # at once, so that two workers' lines never run into each other
     time.sleep(seconds)
 
 if __name__ == "__main__":
