@@ -3,13 +3,14 @@
 import math
 
 import numpy as np
+import openmm
 import pytest
 from molecules import torsion_molecule
 from scipy.integrate import quad
 
 from tps.analysis import log_selection_of_energy, temperature_log_strength
 from tps.config import ConformationsSection
-from tps.conformations import judge_frames
+from tps.conformations import ReplicaTask, judge_frames, run_replicas, temperature_ladder
 from tps.engine import LangevinSettings, PlatformChoice
 from tps.errors import ConfigError
 from tps.pipeline.progress import Silent
@@ -126,6 +127,38 @@ def test_weights_of_temperatures_on_exact_draws():
     exact = np.array([-math.log(2) / 2, -math.log(4) / 2, 1.0])
     assert (np.abs(mean - exact) < 4 * error).all()
     assert (error < 0.01).all()
+
+
+def test_velocities_keep_their_direction_in_a_swap_and_take_the_new_temperatures_length():
+    """Free particles without friction: every swap is accepted, and each goes straight on at √T times its own speed.
+
+    Tolerances: positions of a few nm in single precision, over steps of 0.05 nm, tell these to 1e-5; <m v²> of 1,500
+    particles to √(2/4500), of which four.
+    """
+    kelvin, n_atoms, steps = temperature_ladder(300.0, 1200.0, 3), 500, 50
+    system = openmm.System()
+    for _ in range(n_atoms):
+        system.addParticle(12.0)
+    frictionless = LangevinSettings(temperature=300.0, timestep=0.002, friction=1e-15)
+    found = run_replicas(
+        ReplicaTask(
+            openmm.XmlSerializer.serialize(system),
+            np.zeros((n_atoms, 3)),
+            kelvin,
+            n_frames=20,
+            frame_interval=steps,
+            langevin=frictionless,
+            platform=PlatformChoice("Reference"),
+            seed=4,
+            n_equilibration_frames=0,
+        )
+    )
+    assert (np.diff(found.state, axis=1) != 0).sum() > 20 and (found.acceptance == 1).all()
+    velocity = np.diff(found.positions.astype(np.float64), axis=1) / (steps * frictionless.timestep)
+    own = velocity / np.sqrt(np.array(kelvin))[found.state[:, 1:], None, None]
+    spread = float(np.sqrt((own**2).mean()))
+    np.testing.assert_allclose(own, np.broadcast_to(own[:, :1], own.shape), atol=1e-4 * spread)
+    assert 12.0 * spread**2 == pytest.approx(KT / 300.0, rel=4 * math.sqrt(2 / (3 * 3 * n_atoms)))
 
 
 @pytest.mark.parametrize(
