@@ -11,6 +11,7 @@ import torch
 from tps.errors import CurveError
 from tps.spacetime import (
     GaussianFamily,
+    GaussianMixtureFamily,
     KLDistance,
     LogSnrFloor,
     RegionProbability,
@@ -189,6 +190,18 @@ def test_progress_ends_at_twice_the_number_of_curves(torsion_family, constraints
     find_geodesics(
         torsion_family, [(A, B), (B, A)], n_points=n_points, constraints=constraints, progress=told.append
     )
+    assert told == sorted(told)
+    assert told[-1] == 4
+
+
+def test_progress_never_goes_back_where_curves_are_solved_free_first():
+    """Ten features: constraints are dear, and both curves break this one while they are free."""
+    means = 1.4 * torch.eye(10, dtype=torch.float64)[:2]
+    family = GaussianMixtureFamily(torch.tensor([0.5, 0.5]), means, torch.tensor([0.09, 0.09]))
+    a, b = (SpacetimePoint(mean, 4.0) for mean in means)
+    told: list[int] = []
+    found = find_geodesics(family, [(a, b), (b, a)], constraints=[LogSnrFloor(3.0)], progress=told.append)
+    assert all(one.converged for one in found)
     assert told == sorted(told)
     assert told[-1] == 4
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Unpack
 
 from tps.errors import ParameterError
+from tps.spacetime.coarse_to_fine import Asked
 from tps.spacetime.constraints import Constraint, UserPenalty
 from tps.spacetime.family import Family
 from tps.spacetime.points import SpacetimePoint
-from tps.spacetime.solution import Geodesic, solve_batch
+from tps.spacetime.solution import Geodesic
+from tps.spacetime.solver import solve_batch
 from tps.spacetime.solver_settings import Representation, SolverOptions, SolverSettings
 from tps.spacetime.starts import Start, check_ends, start_eta
 
@@ -137,4 +139,4 @@ def find_geodesics(
         None if start is None else start_eta(family, a, b, start, settings.n_points)
         for (a, b), start in zip(pairs, given, strict=True)
     ]
-    return tuple(solve_batch(family, pairs, curves, settings, progress))
+    return tuple(solve_batch(Asked(family, pairs, curves, settings), progress))
