@@ -276,7 +276,7 @@ def test_the_rate_of_the_well_is_that_of_its_passage_time(well):
         assert abs(value * exact_passage_time() - 1) < 4 * error / value + 0.1
     assert found["first_passage_a_to_b"]["value"] == pytest.approx(1 / found["rate_a_to_b"]["value"])
     assert metrics_of(well)["metrics"]["rate_a_to_b"] == found["rate_a_to_b"]
-    assert "rate from A to B" in (well / "report.html").read_text()
+    assert "<dt>from A to B</dt>" in (well / "report.html").read_text()
 
 
 def test_a_rate_belongs_to_the_frames_it_was_counted_in(well, tmp_path):

@@ -469,7 +469,7 @@ def page(tmp_path):
     path = write_report(
         tmp_path / "out" / "report.html",
         title="C5 → C7ax <script>alert(1)</script>",
-        summary=[("paths", "64 started & 63 completed")],
+        summary={"candidates": [("paths", "64 started & 63 completed")]},
         metrics=metrics,
         methods={
             "geodesic": metrics,

@@ -57,7 +57,7 @@ def test_withheld_numbers_are_shown_with_their_reason(tmp_path):
     assert format_quantity(gone) == "withheld"
     metrics = {"x": gone, "y": gone, "z": Metric(1.0, None, "", "").as_dict()}
     assert withheld_sentences(metrics) == ["withheld: x, y: no data"]
-    page = write_report(tmp_path / "report.html", title="t", summary=[], metrics=metrics).read_text()
+    page = write_report(tmp_path / "report.html", title="t", metrics=metrics).read_text()
     assert "Withheld: no data. Something." in page
 
 

@@ -20,10 +20,10 @@ from tps.pipeline import (
     run_all,
     spoken,
     stage_state,
-    summary_rows,
+    summary_groups,
 )
 from tps.prepare.check import check_run, check_system
-from tps.report import format_quantity
+from tps.report import format_quantity, groups_text
 
 
 @click.command()
@@ -94,8 +94,7 @@ def show(folder: RunFolder, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(content, indent=1))
         return
-    for label, text in summary_rows(folder):
-        click.echo(f"{label:28} {text}")
+    click.echo(groups_text(summary_groups(folder)))
     click.echo()
     click.echo(comparison(content))
     click.echo()

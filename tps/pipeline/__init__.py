@@ -11,7 +11,7 @@ from tps.pipeline.committor import (
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.geodesic import MAIN
 from tps.pipeline.progress import Progress, Silent
-from tps.pipeline.report import COMPARED, spoken, summary_rows
+from tps.pipeline.report import COMPARED, spoken, summary_groups, summary_rows
 from tps.pipeline.runner import run_all, run_stage
 from tps.pipeline.shooting import load_chains
 from tps.pipeline.stages import STAGES, find_stage, stage_state
@@ -38,5 +38,6 @@ __all__ = [
     "save_committors",
     "spoken",
     "stage_state",
+    "summary_groups",
     "summary_rows",
 ]

@@ -21,12 +21,12 @@ from tps.pipeline.friction import load_friction
 from tps.pipeline.geodesic import MAIN, load_curve, load_solved
 from tps.pipeline.growth import GROWTH
 from tps.pipeline.report_channels import barrier_row, channel_curves, channel_pictures
+from tps.pipeline.report_rows import cost_rows, ensemble_rows, free_energy_rows, rate_rows
 from tps.pipeline.report_unbiased import (
     Picture,
     committor_pictures,
     ensemble_pictures,
     free_energy_pictures,
-    unbiased_rows,
 )
 from tps.report import (
     ReportFigure,
@@ -87,7 +87,7 @@ def report_run(run: RunFolder, frames: Conformations, out: Path) -> None:
     write_report(
         out / "report.html",
         title=f"{system.name}: {system.state_a.name} → {system.state_b.name}",
-        summary=summary_rows(run),
+        summary=summary_groups(run),
         metrics=content["metrics"],
         methods={
             spoken(name, content["method"]): {key: found[key] for key in COMPARED if key in found}
@@ -99,37 +99,59 @@ def report_run(run: RunFolder, frames: Conformations, out: Path) -> None:
     )
 
 
-def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
-    """Return the lines a reader looks at first, as (label, text)."""
+def summary_groups(run: RunFolder) -> dict[str, list[tuple[str, str]]]:
+    """Return the numbers a reader looks at first, as (label, text) by group: candidates, ensemble and so on."""
     content, solved = read_json(run.path / "analysis" / "metrics.json"), load_solved(run.path)
     metrics = content["metrics"]
-    n_reactive = metrics["paths_reactive"]["value"]
+    groups = {
+        "candidates": _candidate_rows(run, content, solved),
+        "ensemble": ensemble_rows(content),
+        "free energy": [
+            ("B - A, anchored, model", format_quantity(metrics["free_energy_difference"])),
+            *free_energy_rows(content),
+        ],
+        "rate": rate_rows(metrics),
+        "cost": cost_rows(metrics),
+    }
+    return {name: rows for name, rows in groups.items() if rows}
+
+
+def summary_rows(run: RunFolder) -> list[tuple[str, str]]:
+    """Return the rows of all groups, one after the other."""
+    return [row for rows in summary_groups(run).values() for row in rows]
+
+
+def _candidate_rows(
+    run: RunFolder, content: Mapping[str, Any], solved: Mapping[str, Any]
+) -> list[tuple[str, str]]:
+    """Return what is said of the curve and of the paths along it."""
+    metrics = content["metrics"]
+    n_started, n_failed, n_reactive = (
+        metrics[f"paths_{name}"]["value"] for name in ("started", "failed", "reactive")
+    )
     rows = [
-        (
-            "paths",
-            f"{metrics['paths_started']['value']:.0f} started, {metrics['paths_failed']['value']:.0f} failed",
-        ),
-        ("ending in state B", format_quantity(metrics["hit_rate"])),
-        *_energy_rows(metrics, run.system.solvated),
-        ("free energy B - A", format_quantity(metrics["free_energy_difference"])),
-        ("dissipated work", format_quantity(metrics["dissipated_work"])),
-        *_predicted_rows(metrics),
         (solved["method"], f"{solved['status']}, length {solved['length']:.3f}"),
         ("its barrier, smoothed", barrier_row(solved)),
         *(("its constraint", constraint_text(report)) for report in solved["constraints"]),
         ("support", f"at least {metrics['support']['value']:.0f} effective frames"),
-        ("force evaluations", f"{metrics['evaluations_total']['value']:,.0f}"),
+        ("paths", f"{n_started:.0f} started, {n_failed:.0f} failed"),
+        ("ending in state B", format_quantity(metrics["hit_rate"])),
     ]
-    if "u_max_minus_bound" in metrics:
-        rows.insert(4, ("maximum above lower bound", format_quantity(metrics["u_max_minus_bound"])))
     if "paths_out_of_regions" in metrics:
-        rows.insert(2, ("staying out of the regions", format_quantity(metrics["paths_out_of_regions"])))
-        rows.insert(3, ("as expected of them", avoidance_text(solved["avoidance"])))
-    rows += [
+        rows += [
+            ("staying out of the regions", format_quantity(metrics["paths_out_of_regions"])),
+            ("as expected of them", avoidance_text(solved["avoidance"])),
+        ]
+    rows += _energy_rows(metrics, run.system.solvated)
+    if "u_max_minus_bound" in metrics:
+        rows.append(("maximum above lower bound", format_quantity(metrics["u_max_minus_bound"])))
+    rows += [("dissipated work", format_quantity(metrics["dissipated_work"])), *_predicted_rows(metrics)]
+    if "divergence_to_ensemble" in metrics:
+        rows.append(("distance to the ensemble", format_quantity(metrics["divergence_to_ensemble"])))
+    return rows + [
         (f"channel {number + 1}", f"{name}: {100 * share:.0f} % of {n_reactive:.0f} reactive paths")
         for number, (name, share) in enumerate(content["channels"][MAIN].items())
     ]
-    return rows + unbiased_rows(content)
 
 
 def _predicted_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -19,7 +19,6 @@ from tps.report import (
     committor_histogram_figure,
     convergence_figure,
     ensemble_figure,
-    format_quantity,
     profile_figure,
     reweighted_map_figure,
     roads_figure,
@@ -151,45 +150,6 @@ def free_energy_pictures(
             "All windows reweighted to no tilt, and the standard error.",
         ),
     }
-
-
-def unbiased_rows(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the summary's lines about shooting, committors and free energies."""
-    metrics, rows = content["metrics"], []
-    if "free_energy" in content:
-        rows += [
-            ("free energy, anchored", format_quantity(metrics["free_energy_anchored"]) + " from windows"),
-            ("free energy, regions", format_quantity(metrics["free_energy_regions"]) + " from windows"),
-            ("free-energy barrier", format_quantity(metrics["free_energy_barrier_a"]) + " above A"),
-        ]
-    if "ensemble" in content:
-        moves, n = metrics["shooting_moves"]["value"], metrics["decorrelated_paths"]["value"]
-        rows += [
-            ("unbiased ensemble", f"{moves:.0f} moves, {n:.0f} decorrelated paths"),
-            ("its maximum energy above A", format_quantity(metrics["ensemble_u_max_minus_a"])),
-            ("distance of the paths to it", format_quantity(metrics["divergence_to_ensemble"])),
-            ("mean transition time", format_quantity(metrics["mean_transition_time"])),
-        ]
-        if "transition_time_from_frames" in metrics:
-            rows.append(("the same, from frames", format_quantity(metrics["transition_time_from_frames"])))
-        rows += [
-            (f"its channel {number + 1}", f"{name}: {format_quantity(share)}")
-            for number, (name, share) in enumerate(content["ensemble"]["channels"].items())
-        ]
-    if "committor" in metrics:
-        rows.append(("p_B of transition states", format_quantity(metrics["committor"])))
-    for way in ("a_to_b", "b_to_a"):
-        if f"rate_{way}" in metrics:
-            label = f"rate from {way.replace('_', ' ').replace('a', 'A').replace('b', 'B')}"
-            rows.append((label, _rate_text(metrics[f"rate_{way}"], metrics[f"first_passage_{way}"])))
-    if "rate_by_flux" in metrics:
-        rows.append(("rate from A by the flux", format_quantity(metrics["rate_by_flux"])))
-    return rows
-
-
-def _rate_text(rate: Mapping[str, Any], time: Mapping[str, Any]) -> str:
-    text = format_quantity(rate)
-    return text if rate["value"] is None else f"{text}, after {format_quantity(time)}"
 
 
 def _number(metric: Mapping[str, Any]) -> float:

@@ -20,6 +20,7 @@ from tps.report.reweighted import reweighted_map_figure
 from tps.report.roads import profile_figure, roads_figure
 from tps.report.style import save_figure
 from tps.report.surface import SurfaceScene, surface_map
+from tps.report.verdicts import groups_text, verdict_section, verdict_text
 
 __all__ = [
     "CANDIDATE_NOTE",
@@ -36,6 +37,7 @@ __all__ = [
     "free_energy_along_channels",
     "free_energy_map",
     "friction_along_curve",
+    "groups_text",
     "growth_figure",
     "learning_curve",
     "log_snr_along_curve",
@@ -45,6 +47,8 @@ __all__ = [
     "roads_figure",
     "save_figure",
     "surface_map",
+    "verdict_section",
+    "verdict_text",
     "withheld_sentences",
     "work_along_paths",
     "write_report",

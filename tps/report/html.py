@@ -11,6 +11,7 @@ from pathlib import Path
 from tps.errors import RunFolderError
 from tps.report.page import PAGE
 from tps.report.quantities import format_quantity, format_value
+from tps.report.verdicts import VERDICT_STYLE, Finding, Rows, groups_section, verdict_section
 
 #: A number as metrics.json holds it: value, error, unit, definition.
 Quantity = Mapping[str, object]
@@ -34,7 +35,9 @@ def write_report(
     path: Path,
     *,
     title: str,
-    summary: Sequence[tuple[str, str]] = (),
+    verdict: Sequence[Finding] = (),
+    run: str = "RUN",
+    summary: Mapping[str, Rows] | None = None,
     metrics: Mapping[str, Quantity] | None = None,
     methods: Mapping[str, Mapping[str, Quantity]] | None = None,
     figures: Sequence[ReportFigure] = (),
@@ -49,8 +52,12 @@ def write_report(
         File to write; an older one is replaced at once when the new one is complete.
     title : str
         Heading, for instance the system and the transition.
-    summary : sequence of (str, str)
-        Label and text of the rows at the top.
+    verdict : sequence of mapping
+        What can be trusted, as in analysis/metrics.json; it comes first.
+    run : str
+        The run folder, as the commands of the verdict name it.
+    summary : mapping of str to sequence of (str, str)
+        Label and text of the numbers at the top, by group.
     metrics : mapping
         Every number by name: {"value", "error", "unit", "definition"}, as in analysis/metrics.json.
     methods : mapping
@@ -68,7 +75,8 @@ def write_report(
         If a figure is missing or no PNG.
     """
     sections = [
-        _summary(summary),
+        verdict_section(verdict, run),
+        groups_section(summary or {}),
         _warnings(warnings),
         _methods(methods or {}),
         "".join(_figure(figure) for figure in figures),
@@ -76,19 +84,12 @@ def write_report(
         _provenance(provenance or {}),
     ]
     body = "\n".join(filter(None, sections))
-    page = PAGE.format(title=escape(title), note=escape(CANDIDATE_NOTE), body=body)
+    page = PAGE.format(title=escape(title), note=escape(CANDIDATE_NOTE), body=body, style=VERDICT_STYLE)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(page, encoding="utf-8")
     return partial.replace(path)
-
-
-def _summary(rows: Sequence[tuple[str, str]]) -> str:
-    if not rows:
-        return ""
-    cells = "".join(f"<div><dt>{escape(label)}</dt><dd>{escape(text)}</dd></div>" for label, text in rows)
-    return f'<dl class="summary">{cells}</dl>'
 
 
 def _warnings(warnings: Sequence[str]) -> str:

@@ -1,6 +1,6 @@
 """The page around the report's content: dark text on white, for screens, phones and paper."""
 
-#: Filled with `str.format`: title, note, body. The policy in its head forbids any request to elsewhere.
+#: Filled with `str.format`: title, note, body, style. The policy in its head forbids any request to elsewhere.
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -57,7 +57,7 @@ figcaption {{ color: #444; font-size: 0.92rem; margin-top: 0.4rem; }}
   h2 {{ break-after: avoid; }}
   figure img {{ max-height: 150mm; }}
 }}
-</style>
+{style}</style>
 </head>
 <body>
 <h1>{title}</h1>
