@@ -90,7 +90,29 @@ class QuadraticModel:
 
 
 class Trial:
-    """Steps of the curves `rows` (b,) of a model, what they promise, and what is kept of it."""
+    """Steps of the curves `rows` (b,) of a model, what they promise, and what is kept of it.
+
+    Parameters
+    ----------
+    problem : CurveProblem
+    model : QuadraticModel
+    trust : Trust
+    rows : Tensor (b,)
+        Which of the model's curves.
+    damping : Tensor (n,)
+        Of all the model's curves; raised where a step would be long.
+    enough : Tensor (n,)
+        Decrease at which each of them may stop.
+    values : Tensor (b, N, m), optional
+        What linear models of the constraints start from; the model's own values unless given.
+
+    Attributes
+    ----------
+    bent : Tensor (b, N, m)
+        What linear models must start from to be right at the end of the step.
+    promise, kept : Tensor (b,)
+        By how much what is minimised should fall, and what part of that it does.
+    """
 
     def __init__(
         self,
@@ -102,35 +124,29 @@ class Trial:
         enough: Tensor,
         values: Tensor | None = None,
     ) -> None:
-        self.rows, index = rows, model.index[rows]
-        values = model.values[rows] if values is None else values
+        self.rows, index, gap = rows, model.index[rows], _GAP * enough[rows]
+        price, values = trust.price[index], model.values[rows] if values is None else values
         found = []
         for place, row in enumerate(rows.tolist()):
-            price, gap = float(trust.price[model.index[row]]), _GAP * float(enough[row])
-            one, damping[row] = model.step(row, values[place].numpy(), float(damping[row]), price, gap)
+            known = values[place].numpy(), float(damping[row]), float(price[place]), float(gap[place])
+            one, damping[row] = model.step(row, *known)
             found.append(one)
         step = torch.from_numpy(np.stack([one.step for one in found]))
+        curvature = torch.tensor([one.curvature for one in found], dtype=torch.float64)
         self.pressure = torch.from_numpy(np.stack([one.multipliers for one in found])) * problem.n_points
         self.position = model.start[rows] + step
-        with torch.no_grad():
-            parts = problem.parts(problem.chart(self.position, index))
-            energy, there = problem.energy(parts, index), _values(problem, parts, index)
-        problem.n_evaluations[index] += 1
+        energy, there = _looked_at(problem, self.position, index)
         moved = problem.moving @ step.unflatten(1, (-1, problem.width))
         change = torch.einsum("bnmk,bnk->bnm", model.slopes[rows], moved)
-        #: What linear models must start from to be right at the end of the step.
         self.bent = there - change
         broken, foreseen, met = (
-            trust.price[index] * v.clamp_min(0).sum((1, 2)) / problem.n_points
+            price * v.clamp_min(0).sum((1, 2)) / problem.n_points
             for v in (model.values[rows], values + change, there)
         )
         slope = (torch.from_numpy(model.gradient)[rows] * step).sum(1)
-        curvature = torch.tensor([one.curvature for one in found], dtype=torch.float64)
         self.promise = broken - foreseen - slope - 0.5 * curvature
         before = model.energy[rows] + broken
-        kept = (before - energy - met + _ROUND_OFF * before.abs()) / torch.maximum(
-            self.promise, _GAP * enough[rows]
-        )
+        kept = (before - energy - met + _ROUND_OFF * before.abs()) / torch.maximum(self.promise, gap)
         self.kept = torch.where(kept.isfinite() & (step != 0).any(1), kept, -torch.inf)
 
     def good(self, enough: Tensor) -> Tensor:
@@ -166,6 +182,15 @@ def _slopes(problem: CurveProblem, chart: Tensor, index: Tensor) -> tuple[Tensor
         ]
     problem.n_evaluations[index] += 1 + len(slopes)
     return energy.detach(), gradient, values.detach(), torch.stack(slopes, dim=2)
+
+
+def _looked_at(problem: CurveProblem, position: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return energies (b,) and constraints (b, N, m), margins added, of coefficients (b, n) of the curves `index`."""
+    with torch.no_grad():
+        parts = problem.parts(problem.chart(position, index))
+        found = problem.energy(parts, index), _values(problem, parts, index)
+    problem.n_evaluations[index] += 1
+    return found
 
 
 def _values(problem: CurveProblem, parts: list[Tensor], index: Tensor) -> Tensor:

@@ -124,7 +124,10 @@ class QuadraticStep:
 
 @dataclass(frozen=True, eq=False)
 class _Iterate:
-    """Where the method is: y and z, multipliers of s = t - c - J p and t, all positive, and what is left to solve."""
+    """Where the method is: y and z, multipliers of s = t - c - J p and t, all positive, and the gradient left, `dual`.
+
+    What s is to be and y + z = price hold from the first iterate on, since they are linear.
+    """
 
     p: Array
     y: Array
@@ -132,16 +135,13 @@ class _Iterate:
     s: Array
     t: Array
     dual: Array
-    primal: Array
 
     @classmethod
     def first(cls, of: QuadraticProgram, guess: Array) -> _Iterate:
         t = of.values.clip(0) + _SLACK * max(float(np.abs(of.values).max()), _SLACK)
         y = guess.clip(_LEAST_GUESS * of.price, _LARGEST_GUESS * of.price)
         left = of.gradient + of.pull(y)
-        return cls(
-            np.zeros_like(of.gradient), y, of.price - y, t - of.values, t, left, np.zeros_like(of.values)
-        )
+        return cls(np.zeros_like(of.gradient), y, of.price - y, t - of.values, t, left)
 
     @property
     def gap(self) -> float:
@@ -170,25 +170,18 @@ class _Iterate:
         self, of: QuadraticProgram, factor: Array, weight: Array, ys: Array, zt: Array
     ) -> tuple[Array, Array, Array, Array]:
         """Return changes of p, y, s and t with s dy + y ds = `ys` and t dz + z dt = `zt`, dz = -dy."""
-        lead = ys / self.y - zt / self.z - self.primal
+        lead = ys / self.y - zt / self.z
         right = -self.dual - of.pull(weight * lead)
         dp = cho_solve_banded((factor, True), right, check_finite=False)
         moved = of.push(dp)
         dy = weight * (moved + lead)
         dt = (zt + self.t * dy) / self.z
-        return dp, dy, dt - moved + self.primal, dt
+        return dp, dy, dt - moved, dt
 
     def _moved(self, change: tuple[Array, Array, Array, Array], length: float) -> _Iterate:
         dp, dy, ds, dt = (length * part for part in change)
-        left = 1 - length
         return _Iterate(
-            self.p + dp,
-            self.y + dy,
-            self.z - dy,
-            self.s + ds,
-            self.t + dt,
-            left * self.dual,
-            left * self.primal,
+            self.p + dp, self.y + dy, self.z - dy, self.s + ds, self.t + dt, (1 - length) * self.dual
         )
 
     def _longest(self, change: tuple[Array, Array, Array, Array]) -> float:
