@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,40 +15,21 @@ from tps.arrays import load_arrays, save_arrays
 from tps.config import GeodesicSection, PathsSection
 from tps.conformations import Conformations
 from tps.errors import ConfigError
-from tps.pipeline.avoidance import Avoidance, avoidance_notes, with_bounds
-from tps.pipeline.channels import (
-    channel_file,
-    channel_said,
-    frame_blocks,
-    free_energy_said,
-    read_channels,
-    reports_said,
-    solve_channels,
-)
-from tps.pipeline.constraints import build_constraints, check_anchors
+from tps.pipeline.avoidance import avoidance_notes, with_bounds
+from tps.pipeline.channels import channel_file, channel_said, read_channels
+from tps.pipeline.constraints import check_anchors
 from tps.pipeline.folder import read_json, write_json
-from tps.pipeline.progress import Progress, Silent
+from tps.pipeline.geodesic_inputs import GeodesicInputs
+from tps.pipeline.geodesic_said import geodesic_said, geodesic_warnings
+from tps.pipeline.progress import Progress
 from tps.spacetime import (
-    CONSTRAINED,
     Channel,
     Family,
-    Geodesic,
-    MethodProblem,
     SpacetimeCurve,
-    anchor_sensitivity,
-    anchors,
-    clamped_energy,
     constraint_reports,
-    curve_energy,
-    curve_health,
-    curve_support,
     empirical_family,
-    fisher_rao_length,
     follow,
-    free_energy_profile,
-    geodesic_windings,
     integrated_psi,
-    needed_support,
     ranked,
     support_warning,
 )
@@ -180,109 +162,52 @@ def solve_geodesic(
     """
     torch.manual_seed(seed)
     empirical = empirical_family(system.space, frames.values, frames.log_weights)
-    family = empirical if family is None else family
-    a, b = anchors(system.space, system.feature_values(system.ends), section.anchor_level)
-    blocks = frame_blocks(frames, grid)
-
-    def solved(asked: GeodesicSection, shown: Progress) -> tuple[Channel, ...]:
-        found = build_constraints(system, asked, frames, empirical, positions)[0]
-        return solve_channels(system, asked, family, (a, b), found, empirical, blocks, shown)
-
-    check_anchors(
-        system, section, family, build_constraints(system, section, frames, empirical, positions)[0]
+    given = GeodesicInputs(
+        system, frames, positions, empirical if family is None else family, empirical, grid
     )
-    asked, avoidance = section, None
-    if section.avoid and positions is not None:
-        avoidance = Avoidance.of(system, section, empirical, positions, n_steps)
-        if kept is None:
-            section = avoidance.settled(
-                section, lambda trial: _first(solved(trial, Silent()), trial), progress
-            )
-        else:
-            section = with_bounds(section, load_solved(kept)["avoidance"])
-    constraints, notes = build_constraints(system, section, frames, empirical, positions)
-    channels = solved(section, progress) if kept is None else read_channels(kept, family, empirical, blocks)
-    channels, rank = ranked(channels, section.rank)
+    check_anchors(system, section, given.family, given.constraints(section)[0])
+    asked, avoidance = section, given.avoidance(section, n_steps)
+    if avoidance is not None:
+        section = (
+            avoidance.settled(section, given.first, progress)
+            if kept is None
+            else with_bounds(section, load_solved(kept)["avoidance"])
+        )
+    constraints, notes = given.constraints(section)
+    found = (
+        given.channels(section, progress)
+        if kept is None
+        else read_channels(kept, given.family, empirical, given.blocks)
+    )
+    channels, rank = ranked(found, section.rank)
+    problem = given.problem(section, constraints, _chosen(channels, section).geodesic)
+    main = follow(section.method, problem)
+    curves = {MAIN: main.curve, STRAIGHT: problem.line(), WITH_PROFILE: problem.line_with_profile()}
+    reports = problem.geodesic.constraints
+    if section.method != "geodesic":
+        reports = constraint_reports(given.family, main.curve, constraints)
+    result = {
+        **geodesic_said(section, problem, main, reports),
+        "rank": rank,
+        "n_gradient_evaluations": sum(c.geodesic.n_gradient_evaluations for c in channels),
+        "channels": [channel_said(channel, system, given.needed) for channel in channels],
+        "curves": {name: given.curve_said(curve) for name, curve in curves.items()},
+    }
+    if avoidance is not None:
+        result["avoidance"] = avoidance.said(section, main.curve.eta)
+        notes += avoidance_notes(asked, result["avoidance"])
+    warnings = notes + geodesic_warnings(section, problem, main, reports)
+    warnings += support_warning(result["curves"][MAIN], system.space.n_features, grid)
+    return SolvedGeodesic(curves, channels, result, tuple(warnings))
+
+
+def _chosen(channels: Sequence[Channel], section: GeodesicSection) -> Channel:
     if section.channel >= len(channels):
         raise ConfigError(
             f"geodesic.channel = {section.channel} was asked for, but only {len(channels)} geodesics were found "
             "(counted from 0): start more curves with geodesic.via, or take another"
         )
-    found = channels[section.channel].geodesic
-    problem = MethodProblem(
-        family=family,
-        a=a,
-        b=b,
-        n_points=section.n_points,
-        log_snr=section.anchor_level if section.method_log_snr is None else section.method_log_snr,
-        geodesic=found,
-        windings=geodesic_windings(found.curve, section.windings),
-        constraints=tuple(constraints),
-        frames=empirical,
-    )
-    main = follow(section.method, problem)
-    curves = {
-        MAIN: main.curve,
-        STRAIGHT: problem.line(),
-        WITH_PROFILE: problem.line_with_profile(),
-    }
-    knows, needed = section.method in CONSTRAINED, needed_support(system.space.n_features, grid)
-    own = section.method == "geodesic"
-    reports = found.constraints if own else constraint_reports(family, main.curve, constraints)
-    health = curve_health(family, main.curve)
-    result: dict[str, Any] = {
-        "method": section.method,
-        "status": main.status,
-        "length": fisher_rao_length(main.curve),
-        "geodesic_length": found.length,
-        "curve_energy": curve_energy(main.curve),
-        "constant_speed": health.constant_speed,
-        "n_gradient_evaluations": sum(c.geodesic.n_gradient_evaluations for c in channels),
-        "anchor_log_snr": section.anchor_level,
-        "free_energy_weight": section.metric_weight,
-        "windings": problem.windings,
-        "constraints": reports_said(reports),
-        "channel": section.channel,
-        "rank": rank,
-        "channels": [channel_said(channel, system, needed) for channel in channels],
-        "curves": {
-            name: curve_support(c, empirical, system.space)
-            | free_energy_said(
-                free_energy_profile(c, empirical, blocks),
-                c,
-                system,
-                empirical.effective_sample_size(c.eta),
-                needed,
-            )
-            for name, c in curves.items()
-        },
-        "health": {
-            "negative_chords": health.negative_chords,
-            "jacobian_asymmetry": health.jacobian_asymmetry,
-            "indefinite_points": health.indefinite_points,
-            "doubtful": health.doubtful,
-            "clamped_energy": clamped_energy(main.curve),
-            # only the length of a geodesic of the plain metric is stationary
-            "anchor_sensitivity": None if section.metric_weight else anchor_sensitivity(family, found.curve),
-        },
-    }
-    if avoidance is not None:
-        result["avoidance"] = avoidance.said(section, main.curve.eta)
-        notes += avoidance_notes(asked, result["avoidance"])
-    warnings = notes + ([] if main.status == "converged" else [f"{section.method}: {main.status}"])
-    if found.warning:
-        warnings.append(f"geodesic: {found.warning}")
-    if not knows:
-        warnings += [
-            f"the {section.method} does not know constraints: {r}" for r in reports if not r.satisfied
-        ]
-    warnings += support_warning(result["curves"][MAIN], system.space.n_features, grid)
-    return SolvedGeodesic(curves, channels, result, tuple(warnings))
-
-
-def _first(channels: tuple[Channel, ...], section: GeodesicSection) -> Geodesic:
-    """Return the geodesic that the section chooses, or the last one where there are fewer."""
-    return ranked(channels)[0][min(section.channel, len(channels) - 1)].geodesic
+    return channels[section.channel]
 
 
 def _save_curve(file: Path, curve: SpacetimeCurve) -> None:
