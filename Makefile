@@ -32,7 +32,7 @@ lint: $(STAMP)
 clean:
 	rm -rf .venv .venv-ops dist build
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hatch_build.py tps/report/libraries/package-lock.json
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@

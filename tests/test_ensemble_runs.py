@@ -1,7 +1,9 @@
 """Shooting, committors, free energies and rates as stages of a run: on the molecule, and against exact answers."""
 
+import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,9 +15,13 @@ import pytest
 from commands import complaint, tps
 
 from tps.cli.results import shooting_text
+from tps.conformations import read_dcd
 from tps.engine import PlatformChoice, potential_energies
-from tps.paths import load_shooting, load_transition_paths
+from tps.paths import load_paths, load_shooting, load_transition_paths
+from tps.pipeline import RunFolder
+from tps.pipeline.report_player import player_scene
 from tps.pipeline.shooting import CHAINS
+from tps.report.player.packed import MAX_ERROR
 from tps.systems import load_system
 
 WELL = """
@@ -341,3 +347,32 @@ def test_a_learned_committor_chooses_frames(well, tmp_path):
 def test_rates_that_direct_flux_cannot_reach_are_refused(copy):
     message = complaint("rate", copy, "--n-walkers", 2, "--n-frames", 200, "--force")
     assert "too few for a rate" in message or "no walker crossed" in message
+
+
+def test_the_player_of_a_run_holds_its_frames(tiny):
+    """All distances between atoms are those of the paths' files, to the error said of every coordinate."""
+    run = RunFolder.open(tiny / "run")
+    ensemble = load_paths(run.path / "paths")
+    made = player_scene(run, run.load_frames(), {"paths": ensemble}, {"paths": "x"}, metrics_of(run.path))
+    content, n_atoms = json.loads(made.as_json()), run.molecule.n_atoms
+    shown, start = content["sets"][0], 0
+    steps = np.frombuffer(base64.b64decode(shown["positions"]), "<i2").reshape(-1, n_atoms, 3)
+    table = {
+        key: np.frombuffer(base64.b64decode(text), "<f4") for key, text in shown["table"]["columns"].items()
+    }
+    for name, n in shown["paths"]:
+        path, rows = int(re.search(r"\d+", name)[0]), slice(start, start + n)
+        frames = table["frame"][rows].astype(int)
+        given = read_dcd(run.path / "paths" / f"{path:04d}.dcd")[frames]
+        apart = [
+            np.linalg.norm(xyz[:, :, None] - xyz[:, None], axis=-1)
+            for xyz in (given, steps[rows] * shown["step"])
+        ]
+        # of two atoms, in three directions; and single precision before
+        assert np.abs(apart[0] - apart[1]).max() < 2 * np.sqrt(3) * shown["error"] + 1e-6
+        np.testing.assert_allclose(table["energy"][rows], ensemble.potential_energy[path, frames], rtol=1e-6)
+        np.testing.assert_allclose(table["x0"][rows], np.rad2deg(ensemble.values[path, frames, 0]), rtol=1e-5)
+        start += n
+    assert start == len(steps) and 0 < shown["error"] <= MAX_ERROR
+    assert {mark["set"] for mark in content["marks"]} <= {len(content["sets"]) - 1}
+    assert sum(n for s in content["sets"] if s["name"].startswith("unbiased") for _, n in s["paths"]) > 0

@@ -4,9 +4,10 @@ import mdtraj
 import numpy as np
 import pytest
 from boxes import BOX, N_ATOMS, boxed_molecule, boxed_positions, wrapped_atom_by_atom
+from scipy.spatial.transform import Rotation
 
 from tps.analysis import heavy_atom_rmsd
-from tps.systems.imaging import image_molecules, set_box
+from tps.systems.imaging import image_molecules, set_box, superpose
 from tps.systems.molecular import solute_atoms
 
 MOLECULES = [range(4), *(range(first, first + 4) for first in (4, 8, 12))]
@@ -96,3 +97,18 @@ def test_a_pair_of_ions_comes_together_and_is_the_solute_of_a_box_of_water():
     set_box(frames, 2.0 * np.eye(3))
     image_molecules(frames, np.arange(2))
     assert np.linalg.norm(frames.xyz[0, 1] - frames.xyz[0, 0]) == pytest.approx(0.2, abs=1e-5)
+
+
+def test_superposed_frames_lie_on_the_reference(system):
+    """Frames turned and moved at random come back: 2e-6 nm, single precision at 10 nm."""
+    rng = np.random.default_rng(1)
+    reference = mdtraj.Trajectory(boxed_positions(1.0)[None].astype(np.float32), system.mdtraj_topology)
+    turned = Rotation.random(40, random_state=1).as_matrix()
+    xyz = reference.xyz[0] @ turned + 5 * rng.normal(size=(40, 1, 3))
+    frames = mdtraj.Trajectory(xyz.astype(np.float32), system.mdtraj_topology)
+    superpose(frames, reference, np.arange(N_ATOMS))
+    np.testing.assert_allclose(frames.xyz, np.repeat(reference.xyz, 40, axis=0), atol=5e-6)
+    mirrored = mdtraj.Trajectory(-reference.xyz, system.mdtraj_topology)
+    superpose(mirrored, reference, np.arange(N_ATOMS))
+    hand = [np.linalg.det(xyz[[1, 2, 8]] - xyz[0]) for xyz in (mirrored.xyz[0], reference.xyz[0])]
+    assert hand[0] == pytest.approx(-hand[1], rel=1e-3)  # turned, never mirrored

@@ -26,7 +26,7 @@ from tps.export.record import (
 from tps.export.source import PathSource, check_indices, heavy_atoms, open_paths, select_atoms, structure
 from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
-from tps.systems.imaging import image_molecules
+from tps.systems.imaging import image_molecules, superpose
 
 _OUR_FILES = re.compile(r"(path_\d+|state_\w+|topology)\.[\w.]+|view\.(pml|vmd\.tcl|cxc)")
 
@@ -141,7 +141,7 @@ def _export_one(
     segment, solute = paths.load(index)[first : last + 1], np.asarray(paths.system.solute)
     image_molecules(segment, solute)
     if reference is not None:
-        segment.superpose(reference, atom_indices=heavy_atoms(segment.topology, solute))
+        superpose(segment, reference, heavy_atoms(segment.topology, solute))
     file = f"path_{index:04d}{written_as.suffix}"
     _write(segment.atom_slice(chosen), folder / file, written_as)
     highest = paths.potential_energy[index, first : last + 1].max()
@@ -166,7 +166,7 @@ def _end_structures(
         found[label] = structure(system, positions)
         if align:
             solute = np.asarray(system.solute)
-            found[label].superpose(reference, atom_indices=heavy_atoms(reference.topology, solute))
+            superpose(found[label], reference, heavy_atoms(reference.topology, solute))
     return found
 
 

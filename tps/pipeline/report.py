@@ -21,6 +21,7 @@ from tps.pipeline.friction import load_friction
 from tps.pipeline.geodesic import MAIN, load_curve, load_solved
 from tps.pipeline.growth import GROWTH
 from tps.pipeline.report_channels import barrier_row, channel_curves, channel_pictures
+from tps.pipeline.report_player import player_scene
 from tps.pipeline.report_rows import cost_rows, ensemble_rows, free_energy_rows, rate_rows
 from tps.pipeline.report_unbiased import (
     Picture,
@@ -74,6 +75,7 @@ def report_run(run: RunFolder, frames: Conformations, out: Path) -> None:
     content = read_json(run.path / "analysis" / "metrics.json")
     methods = {MAIN: content["metrics"], **content["baselines"]}
     ensembles = {name: load_paths(run.path / path_folder(name)) for name in methods}
+    names = {name: spoken(name, content["method"]) for name in methods}
     pictures = _figures(run, frames, ensembles, content)
     folder = out / "figures"
     folder.mkdir(parents=True)
@@ -90,12 +92,13 @@ def report_run(run: RunFolder, frames: Conformations, out: Path) -> None:
         summary=summary_groups(run),
         metrics=content["metrics"],
         methods={
-            spoken(name, content["method"]): {key: found[key] for key in COMPARED if key in found}
+            names[name]: {key: found[key] for key in COMPARED if key in found}
             for name, found in methods.items()
         },
         figures=shown,
         warnings=content["warnings"],
         provenance=_provenance(run, manifest),
+        player=player_scene(run, frames, ensembles, names, content),
     )
 
 

@@ -36,6 +36,7 @@ from tps.pipeline.shooting import shoot_paths
 from tps.pipeline.stage import Stage, StageResult
 from tps.pipeline.third_basin import third_basin
 from tps.pipeline.withheld import few_carry, grown_doubt, one_end
+from tps.report.player import NO_PLAYER, has_libraries
 from tps.spacetime import empirical_family, model_family, tightest_anchor
 
 StageState = Literal["missing", "up to date", "out of date"]
@@ -186,7 +187,7 @@ def report(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     with progress.task("report", 1) as advance:
         report_run(run, run.load_frames(), out)
         advance(1)
-    return StageResult()
+    return StageResult(notes=() if has_libraries() else (NO_PLAYER,))
 
 
 #: Stages that the analysis takes in where they are there.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tps.analysis import (
     Metric,
@@ -20,6 +21,7 @@ from tps.analysis import (
     ensemble_energy_metrics,
     halves,
     mean_transition_time,
+    path_channels,
 )
 from tps.paths import PathEnsemble, ShootingRun, TransitionPaths, load_transition_paths
 from tps.pipeline.folder import RunFolder, read_json
@@ -111,6 +113,12 @@ class Unbiased:
     def channels_of_chains(self) -> dict[str, dict[str, Any]]:
         """Return each channel's share of the moves of all chains, with its error."""
         return {name: m.as_dict() for name, m in channel_weights(self.run.system, self.paths).items()}
+
+    def rows_by_channel(self) -> dict[str, NDArray[np.int64]]:
+        """Return which of the paths go through each channel, in the order of the channels' shares."""
+        names = np.array(path_channels(self.run.system, self.paths))
+        found = {name: np.flatnonzero(names == name) for name in self.channels_of_chains()}
+        return {name: rows for name, rows in found.items() if len(rows)}
 
     def n_switches(self) -> int:
         """Return how often chains went from one channel to another."""

@@ -9,7 +9,8 @@ from html import escape
 from pathlib import Path
 
 from tps.errors import RunFolderError
-from tps.report.page import PAGE
+from tps.report.page import page
+from tps.report.player import NO_PLAYER, PlayerParts, PlayerScene, player_parts
 from tps.report.quantities import format_quantity, format_value
 from tps.report.verdicts import VERDICT_STYLE, Finding, Rows, groups_section, verdict_section
 
@@ -43,6 +44,7 @@ def write_report(
     figures: Sequence[ReportFigure] = (),
     warnings: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
+    player: PlayerScene | None = None,
 ) -> Path:
     """Write the report of a run as one HTML file that loads nothing from elsewhere, and return its path.
 
@@ -68,27 +70,32 @@ def write_report(
         What the reader must know before trusting a number.
     provenance : mapping
         Versions, seed, platform, evaluations, seconds...; a value that is itself a mapping becomes a table.
+    player : PlayerScene, optional
+        Paths to watch; where the libraries of the player are not installed, the page says how to get them.
 
     Raises
     ------
     RunFolderError
         If a figure is missing or no PNG.
     """
+    parts = None if player is None else player_parts(player)
     sections = [
         verdict_section(verdict, run),
         groups_section(summary or {}),
         _warnings(warnings),
+        "" if player is None else _player(parts),
         _methods(methods or {}),
         "".join(_figure(figure) for figure in figures),
         _metrics(metrics or {}),
         _provenance(provenance or {}),
     ]
     body = "\n".join(filter(None, sections))
-    page = PAGE.format(title=escape(title), note=escape(CANDIDATE_NOTE), body=body, style=VERDICT_STYLE)
+    scripts, styles = ((), ()) if parts is None else (parts.scripts, parts.styles)
+    content = page(escape(title), escape(CANDIDATE_NOTE), body, scripts, (VERDICT_STYLE, *styles))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(page, encoding="utf-8")
+    partial.write_text(content, encoding="utf-8")
     return partial.replace(path)
 
 
@@ -97,6 +104,12 @@ def _warnings(warnings: Sequence[str]) -> str:
         return ""
     items = "".join(f"<li>{escape(text)}</li>" for text in warnings)
     return f'<section class="warnings" role="note"><h2>Warnings</h2><ul>{items}</ul></section>'
+
+
+def _player(parts: PlayerParts | None) -> str:
+    if parts is not None:
+        return parts.markup
+    return f'<section><h2>Paths to watch</h2><p class="note">Here {escape(NO_PLAYER)}.</p></section>'
 
 
 def _methods(methods: Mapping[str, Mapping[str, Quantity]]) -> str:

@@ -65,3 +65,19 @@ def _bonded(topology: mdtraj.Topology) -> list[set[mdtraj.core.topology.Atom]]:
     if topology.n_bonds == 0:  # which MDTraj takes for a mistake
         return [{atom} for atom in topology.atoms]
     return list(topology.find_molecules())
+
+
+def superpose(frames: mdtraj.Trajectory, reference: mdtraj.Trajectory, atoms: NDArray[np.integer]) -> None:
+    """Move and turn every frame so that some of its atoms lie best on those of a reference's first frame, in place.
+
+    MDTraj's own leaves a frame as it is where its iteration does not converge.
+
+    References
+    ----------
+    Kabsch, Acta Cryst. A 34, 827 (1978).
+    """
+    xyz, fixed = frames.xyz.astype(np.float64), reference.xyz[0, atoms].astype(np.float64)
+    middle = xyz[:, atoms].mean(axis=1, keepdims=True)
+    u, _, vt = np.linalg.svd(np.swapaxes(xyz[:, atoms] - middle, 1, 2) @ (fixed - fixed.mean(axis=0)))
+    u[:, :, 2] *= np.sign(np.linalg.det(u) * np.linalg.det(vt))[:, None]
+    frames.xyz = ((xyz - middle) @ (u @ vt) + fixed.mean(axis=0)).astype(np.float32)

@@ -1,0 +1,103 @@
+"""What the player of a run's report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tps.conformations import Conformations
+from tps.paths import PathEnsemble
+from tps.pipeline.constraints import avoided_regions
+from tps.pipeline.folder import RunFolder
+from tps.pipeline.geodesic import load_curve
+from tps.pipeline.player_tracks import TrackMaker
+from tps.pipeline.report_channels import channel_curves
+from tps.pipeline.unbiased import Unbiased
+from tps.report.player import PROGRESS, MapAxes, PlayerScene, Trace, TrackSet, energy_map, line, shares
+
+#: Bytes of frames that a page holds, before base64 makes them four thirds of that.
+_PAGE_BYTES = 3e6
+#: Points per axis of a surface's map, and the share of a surface that its colours tell apart.
+_GRID, _SHOWN = 121, 0.75
+
+
+def player_scene(
+    run: RunFolder,
+    frames: Conformations,
+    ensembles: Mapping[str, PathEnsemble],
+    names: Mapping[str, str],
+    content: Mapping[str, Any],
+) -> PlayerScene:
+    """Return what the player of a run shows; `names` is what readers call the methods of the candidates."""
+    system, maker = run.system, TrackMaker.of(run, frames)
+    unbiased = Unbiased.load(run) if "ensemble" in content else None
+    channels = {} if unbiased is None else unbiased.rows_by_channel()
+    given = {method: ensemble for method, ensemble in ensembles.items() if ensemble.completed.any()}
+    parts = shares(
+        [(int(e.completed.sum()), len(e.s)) for e in given.values()]
+        + [(len(rows), int(unbiased.paths.lengths[rows].max())) for rows in channels.values() if unbiased],
+        int(_PAGE_BYTES / maker.bytes_per_frame),
+    )
+    sets = [
+        maker.candidates(method, names[method], ensemble, part)
+        for (method, ensemble), part in zip(given.items(), parts, strict=False)
+    ]
+    marks: list[tuple[str, int, int]] = []
+    if unbiased is not None:
+        sets += [
+            maker.unbiased(unbiased, name, rows, part)
+            for (name, rows), part in zip(channels.items(), parts[len(given) :], strict=True)
+        ]
+        if "committor" in content["metrics"]:
+            states, labels = maker.transition_states(unbiased)
+            marks = [(label, len(sets), k) for k, label in enumerate(labels)]
+            sets.append(states)
+    return PlayerScene(
+        name=system.name,
+        axes=maker.axes.axes,
+        sets=sets,
+        traces=_traces(run, sets),
+        maps=_maps(run, maker.axes, frames),
+        lines=_lines(run, maker.axes),
+        states={s.name: maker.axes.pieces(s.region.ranges) for s in (system.state_a, system.state_b)},
+        avoided=[maker.axes.pieces(region.ranges) for region in avoided_regions(system, run.config.geodesic)],
+        marks=marks,
+        topology=maker.place.topology,
+        box=run.box,
+    )
+
+
+def _traces(run: RunFolder, sets: Sequence[TrackSet]) -> list[Trace]:
+    """Return the plots over time that some set has numbers for."""
+    traces = [
+        Trace("energy", f"Potential energy [{run.system.energy_unit}]"),
+        Trace(PROGRESS, "Progress s of the nearest point of the curve, committor p_B [-]"),
+        Trace("work", "Work done by the tilt [kT]"),
+    ]
+    return [trace for trace in traces if any(trace.column in found.tracks[0].columns for found in sets)]
+
+
+def _maps(run: RunFolder, axes: MapAxes, frames: Conformations) -> list[dict[str, object]]:
+    """Return the energy of a surface of two axes, or the free energies of a molecule's frames."""
+    unit = run.system.energy_unit
+    if run.surface is None:
+        return axes.free_energies(frames.values, frames.log_weights, run.system.kt, unit)
+    if run.system.space.n_features == 1:
+        return []
+    _, energy = run.surface.energy_grid(_GRID)
+    return [energy_map("x0", "x1", energy, "Energy", unit, quantile=_SHOWN)]
+
+
+def _lines(run: RunFolder, axes: MapAxes) -> list[dict[str, object]]:
+    """Return the means along the curve and along the channels that are not taken."""
+    curve, space, unit = load_curve(run.path), run.system.space, run.system.energy_unit
+    middle = space.center(curve.mu)
+    found = []
+    for channel in channel_curves(run):
+        barrier = f", barrier {channel.barrier} {unit}" if channel.barrier else ""
+        columns = {**axes.columns(channel.values), PROGRESS: channel.s}
+        if not channel.taken:
+            label = f"channel {channel.number}{barrier}"
+            found.append(line(label, "channel", columns, color=channel.number, at=channel.at))
+    columns = {**axes.columns(middle), PROGRESS: curve.s}
+    return [*found, line("curve of the candidates", "curve", columns, color=4, at=len(curve.s) // 2)]
