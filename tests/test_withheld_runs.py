@@ -1,9 +1,13 @@
 """Runs whose numbers cannot be right, or that fail beside their paths: what the command line says and leaves."""
 
+import html
 import json
 
 import pytest
 from commands import TINY, complaint, tps
+
+from tps.pipeline import RunFolder
+from tps.report import verdict_section
 
 WELL = """
 [run]
@@ -65,6 +69,19 @@ def test_a_failed_side_stage_does_not_cost_the_summary(failed):
     assert "Error: rate: only 0 of" in result.stderr and "too few for a rate" in result.stderr
     again = tps("run", run.parent / "run.toml", "-o", run, code=1)
     assert "ending in state B" in again.stdout
+
+
+def test_the_verdict_is_one_in_metrics_terminal_page_and_notebook(failed):
+    """Of a surface with an exact grid and no shooting: three sentences, on curve, candidates and rate."""
+    run, result = failed
+    verdict, page = metrics_of(run)["verdict"], (run / "report.html").read_text()
+    assert [found["rule"] for found in verdict] == ["support", "candidates", "rate"]
+    said = " ".join(result.stdout.split())
+    for found in verdict:
+        assert found["sentence"] in said and html.escape(found["sentence"]) in page
+    assert said.index(verdict[-1]["sentence"]) < said.index(str(run / "report.html"))
+    shown = RunFolder.open(run)._repr_html_()
+    assert verdict_section(verdict, str(run)) in page and verdict_section(verdict, str(run)) in shown
 
 
 def test_the_check_comes_before_the_first_step_and_only_then(failed):

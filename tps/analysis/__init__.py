@@ -17,6 +17,7 @@ from tps.analysis.ensembles import (
     reweighted_mean,
     reweighted_transition_time,
 )
+from tps.analysis.findings import Finding, Intermediate, Judged
 from tps.analysis.flood_fill import (
     LowerBound,
     flood_fill,
@@ -88,6 +89,7 @@ from tps.analysis.rates import (
     mean_transition_time,
     rate_from_flux,
 )
+from tps.analysis.remedies import Spent
 from tps.analysis.shot_rates import (
     RATES,
     ShotRates,
@@ -97,6 +99,7 @@ from tps.analysis.shot_rates import (
 )
 from tps.analysis.solute import solute_energies, solute_metrics
 from tps.analysis.structure import heavy_atom_rmsd, last_frame_metrics, native_contacts
+from tps.analysis.verdict import judge_run
 
 __all__ = [
     "DIFFERENCES",
@@ -105,10 +108,13 @@ __all__ = [
     "RATES",
     "Agreement",
     "Comparison",
+    "Finding",
     "Flux",
     "FramePool",
     "FreeEnergySurface",
     "Friction",
+    "Intermediate",
+    "Judged",
     "LowerBound",
     "MeasuredFriction",
     "Metric",
@@ -116,6 +122,7 @@ __all__ = [
     "PoolWeights",
     "Rate",
     "ShotRates",
+    "Spent",
     "WindowAnalysis",
     "WindowProfile",
     "agreement",
@@ -158,6 +165,7 @@ __all__ = [
     "jensen_shannon",
     "joined_cells",
     "joining_overlap",
+    "judge_run",
     "ladder_log_ratios",
     "last_frame_metrics",
     "log_selection_of_energy",

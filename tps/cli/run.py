@@ -23,7 +23,7 @@ from tps.pipeline import (
     summary_groups,
 )
 from tps.prepare.check import check_run, check_system
-from tps.report import format_quantity, groups_text
+from tps.report import format_quantity, groups_text, verdict_text
 
 
 @click.command()
@@ -100,6 +100,7 @@ def show(folder: RunFolder, as_json: bool) -> None:
     click.echo()
     for warning in content["warnings"]:
         click.echo(f"warning: {warning}")
+    click.echo(f"{verdict_text(content['verdict'], str(folder.path))}\n")
     if folder.surface is None:
         click.echo(f"trajectories   {folder.path / 'paths'}  (topology: {folder.path / 'topology.pdb'})")
     else:

@@ -101,11 +101,15 @@ def _taking_off(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--n-walkers", type=click.IntRange(min=1), help="Independent simulations.")
 @click.option("--n-build-steps", type=click.IntRange(min=1), help="MD steps per walker that build the bias.")
 @click.option("--n-sample-steps", type=click.IntRange(min=1), help="MD steps per walker that are sampled.")
+@click.option(
+    "--max-steps", type=click.IntRange(min=1), help="Frames that grow: MD steps of all simulations together."
+)
 @FORCE
 @JSON
-def conformations(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
+def conformations(run: Path, force: bool, as_json: bool, max_steps: int | None, **changes: Any) -> None:
     """Sample or import weighted frames of the molecule; on a surface, take its grid."""
-    execute(run, "conformations", "conformations", changes, force, as_json)
+    folder = _given(RunFolder.open(run), "grow", {"max_steps": max_steps})
+    execute(run, "conformations", "conformations", changes, force, as_json, folder)
 
 
 @click.command()

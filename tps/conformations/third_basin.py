@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,18 @@ class ThirdBasin:
             "which so few visits do not tell, and rates and populations depend on it: sample longer, close it off by "
             "[confinement] in the system file, or make it A or B (conformations/third_basin.pdb is its structure)"
         )
+
+    def as_dict(self, share: float, per_frame: float | None) -> dict[str, Any]:
+        """Return its numbers as a JSON object: the longest stay in "ps", or "frames" where their time is not known."""
+        longest, unit = (self.longest, "frames") if per_frame is None else (self.longest * per_frame, "ps")
+        return {
+            "place": self.place,
+            "share": share,
+            "longest": longest,
+            "unit": unit,
+            "n_stays": self.n_stays,
+            "n_left": self.n_left,
+        }
 
 
 def find_third_basin(

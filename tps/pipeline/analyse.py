@@ -41,6 +41,7 @@ from tps.pipeline.folder import RunFolder, read_json, write_json
 from tps.pipeline.friction import predicted_dissipation
 from tps.pipeline.geodesic import FISHER_CLOCK, MAIN, load_solved
 from tps.pipeline.unbiased import Unbiased, stored_metrics
+from tps.pipeline.verdict import run_verdict
 from tps.pipeline.withheld import model_free_energy, one_end, weightless
 from tps.report import withheld_sentences
 
@@ -92,7 +93,8 @@ def analyse_run(
     regions = avoided_regions(system, run.config.geodesic)
     unbiased = Unbiased.load(run) if "shoot" in done else None
     same = one_end(run, solved)
-    doubt = same or weightless(run, frames)
+    unweighed = weightless(run, frames)
+    doubt = same or unweighed
     methods: dict[str, Metrics] = {}
     found_channels: dict[str, dict[str, float]] = {}
     for number, (method, ensemble) in enumerate(ensembles.items()):
@@ -129,6 +131,7 @@ def analyse_run(
             main |= stored_metrics(run, file)
     content: dict[str, Any] = {
         "method": solved["method"],
+        "verdict": [],
         "metrics": {name: metric.as_dict() for name, metric in main.items()},
         "baselines": {
             method: {name: metric.as_dict() for name, metric in found.items()}
@@ -149,6 +152,7 @@ def analyse_run(
     if "free-energy" in done:
         result = read_json(run.path / STAGE_METRICS["free-energy"])
         content["free_energy"] = {key: result[key] for key in ("roads", "agreement")}
+    content["verdict"] = run_verdict(run, main, content, unweighed)
     content["warnings"] = _warnings(run, content) + no_own_energy
     return Analysis(content, 0 if bound is None else bound.n_evaluations, tuple(content["warnings"]))
 

@@ -29,6 +29,7 @@ from tps.conformations import Conformations, read_dcd
 from tps.errors import ConfigError, RunFolderError, SystemDefinitionError
 from tps.paths import PathEnsemble
 from tps.pipeline.constraints import avoided_regions
+from tps.report import notebook_section
 from tps.systems import MolecularSystem, SurfaceSystem, System, load_system
 
 CONFIG_FILE, MANIFEST_FILE, TOPOLOGY_FILE = "run.toml", "manifest.json", "topology.pdb"
@@ -122,6 +123,12 @@ class RunFolder:
             self.molecule.topology, np.asarray(positions, float) * openmm.unit.nanometer, text, keepIds=True
         )
         write_text(path, text.getvalue())
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows of a run: what can be trusted of it."""
+        file = self.path / "analysis" / "metrics.json"
+        verdict = read_json(file).get("verdict", []) if file.is_file() else []
+        return notebook_section(verdict, str(self.path))
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

@@ -89,6 +89,8 @@ def report_run(run: RunFolder, frames: Conformations, out: Path) -> None:
     write_report(
         out / "report.html",
         title=f"{system.name}: {system.state_a.name} → {system.state_b.name}",
+        verdict=content["verdict"],
+        run=str(run.path),
         summary=summary_groups(run),
         metrics=content["metrics"],
         methods={

@@ -64,6 +64,8 @@ class Stage:
         Key "section.key" that may rise: the stage then goes on from what is there, written in place, block by block.
     chooses : tuple of str
         Keys "section.key" that only choose among what the stage has found: another choice starts from what is there.
+    edition : int
+        Raised where the stage writes more than it did: what an earlier tps left is then out of date.
     """
 
     name: str
@@ -77,6 +79,7 @@ class Stage:
     derived: bool = False
     grows: str = ""
     chooses: tuple[str, ...] = ()
+    edition: int = 0
 
     @property
     def open_keys(self) -> tuple[str, ...]:

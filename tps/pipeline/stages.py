@@ -34,7 +34,7 @@ from tps.pipeline.report import report_run
 from tps.pipeline.sample import frames_verdict
 from tps.pipeline.shooting import shoot_paths
 from tps.pipeline.stage import Stage, StageResult
-from tps.pipeline.third_basin import third_basin
+from tps.pipeline.third_basin import THIRD, third_basin
 from tps.pipeline.withheld import few_carry, grown_doubt, one_end
 from tps.report.player import NO_PLAYER, has_libraries
 from tps.spacetime import empirical_family, model_family, tightest_anchor
@@ -61,7 +61,9 @@ def conformations(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     }
     if dynamics.platform is not None:
         details["platform"] = dynamics.platform.describe()
-    thin, third = few_carry(frames, grid=run.on_grid), third_basin(run, out / "conformations", sampled)
+    thin, third = few_carry(frames, grid=run.on_grid), ""
+    if not run.on_grid:
+        third, details[THIRD] = third_basin(run, out / "conformations", sampled)
     notes = (*sampled.notes, *verdict.notes, *(said for said in (thin, third) if said))
     return StageResult(sampled.n_evaluations, dynamics.platform_name, notes, details)
 
@@ -251,6 +253,7 @@ STAGES: tuple[Stage, ...] = (
         analyse,
         uses=SIDE_STAGES,
         derived=True,
+        edition=1,
     ),
     Stage("report", ("report.html", "figures"), "analyse", (), report, derived=True),
 )
@@ -284,6 +287,8 @@ def stage_key(run: RunFolder, stage: Stage, *, grown: bool = True) -> str:
         content["files"] = [file_digest(Path(file)) for file in files]
     if content.get("geodesic", {}).get("avoid"):  # how long paths are to stay out
         content["n_steps"] = run.config.paths.n_steps
+    if stage.edition:
+        content["edition"] = stage.edition
     for open_key in () if grown else stage.open_keys:
         name, key = open_key.split(".")
         del content[name][key]

@@ -20,7 +20,7 @@ from tps.report.reweighted import reweighted_map_figure
 from tps.report.roads import profile_figure, roads_figure
 from tps.report.style import save_figure
 from tps.report.surface import SurfaceScene, surface_map
-from tps.report.verdicts import groups_text, verdict_section, verdict_text
+from tps.report.verdicts import groups_text, notebook_section, verdict_section, verdict_text
 
 __all__ = [
     "CANDIDATE_NOTE",
@@ -41,6 +41,7 @@ __all__ = [
     "growth_figure",
     "learning_curve",
     "log_snr_along_curve",
+    "notebook_section",
     "potential_energy_along_paths",
     "profile_figure",
     "reweighted_map_figure",

@@ -19,32 +19,41 @@ Rows = Sequence[tuple[str, str]]
 MARKS = {"good": "✓", "doubtful": "~", "bad": "✗", "unknown": "?"}
 #: What a run folder is called in remedies.
 _RUN = "RUN"
+_REFRESH = "tps run RUN/run.toml -o RUN --force"
 _WIDTH, _INDENT = 100, 12
+_UNBROKEN = "\N{NO-BREAK SPACE}"
 
 #: The style of verdict and groups; colours that hold on light and on dark.
 VERDICT_STYLE = """
-ul.verdict { list-style: none; margin: 0.8rem 0; padding: 0; }
-ul.verdict li { margin: 0.5rem 0; padding: 0.15rem 0 0.15rem 0.9rem; border-left: 4px solid #777; }
-ul.verdict li.good { border-color: #009e73; }
-ul.verdict li.doubtful { border-color: #e69f00; border-left-style: dashed; }
-ul.verdict li.bad { border-color: #d55e00; border-left-style: double; border-left-width: 6px; }
-ul.verdict li.unknown { border-left-style: dotted; }
-ul.verdict p { margin: 0; }
-ul.verdict .state { display: inline-block; min-width: 6.2rem; font-weight: 600; }
-ul.verdict .evidence, ul.verdict .remedy { font-size: 0.9rem; opacity: 0.85; }
+section.verdict ul { list-style: none; margin: 0.8rem 0; padding: 0; }
+section.verdict li { margin: 0.5rem 0; padding: 0.15rem 0 0.15rem 0.9rem; border-left: 4px solid #777; }
+section.verdict li.good { border-color: #009e73; }
+section.verdict li.doubtful { border-color: #e69f00; border-left-style: dashed; }
+section.verdict li.bad { border-color: #d55e00; border-left-style: double; border-left-width: 6px; }
+section.verdict li.unknown { border-left-style: dotted; }
+section.verdict li p { margin: 0; }
+section.verdict .state { display: inline-block; min-width: 6.2rem; font-weight: 600; }
+section.verdict .evidence, section.verdict .remedy { font-size: 0.9rem; opacity: 0.85; }
 h3.group { font-size: 1rem; margin: 1.2rem 0 0; }
 """
 
 
 def evidence_text(finding: Finding) -> str:
-    """Return the numbers that a finding rests on, with units and errors."""
-    return "; ".join(f"{item['label']} {format_quantity(item)}" for item in finding["evidence"])
+    """Return the numbers that a finding rests on, with units and errors, none of them to be broken over two lines."""
+    numbers = {item["label"]: format_quantity(item).replace(" ", _UNBROKEN) for item in finding["evidence"]}
+    return "; ".join(f"{label}: {number}" for label, number in numbers.items())
 
 
 def remedy_of(finding: Finding, run: str) -> str:
     """Return the command that improves what a finding is about, for the run folder at a path; "" if there is none."""
     words = finding["remedy"].split()
     return " ".join(shlex.quote(run + word[len(_RUN) :]) if _of_run(word) else word for word in words)
+
+
+def refresh_of(verdict: Sequence[Finding], run: str) -> str:
+    """Return the command that brings what follows from a remedy up to date; "" where there is none to follow."""
+    remedies = any(finding["remedy"] for finding in verdict)
+    return remedy_of({"remedy": _REFRESH}, run) if remedies else ""
 
 
 def verdict_text(verdict: Sequence[Finding], run: str) -> str:
@@ -55,6 +64,8 @@ def verdict_text(verdict: Sequence[Finding], run: str) -> str:
         lines += _wrapped("", evidence_text(finding))
         if finding["remedy"]:
             lines.append(f"{'':{_INDENT}}try: {remedy_of(finding, run)}")
+    if again := refresh_of(verdict, run):
+        lines.append(f"{'':{_INDENT}}then, for all that follows from it: {again}")
     return "\n".join(lines)
 
 
@@ -70,8 +81,20 @@ def verdict_section(verdict: Sequence[Finding], run: str) -> str:
     """Return a verdict as HTML; "" where there is none."""
     if not verdict:
         return ""
-    items = "".join(_item(finding, run) for finding in verdict)
-    return f'<section><h2>Verdict</h2><ul class="verdict">{items}</ul></section>'
+    items, again = "".join(_item(finding, run) for finding in verdict), refresh_of(verdict, run)
+    after = (
+        f'<p class="remedy">Then, for all that follows from it: <code>{escape(again)}</code></p>'
+        if again
+        else ""
+    )
+    return f'<section class="verdict"><h2>Verdict</h2><ul>{items}</ul>{after}</section>'
+
+
+def notebook_section(verdict: Sequence[Finding], run: str) -> str:
+    """Return a verdict with its style as a notebook shows it, under the run's name; or how to come by one."""
+    head = f"<style>{VERDICT_STYLE}</style><h2>{escape(run)}</h2>"
+    how = f"<p>No verdict yet: <code>tps analyse {escape(shlex.quote(run))}</code> makes one.</p>"
+    return head + (verdict_section(verdict, run) or how)
 
 
 def groups_section(groups: Mapping[str, Rows]) -> str:
@@ -103,4 +126,4 @@ def _wrapped(head: str, text: str) -> list[str]:
     if not text:
         return []
     wide = textwrap.wrap(text, _WIDTH - _INDENT, break_long_words=False, break_on_hyphens=False)
-    return [f"{head if not number else '':{_INDENT}}{line}" for number, line in enumerate(wide)]
+    return [f"{head if not n else '':{_INDENT}}{line}".replace(_UNBROKEN, " ") for n, line in enumerate(wide)]

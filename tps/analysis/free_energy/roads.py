@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from tps.analysis.free_energy.frames import frames_anchored_difference, frames_region_difference
 from tps.analysis.free_energy.windows import spring_profile
 from tps.analysis.free_energy.work import work_differences
-from tps.analysis.metrics import Metric
+from tps.analysis.metrics import Metric, Metrics
 from tps.conformations import Conformations
 from tps.features import FeatureSpace
 from tps.paths import PathEnsemble
@@ -43,6 +43,21 @@ def work_roads(
         return {}
     found = work_differences(works[0], works[1], system.kt, unit=system.energy_unit)
     return {f"{named}{', ' if name == 'bar' else ' '}{text}": found[name] for name, text in _WORKS.items()}
+
+
+def without_one_way(roads: Metrics) -> dict[str, Metric]:
+    """Return the roads without those by work one way, where the same work both ways gives a number.
+
+    They are biased where work is dissipated, and the acceptance ratio makes the most of the same paths.
+    """
+    both, *one_way = _WORKS.values()
+    known = {
+        road.rsplit(", ", 1)[0]
+        for road, m in roads.items()
+        if road.endswith(f", {both}") and m.value is not None
+    }
+    biased = {f"{named} {way}" for named in known for way in one_way}
+    return {road: metric for road, metric in roads.items() if road not in biased}
 
 
 def model_road(system: System, difference: Metric) -> dict[str, Metric]:
