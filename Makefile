@@ -5,8 +5,9 @@ export OMP_NUM_THREADS ?= 1
 
 STAMP := .venv/installed
 OPS_STAMP := .venv-ops/installed
+DOCS_STAMP := .venv/installed-docs
 
-.PHONY: demo test test-slow test-ops benchmark lint clean
+.PHONY: demo test test-slow test-ops benchmark lint docs docs-numbers clean
 
 demo: $(STAMP)
 	.venv/bin/tps run configs/demo.toml -o $(RUN)
@@ -29,12 +30,26 @@ lint: $(STAMP)
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
+# The page of metrics explains the numbers of two short runs.
+docs: $(DOCS_STAMP)
+	.venv/bin/tps run smoke -o build/docs/molecule --force
+	.venv/bin/tps run docs/_site/surface.toml -o build/docs/surface --force
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
+# What commands print on a finished run of the demo, put into the documents.
+docs-numbers: $(STAMP)
+	.venv/bin/python docs/_site/refresh.py $(RUN)
+
 clean:
-	rm -rf .venv .venv-ops dist build
+	rm -rf .venv .venv-ops dist build site
 
 $(STAMP): pyproject.toml constraints.txt hatch_build.py tps/report/libraries/package-lock.json
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	touch $@
 
 # OpenPathSampling asks for numpy 1 and forgets six.

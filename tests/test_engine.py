@@ -235,6 +235,26 @@ def test_langevin_settings_are_positive(name):
         LangevinSettings(**{"temperature": 300.0, name: 0.0})
 
 
+def test_a_script_that_workers_cannot_read_again_is_told_so_and_not_that_memory_is_short(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from tps.engine import local_executor, map_tasks\n"
+        'with local_executor("processes", 1) as executor:\n'
+        "    map_tasks(executor, abs, [-1])\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    said = ended.stderr.splitlines()[-1]
+    assert said.startswith("tps.errors.SimulationError: no worker process could start")
+    assert 'if __name__ == "__main__":' in said
+    assert "memory" not in said
+
+
+def test_a_worker_that_dies_at_work_may_have_run_out_of_memory():
+    with pytest.raises(SimulationError, match="out of memory"), local_executor("processes", 1) as executor:
+        map_tasks(executor, os._exit, [9])
+
+
 _LONG_WORK = """
 import os
 import signal

@@ -51,16 +51,16 @@ class ConformationsSection(Section):
     n_walkers: PositiveInt = Field(2, description="Independent simulations, half of them started from B.")
     n_build_steps: PositiveInt = Field(1_000_000, description="MD steps per walker that build the bias.")
     n_sample_steps: PositiveInt = Field(1_500_000, description="MD steps per walker that are sampled.")
-    frame_interval_steps: PositiveInt = 250
+    frame_interval_steps: PositiveInt = Field(250, description="MD steps between stored frames.")
     bias_features: tuple[str, ...] | None = Field(
         None, description="One to three features to bias; all by default."
     )
-    bias_factor: float = Field(10.0, gt=1)
-    hill_height_kj_per_mol: PositiveFloat = 1.2
+    bias_factor: float = Field(10.0, gt=1, description="Of well-tempered metadynamics: (T + ΔT)/T.")
+    hill_height_kj_per_mol: PositiveFloat = Field(1.2, description="Of the first hill.")
     hill_width_degree: PositiveFloat = Field(
         17.0, description="Of angles; of other features as many of their scales as this is radians."
     )
-    hill_interval_steps: PositiveInt = 250
+    hill_interval_steps: PositiveInt = Field(250, description="MD steps between hills.")
     n_temperatures: int = Field(
         6, ge=2, description="method = replica-exchange: replicas of each walker, which share its steps."
     )
@@ -70,7 +70,7 @@ class ConformationsSection(Section):
     )
     n_grid_points: int = Field(120, ge=8, description="method = grid: points per axis of a surface.")
     trajectories: tuple[str, ...] = Field((), description="method = import: files MDTraj reads.")
-    stride: PositiveInt = 1
+    stride: PositiveInt = Field(1, description="method = import: every so many frames are taken.")
     weights_file: str | None = Field(
         None, description="One value per frame: npy, npz or text, such as COLVAR."
     )
@@ -80,7 +80,9 @@ class ConformationsSection(Section):
     weights_column: str | None = Field(
         None, description="Its name or number, from 0; the one that is named a weight by default."
     )
-    skip_bad_frames: bool = False
+    skip_bad_frames: bool = Field(
+        False, description="Leave out imported frames that are damaged, instead of refusing the file."
+    )
 
     @model_validator(mode="after")
     def _import_needs_files(self) -> ConformationsSection:
@@ -142,12 +144,21 @@ class TrainCommon(Section):
         "auto: log-partition for angles of molecules, above three of them that or denoiser, the better one in "
         "windows of frames held out; else frames.",
     )
-    target: Literal["auto", "posterior-mean", "per-sample"] = "auto"
-    n_steps: PositiveInt = 1000
-    batch_size: PositiveInt = 128
-    learning_rate: PositiveFloat | None = None
-    patience: PositiveInt = 10
-    evaluate_every_steps: PositiveInt = 100
+    target: Literal["auto", "posterior-mean", "per-sample"] = Field(
+        "auto",
+        description="What log-partition regresses on: E[T | eta] of the frames, or T of single frames.",
+    )
+    n_steps: PositiveInt = Field(1000, description="Training steps, at most.")
+    batch_size: PositiveInt = Field(128, description="Tilts, or frames, in each step.")
+    learning_rate: PositiveFloat | None = Field(
+        None, description="The highest of the schedule; that of the kind unless given."
+    )
+    patience: PositiveInt = Field(
+        10, description="Evaluations without a lower held-out loss after which training ends."
+    )
+    evaluate_every_steps: PositiveInt = Field(
+        100, description="Steps between evaluations of the held-out loss."
+    )
     device: str = Field("cpu", description="Torch device.")
 
     @model_validator(mode="before")
@@ -199,8 +210,8 @@ class AvoidPoint(Section):
     """[[geodesic.avoid_points]] A spacetime point to keep a KL distance from."""
 
     center: dict[str, float] = Field(description="Every feature's value: degrees of angles, nm of distances.")
-    log_snr: float
-    min_kl_nats: PositiveFloat
+    log_snr: float = Field(description="Its log-SNR; of angles ln kappa.")
+    min_kl_nats: PositiveFloat = Field(description="Least Kullback-Leibler distance [nats].")
 
 
 #: Keys of [geodesic] that hold constraints.
@@ -219,13 +230,14 @@ class GeodesicSection(Section):
     method_log_snr: float | None = Field(
         None, description="Level of the methods that know one level only; anchor_log_snr by default."
     )
-    n_points: int = Field(64, ge=4)
-    representation: Literal["spline", "points"] = "spline"
+    n_points: int = Field(64, ge=4, description="Points of the curve.")
+    representation: Literal["spline", "points"] = Field(
+        "spline", description="What the solver moves: coefficients of a B-spline, or the points themselves."
+    )
     anchor_log_snr: float | Literal["auto"] = Field(
         4.0,
         description="Log-SNR at which the end structures are anchored. auto: as frames grew, or as tightly as "
-        "the "
-        "frames allow, up to 4.",
+        "the frames allow, up to 4.",
     )
     windings: tuple[int, ...] | None = Field(
         None, description="Extra turns of the starting curve, per feature; all ways are tried by default."
@@ -251,11 +263,11 @@ class GeodesicSection(Section):
         description="Largest probability of a region on the curve: the tether's own, and p(region | eta). Without a "
         "floor both are made tighter until 95 % of the paths are expected to stay out and arrive.",
     )
-    avoid_points: tuple[AvoidPoint, ...] = ()
+    avoid_points: tuple[AvoidPoint, ...] = Field((), description="Points to keep a distance from.")
     min_support: PositiveFloat | None = Field(
         None, description="Least effective number of weighted frames at every point of the curve."
     )
-    max_iterations: PositiveInt = 500
+    max_iterations: PositiveInt = Field(500, description="Of each solve.")
 
     @property
     def constrained(self) -> bool:
@@ -290,7 +302,7 @@ class GeodesicSection(Section):
 class PathsSection(Section):
     """[paths] Annealed Langevin dynamics along the geodesic, and along the two straight lines beside it."""
 
-    n_paths: PositiveInt = 64
+    n_paths: PositiveInt = Field(64, description="Paths along the curve.")
     protocol: Literal["fisher", "friction"] = Field(
         "fisher",
         description="Clock along the curve: equal Fisher-Rao steps, or equal steps of the friction length, which "
@@ -302,7 +314,9 @@ class PathsSection(Section):
         default_factory=lambda known: _n_updates(known.get("n_steps", 0), known.get("n_frames", 0)),
         description="Moves of the tilt along the curve; one in 20 MD steps unless given, or a little more often.",
     )
-    n_equilibration_steps: PositiveInt = 5_000
+    n_equilibration_steps: PositiveInt = Field(
+        5_000, description="MD steps under the first tilt, before it moves."
+    )
     n_baseline_paths: NonNegativeInt = Field(32, description="Paths for each straight line; 0 for none.")
     n_friction_places: int = Field(
         24, ge=4, description="protocol = friction: places on the curve where it is measured."
@@ -342,7 +356,9 @@ class ShootingSection(Section):
 
     n_moves: NonNegativeInt = Field(1000, description="Moves of all chains together; 0 for none.")
     n_chains: PositiveInt = Field(16, description="Independent chains, each from a path of its own.")
-    kind: Literal["two-way", "one-way"] = "two-way"
+    kind: Literal["two-way", "one-way"] = Field(
+        "two-way", description="Whether a move flies on and back from a frame, or one of the two."
+    )
     redraw_velocities: bool = Field(True, description="Whether two-way moves draw fresh velocities.")
     frame_selection: Literal["uniform", "committor"] = Field(
         "uniform", description="committor: near p_B = 1/2 of a network learned from chains of their own."

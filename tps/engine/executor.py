@@ -87,9 +87,24 @@ def _stop(executor: Executor, error: BaseException) -> None:
 def _executor(kind: Literal["threads", "processes"], n_workers: int) -> Executor:
     if n_workers < 1:
         raise ParameterError(f"the number of workers must be at least 1, but got {n_workers}")
-    if kind == "threads":
-        return ThreadPoolExecutor(n_workers, thread_name_prefix="tps")
-    return ProcessPoolExecutor(n_workers, mp_context=multiprocessing.get_context("spawn"))
+    return (
+        ThreadPoolExecutor(n_workers, thread_name_prefix="tps") if kind == "threads" else _Workers(n_workers)
+    )
+
+
+class _Workers(ProcessPoolExecutor):
+    """Processes that start anew, and so read the user's script again before anything else.
+
+    Attributes
+    ----------
+    started : multiprocessing.Event
+        Set once any of them has come through that.
+    """
+
+    def __init__(self, n_workers: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.started = context.Event()
+        super().__init__(n_workers, context, initializer=self.started.set)
 
 
 def map_tasks(
@@ -113,7 +128,7 @@ def map_tasks(
     Raises
     ------
     SimulationError
-        If a worker process dies.
+        If a worker process dies, or none of them starts.
     """
     futures = {executor.submit(function, task): index for index, task in enumerate(tasks)}
     results: dict[int, Result] = {}
@@ -122,7 +137,14 @@ def map_tasks(
             results[futures[future]] = future.result()
             done()
     except BrokenExecutor as error:
-        raise SimulationError(
-            "a worker process died before its work was done (out of memory?): run again with fewer workers"
-        ) from error
+        raise SimulationError(_why_broken(executor)) from error
     return [results[index] for index in range(len(tasks))]
+
+
+def _why_broken(executor: Executor) -> str:
+    if isinstance(executor, _Workers) and not executor.started.is_set():
+        return (
+            "no worker process could start: each reads the running script again, so what the script does must stand in "
+            'a file and under `if __name__ == "__main__":`'
+        )
+    return "a worker process died before its work was done (out of memory?): run again with fewer workers"
