@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from commands import TINY, complaint, tps
 
+from tps.cli import GROUPS, main
 from tps.engine import PlatformChoice, potential_energies
 from tps.systems import data_directory, load_system
 
@@ -178,6 +181,15 @@ def test_export(copy, tmp_path, suffix):
     loaded = mdtraj.load(str(file), **({} if suffix in ("pdb", "h5") else {"top": str(out / "topology.pdb")}))
     assert (loaded.n_frames, loaded.n_atoms) == (20, 10)
     assert 0.1 < loaded.xyz.std() < 1.0  # nm
+
+
+def test_help_has_each_command_in_a_group_and_says_whole_what_it_does():
+    text = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    for title, commands in GROUPS.items():
+        assert f"\n{title}:\n" in text
+        for command in commands:
+            assert re.search(rf"^  {command.name} +\S.*[^.]\.$", text, re.MULTILINE), command.name
+    assert {command for commands in GROUPS.values() for command in commands} == set(main.commands.values())
 
 
 def test_information(copy):

@@ -13,14 +13,45 @@ from tps.cli.import_ops import import_ops
 from tps.cli.info import contents, doctor, systems
 from tps.cli.init import init
 from tps.cli.run import run
-from tps.cli.stages import stage_commands
+from tps.cli.stages import (
+    analyse,
+    conformations,
+    free_energy,
+    geodesic,
+    paths,
+    rate,
+    report,
+    shoot,
+    train,
+)
 from tps.errors import TpsError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+#: The commands by what they are for, each in the order in which it is needed.
+GROUPS = {
+    "Begin": (init, check, systems, doctor),
+    "Make": (run, conformations, train, geodesic, paths, shoot, committor, free_energy, rate),
+    "Look": (analyse, report, contents, compare),
+    "Exchange": (export, import_ops),
+}
 
 
 class TpsGroup(click.Group):
-    """Turns what a user can mend into one sentence and exit code 1."""
+    """Lists its commands by what they are for; turns what a user can mend into one sentence and exit code 1."""
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in their groups, all short descriptions in one column."""
+        names = [command.name or "" for commands in GROUPS.values() for command in commands]
+        width = max(map(len, names))
+        limit = formatter.width - width - 6
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        ((command.name or "").ljust(width), command.get_short_help_str(limit))
+                        for command in commands
+                    ]
+                )
 
     def invoke(self, context: click.Context) -> object:
         """Run the command; no traceback for a `TpsError`."""
@@ -39,17 +70,6 @@ def main() -> None:
     """
 
 
-for command in (
-    init,
-    check,
-    run,
-    *stage_commands(),
-    committor,
-    compare,
-    export,
-    import_ops,
-    systems,
-    contents,
-    doctor,
-):
-    main.add_command(command)
+for commands in GROUPS.values():
+    for command in commands:
+        main.add_command(command)

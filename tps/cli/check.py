@@ -16,7 +16,9 @@ from tps.systems import load_system
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the short runs.")
 @click.option("--platform", help="OpenMM platform; the fastest by default.")
 def check(what: str, seed: int, platform: str | None) -> None:
-    """Check a system (a name or a folder) or a run file before anything long is run.
+    """Check a system or a run file before a long run.
+
+    A system is a name or a folder.
 
     Energies and forces of both ends on a real context, every atom against the force field, the ends in their states
     and nowhere else, features that tell A from B in short runs; of a run file also whether the data it asks for can be

@@ -39,7 +39,10 @@ def committor(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Shoot from frames with fresh velocities and count how many reach B before A, with binomial errors."""
+    """Count the shots from frames that reach B before A.
+
+    With fresh velocities each, and binomial errors.
+    """
     if frames == "ts":
         execute(run, "committor", "committor", {"n_shots": n_shots, "n_paths": n_paths}, force, as_json)
         if not as_json:

@@ -19,7 +19,10 @@ from tps.report import comparison_figure, format_quantity, save_figure
 @click.option("--baselines", is_flag=True, help="The straight lines of each run too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
 def compare(runs: tuple[Path, ...], output: Path | None, baselines: bool, as_json: bool) -> None:
-    """Set RUNS of one system side by side: methods, seeds, constraints; every number with its error."""
+    """Set RUNS of one system side by side.
+
+    Methods, seeds, constraints; every number with its error.
+    """
     found = compared_runs(runs, baselines=baselines)
     if output is not None:
         save_figure(comparison_figure(found, SHOWN), output)

@@ -50,9 +50,10 @@ def export(
     align: bool,
     force: bool,
 ) -> None:
-    """Write the paths of RUN in any MDTraj format, with scripts for PyMOL, VMD and ChimeraX.
+    """Write the paths of RUN for other programs.
 
-    As ops: whole reactive trajectories with velocities, and a script that samples on with OpenPathSampling.
+    In any MDTraj format, with scripts for PyMOL, VMD and ChimeraX. As ops: whole reactive trajectories with
+    velocities, and a script that samples on with OpenPathSampling.
     """
     if file_format == "ops":
         if atoms is not None:

@@ -23,7 +23,10 @@ PLACE = "shooting-ops"
 @click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--force", is_flag=True, help="Replace what was imported before.")
 def import_ops(run: Path, files: tuple[Path, ...], force: bool) -> None:
-    """Put the paths in FILES (ops_paths.npz of setup_ops.py, one chain each) into RUN/shooting-ops."""
+    """Take OpenPathSampling's paths into RUN/shooting-ops.
+
+    FILES are ops_paths.npz of setup_ops.py, one chain each.
+    """
     folder = RunFolder.open(run)
     system = folder.molecule
     if (run / PLACE).exists() and not force:

@@ -17,7 +17,10 @@ from tps.systems import MolecularSystem, available_systems, data_directory, form
 @click.command()
 @click.argument("name", required=False)
 def systems(name: str | None) -> None:
-    """List the built-in systems, or show one (a name or a folder of your own)."""
+    """List the built-in systems, or show one.
+
+    A name, or a folder of your own.
+    """
     if name is None:
         for summary in available_systems():
             click.echo(f"{summary.name:24} {summary.kind:10} {summary.description}")
@@ -43,7 +46,7 @@ def systems(name: str | None) -> None:
 @click.argument("run", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def contents(run: Path, as_json: bool) -> None:
-    """Show what a run folder holds, and what is missing or out of date."""
+    """Show what a run folder holds, misses or has outdated."""
     folder = RunFolder.open(run)
     entries = folder.manifest()["stages"]
     rows = {
@@ -67,7 +70,10 @@ def contents(run: Path, as_json: bool) -> None:
     "-s", "--system", "name", default="alanine-dipeptide", show_default=True, help="System to measure on."
 )
 def doctor(name: str) -> None:
-    """Check this installation: versions, platforms and their speed on a system, built-in data."""
+    """Check this installation.
+
+    Versions, platforms and their speed on a system, built-in data.
+    """
     for package, version in versions().items():
         click.echo(f"{package:14} {version}")
     click.echo(f"cores          {default_workers()}")

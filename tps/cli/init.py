@@ -68,7 +68,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--platform", help="OpenMM platform; the fastest by default.")
 @click.option("--hours", default=2.0, show_default=True, help="About how long a run may take here.")
 def init(output: Path, features: tuple[str, ...], **options: object) -> None:
-    """Write system.toml and run.toml for the transition from structure A to structure B.
+    """Write system.toml and run.toml from two structures.
+
+    For the transition from structure A to structure B.
 
     A and B are PDB or mmCIF files, or with --top also Amber, GROMACS or CHARMM coordinates. Short runs in both ends
     show what tells them apart, from which features and states are proposed.

@@ -27,11 +27,6 @@ FORCE = click.option("--force", is_flag=True, help="Replace a result of other se
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the manifest entry as JSON.")
 
 
-def stage_commands() -> tuple[click.Command, ...]:
-    """Return the verbs of the stages, in their order."""
-    return (conformations, train, geodesic, paths, shoot, free_energy, rate, analyse, report)
-
-
 def execute(
     run: Path,
     stage: str,
@@ -107,7 +102,10 @@ def _taking_off(command: Callable[..., None]) -> Callable[..., None]:
 @FORCE
 @JSON
 def conformations(run: Path, force: bool, as_json: bool, max_steps: int | None, **changes: Any) -> None:
-    """Sample or import weighted frames of the molecule; on a surface, take its grid."""
+    """Sample or import the weighted frames.
+
+    On a surface, take its grid.
+    """
     folder = _given(RunFolder.open(run), "grow", {"max_steps": max_steps})
     execute(run, "conformations", "conformations", changes, force, as_json, folder)
 
@@ -124,7 +122,7 @@ def conformations(run: Path, force: bool, as_json: bool, max_steps: int | None, 
 @FORCE
 @JSON
 def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
-    """Train the diffusion model on the weighted frames."""
+    """Train the diffusion model on the frames."""
     execute(run, "train", "train", changes, force, as_json)
 
 
@@ -186,7 +184,10 @@ def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 def geodesic(
     run: Path, force: bool, as_json: bool, windings: str | None, avoid_points: tuple[str, ...], **changes: Any
 ) -> None:
-    """Find the geodesics between the two ends, under constraints, and show their channels and health."""
+    """Find the geodesics between the ends, under constraints.
+
+    Shows their channels, with length and barrier, and their health.
+    """
     changes["windings"] = None if windings is None else _whole_numbers(windings)
     changes["avoid_points"] = tuple(_avoid_point(text) for text in avoid_points)
     off = [key for key in CONSTRAINT_KEYS if changes.pop(f"no_{key}")]
@@ -264,7 +265,10 @@ def _ranking(solved: Mapping[str, Any]) -> str:
 @FORCE
 @JSON
 def paths(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
-    """Run dynamics under a tilt that moves along the curve, and along the straight lines beside it."""
+    """Run dynamics under a tilt that moves along the curve.
+
+    And along the straight lines beside it.
+    """
     execute(run, "paths", "paths", changes, force, as_json)
 
 
@@ -284,7 +288,10 @@ def paths(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 @FORCE
 @JSON
 def shoot(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
-    """Sample the unbiased transition-path ensemble by shooting from the paths; more moves go on from those made."""
+    """Sample the unbiased transition paths by shooting.
+
+    Chains start from the paths; more moves go on from those made.
+    """
     execute(run, "shoot", "shooting", changes, force, as_json)
     if not as_json:
         click.echo(shooting_text(run))
@@ -298,7 +305,10 @@ def shoot(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 @FORCE
 @JSON
 def free_energy(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
-    """Sample umbrella windows along the curve, and give the free energies by every road, with errors."""
+    """Give the free energies by every road, with errors.
+
+    Samples umbrella windows along the curve for one of them.
+    """
     execute(run, "free-energy", "free_energy", changes, force, as_json)
     if not as_json:
         click.echo(free_energy_text(json.loads((run / "free_energy" / "result.json").read_text())))
@@ -318,7 +328,10 @@ def free_energy(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 @FORCE
 @JSON
 def rate(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
-    """Estimate the rates from A to B and back by shots from the weighted frames; more shots go on from those made."""
+    """Estimate the rates from A to B and back.
+
+    By shots from the weighted frames; more shots go on from those made.
+    """
     config = RunFolder.open(run).config
     if changes["n_frame_shots"] is None and config.rate.n_frame_shots is None:
         changes["n_frame_shots"] = max(_N_FRAME_SHOTS, config.n_rate_shots)
