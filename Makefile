@@ -33,7 +33,7 @@ lint: $(STAMP)
 # The page of metrics explains the numbers of two short runs.
 docs: $(DOCS_STAMP)
 	.venv/bin/tps run smoke -o build/docs/molecule --force
-	.venv/bin/tps run docs/_site/surface.toml -o build/docs/surface --force
+	.venv/bin/tps run docs/_site/surface/run.toml -o build/docs/surface --force
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 # What commands print on a finished run of the demo, put into the documents.

@@ -12,6 +12,7 @@ import pytest
 import reference
 import refresh
 
+from tps.analysis import verdict
 from tps.cli import main
 from tps.config import RunConfig
 
@@ -66,6 +67,7 @@ def test_the_page_of_metrics_has_every_number_of_a_run(readme_run):
     page = reference.metrics([run])
     assert "| `u_max` | kJ/mol | Mean over paths of the maximum" in page
     assert "| `anchored: windows (MBAR)` | kJ/mol |" in page
+    assert "| `native_rate` | % |" in page
     assert all(len(row.split(" | ")) >= 3 and not row.endswith("|  |") for row in page.splitlines()[2:])
 
 
@@ -159,9 +161,17 @@ def test_no_public_function_is_missing_from_the_api_pages():
 def test_the_command_page_has_every_option():
     page = reference.command_line()
     for name, command in main.commands.items():
-        section = page.split(f"## `tps {name}`")[1].split("\n## ")[0]
+        section = page.split(f"### `tps {name}`\n")[1].split("\n### ")[0]
         for parameter in command.params:
             assert parameter.opts[0] in section or not parameter.opts[0].startswith("-"), parameter.name
+
+
+def test_the_page_of_the_verdict_has_every_rule_and_threshold():
+    page = reference.verdict_rules()
+    thresholds = [name for name, value in vars(verdict).items() if isinstance(value, float)]
+    assert all(re.search(rf"^\| `[A-Z_, ]*\b{name}\b", page, re.MULTILINE) for name in thresholds)
+    assert len(re.findall(r"^\d\. \w", page, re.MULTILINE)) == len(verdict.RULES)
+    assert f"| `RESEMBLE, ELSEWHERE` | {verdict.RESEMBLE:.3g}, {verdict.ELSEWHERE:.3g} |" in page
 
 
 def test_an_excerpt_is_replaced_by_what_its_command_prints(tmp_path):

@@ -33,6 +33,7 @@ GENERATED = {
     "command-line": reference.command_line,
     "metrics": lambda: reference.metrics(RUNS),
     "api": reference.api_list,
+    "verdict": reference.verdict_rules,
 }
 
 

@@ -19,9 +19,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import tps
-from tps.cli import main
+from tps.analysis import Metrics, last_frame_metrics, solute_metrics, verdict
+from tps.cli import GROUPS, main
 from tps.config import RunConfig
 from tps.features.definition import KINDS
+from tps.systems import MolecularSystem, load_system
 from tps.systems.definition import SystemFile
 from tps.systems.surface_file import SurfaceFile
 
@@ -61,12 +63,36 @@ def system_file() -> str:
 
 
 def command_line() -> str:
-    """Return every command with its help and its options."""
+    """Return every command in its group, with its help and its options."""
     lines = [inspect.cleandoc(main.help or "")]
-    for name, command in main.commands.items():
-        usage = " ".join(["tps", name, *command.collect_usage_pieces(click.Context(command))])
-        lines += ["", f"## `tps {name}`", "", f"    {usage}", "", inspect.cleandoc(command.help or ""), ""]
-        lines += ["| option | |", "|---|---|", *_options(command)]
+    for title, commands in GROUPS.items():
+        lines += ["", f"## {title}"]
+        for command in commands:
+            usage = " ".join(
+                ["tps", str(command.name), *command.collect_usage_pieces(click.Context(command))]
+            )
+            lines += [
+                "",
+                f"### `tps {command.name}`",
+                "",
+                f"    {usage}",
+                "",
+                inspect.cleandoc(command.help or ""),
+            ]
+            lines += ["", "| option | |", "|---|---|", *_options(command)]
+    return "\n".join(lines)
+
+
+def verdict_rules() -> str:
+    """Return what each rule of the verdict asks, and the thresholds with their reasons."""
+    asked = [(rule.__doc__ or "").removeprefix("Say w") for rule in verdict.RULES]
+    lines = [f"{n}. W{text.removesuffix('.')}?" for n, text in enumerate(asked, 1)]
+    source = inspect.getsource(verdict)
+    lines += ["", "| threshold | value | |", "|---|---|---|"]
+    for comment, names in re.findall(r"((?:^#: .*\n)+)((?:[A-Z_]+, )*[A-Z_]+) =", source, re.MULTILINE):
+        values = ", ".join(f"{getattr(verdict, name):.3g}" for name in names.split(", "))
+        reason = " ".join(line[3:] for line in comment.splitlines())
+        lines.append(f"| `{names}` | {values} | {cell(reason)} |")
     return "\n".join(lines)
 
 
@@ -77,6 +103,8 @@ def metrics(runs: Iterable[Path]) -> str:
         content = json.loads((run / "analysis" / "metrics.json").read_text())
         for name, metric in _named_metrics(content):
             found.setdefault(name, metric)
+    for name, metric in _of_larger_molecules().items():
+        found.setdefault(name, metric.as_dict())
     lines = ["| number | unit | definition |", "|---|---|---|"]
     lines += [f"| `{name}` | {m['unit']} | {cell(m['definition'])} |" for name, m in found.items()]
     return "\n".join(lines)
@@ -129,6 +157,14 @@ def api_list() -> str:
         text = (importlib.import_module(f"tps.{package}").__doc__ or "").split("\n\n")[0]
         lines.append(f"- [`tps.{package}`](api/{package}.md): {' '.join(text.split())}")
     return "\n".join(lines)
+
+
+def _of_larger_molecules() -> Metrics:
+    """Return the numbers that molecules with contacts or solvent have besides, of one frame of chignolin."""
+    system = load_system("chignolin")
+    assert isinstance(system, MolecularSystem)
+    frame = system.positions_b[None]
+    return {**last_frame_metrics(system, [frame]), **solute_metrics(system, [], {})}
 
 
 def _named_metrics(content: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
