@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from commands import TINY, complaint, tps
 
 from tps.cli import GROUPS, main
+from tps.cli.results import side_by_side
 from tps.engine import PlatformChoice, potential_energies
 from tps.systems import data_directory, load_system
 
@@ -196,7 +197,9 @@ def test_information(copy):
     assert "alanine-dipeptide" in tps("systems").stdout
     assert "C7ax: phi=40..100" in tps("systems", "alanine-dipeptide").stdout
     assert "Reference" in tps("doctor").stdout
-    assert "up to date" in tps("contents", copy).stdout
+    contents = tps("contents", copy).stdout
+    assert "up to date" in contents and "walkers saw both A and B" in " ".join(contents.split())
+    assert max(len(line) for line in contents.splitlines()) <= 100
     for command in ("run", "geodesic", "export", "contents"):
         assert "Usage:" in tps(command, "-h").stdout
 
@@ -280,3 +283,32 @@ def test_mistakes_in_the_users_trajectories(tiny, tmp_path):
     frames.save(str(tmp_path / "nan.dcd"))
     assert "not finite numbers" in importing("nan.dcd")
     assert "there is no trajectory" in importing("missing.dcd")
+
+
+def test_tables_side_by_side_keep_to_a_hundred_columns_and_lose_nothing():
+    """The first column and three of 24 fill a line; a name longer than a line keeps its end."""
+    number = {"value": 27.1, "error": 10.9, "unit": "kJ/mol"}
+    columns = {
+        "one": {"u": number},
+        "two": {"u": number},
+        "three": {},
+        "four": {"u": number},
+        "x" * 120 + "/y": {},
+    }
+    tables = side_by_side({"u": "energy", "lost": "of none"}, columns, 24).split("\n\n")
+    heads = [table.splitlines()[0].split() for table in tables]
+    assert heads == [["one", "two", "three"], ["four"], ["…" + "x" * 71 + "/y"]]
+    assert all(len(line) <= 100 for table in tables for line in table.splitlines())
+    assert tables[0].splitlines()[1].split() == [
+        "energy",
+        "27.1",
+        "±",
+        "10.9",
+        "kJ/mol",
+        "27.1",
+        "±",
+        "10.9",
+        "kJ/mol",
+        "–",
+    ]
+    assert "of none" not in "".join(tables)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
+from tps.cli.results import side_by_side
 from tps.pipeline.compare import SHOWN, compared_runs
-from tps.report import comparison_figure, format_quantity, save_figure
+from tps.report import comparison_figure, save_figure
 
 
 @click.command()
@@ -30,14 +31,6 @@ def compare(runs: tuple[Path, ...], output: Path | None, baselines: bool, as_jso
         numbers = {label: {n: metrics[n] for n in SHOWN if n in metrics} for label, metrics in found.items()}
         click.echo(json.dumps(numbers, indent=1))
         return
-    shown = {n: text for n, text in SHOWN.items() if any(n in metrics for metrics in found.values())}
-    widths = {label: max(24, len(label) + 2) for label in found}
-    click.echo(f"{'':24}" + "".join(f"{label:>{width}}" for label, width in widths.items()))
-    for name, text in shown.items():
-        cells = [
-            f"{format_quantity(metrics[name]) if name in metrics else '–':>{widths[label]}}"
-            for label, metrics in found.items()
-        ]
-        click.echo(f"{text:24}" + "".join(cells))
+    click.echo(side_by_side(SHOWN, found, 24))
     if output is not None:
         click.echo(f"figure: {output}")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tps.cli.console import ConsoleProgress
+from tps.cli.results import WIDTH
 from tps.engine import available_platforms, choose_platform, default_workers
 from tps.pipeline import STAGES, RunFolder, stage_state
 from tps.pipeline.folder import versions
+from tps.report import format_value
 from tps.systems import MolecularSystem, available_systems, data_directory, format_region, load_system
 
 
@@ -57,12 +62,26 @@ def contents(run: Path, as_json: bool) -> None:
         return
     click.echo(f"{'stage':16}{'state':14}{'seconds':>9}{'evaluations':>14}  details")
     for name, row in rows.items():
-        if row["state"] == "missing":
-            click.echo(f"{name:16}{row['state']:14}")
-            continue
-        details = row["failure"] or ", ".join(f"{key} {value}" for key, value in row["details"].items())
-        evaluations = f"{row['force_evaluations']:,}"
-        click.echo(f"{name:16}{row['state']:14}{row['seconds']:9.1f}{evaluations:>14}  {details}")
+        click.echo("\n".join(_stage_lines(name, row)))
+
+
+def _stage_lines(name: str, row: Mapping[str, Any]) -> list[str]:
+    """Return what is said of a stage; its details go on below one another."""
+    if row["state"] == "missing":
+        return [f"{name:16}missing"]
+    head = f"{name:16}{row['state']:14}{row['seconds']:9.1f}{row['force_evaluations']:14,}  "
+    told = row["failure"] or "; ".join(
+        f"{key} {_told(value)}" for key, value in row["details"].items() if value
+    )
+    lines = textwrap.wrap(told, WIDTH - len(head)) or [""]
+    return [((" " * len(head) if n else head) + line).rstrip() for n, line in enumerate(lines)]
+
+
+def _told(value: object) -> str:
+    """Return a detail as text: of several together, the sentence that sums them up, or each."""
+    if isinstance(value, Mapping):
+        return str(value.get("sentence") or ", ".join(f"{_told(v)} {k}" for k, v in value.items()))
+    return format_value(value)
 
 
 @click.command()

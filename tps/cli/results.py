@@ -13,6 +13,43 @@ from tps.pipeline import FrameCommittors, RunFolder, Unbiased, load_chains
 from tps.report import format_quantity
 
 Quantities = Mapping[str, Mapping[str, Any]]
+#: Columns of a terminal that tables keep to, and the least that a column of numbers takes.
+WIDTH, _COLUMN = 100, 24
+
+
+def side_by_side(rows: Mapping[str, str], columns: Mapping[str, Quantities], width: int) -> str:
+    """Return numbers of several sets side by side, one table below the other where they are too many for a line.
+
+    Parameters
+    ----------
+    rows : mapping of str to str
+        What a reader calls each number, by its name; those that no set has are left out.
+    columns : mapping of str to mapping
+        The numbers of each set by its name, which keeps its end where it is longer than a line.
+    width : int
+        Of the first column.
+    """
+    shown = {name: text for name, text in rows.items() if any(name in found for found in columns.values())}
+    heads = [
+        label if len(label) <= WIDTH - width - 2 else "…" + label[width + 3 - WIDTH :] for label in columns
+    ]
+    widths = [max(_COLUMN, len(head) + 2) for head in heads]
+    tables: list[list[int]] = []
+    for column, size in enumerate(widths):
+        if not tables or width + size + sum(widths[other] for other in tables[-1]) > WIDTH:
+            tables.append([])
+        tables[-1].append(column)
+    sets = list(columns.values())
+    texts = []
+    for table in tables:
+        lines = [" " * width + "".join(f"{heads[column]:>{widths[column]}}" for column in table)]
+        for name, text in shown.items():
+            cells = (format_quantity(sets[k][name]) if name in sets[k] else "–" for k in table)
+            lines.append(
+                f"{text:{width}}" + "".join(f"{c:>{widths[k]}}" for c, k in zip(cells, table, strict=True))
+            )
+        texts.append("\n".join(lines))
+    return "\n\n".join(texts)
 
 
 def metrics_text(metrics: Quantities) -> str:

@@ -9,6 +9,7 @@ import click
 
 from tps.cli.check import spoken_lines
 from tps.cli.console import ConsoleProgress
+from tps.cli.results import side_by_side
 from tps.config import load_config
 from tps.errors import SideStageError
 from tps.pipeline import (
@@ -23,7 +24,18 @@ from tps.pipeline import (
     summary_groups,
 )
 from tps.prepare.check import check_run, check_system
-from tps.report import format_quantity, groups_text, verdict_text
+from tps.report import groups_text, verdict_text
+
+#: Numbers of the paths that the run ends with, beside those of the straight lines.
+_COMPARED = (
+    "hit_rate",
+    "u_max",
+    "u_max_minus_a",
+    "u_max_minus_bound",
+    "divergence_to_ensemble",
+    "dissipated_work",
+    "spread",
+)
 
 
 @click.command()
@@ -111,23 +123,9 @@ def show(folder: RunFolder, as_json: bool) -> None:
 
 def comparison(content: dict) -> str:
     """Return the table of the main paths beside the straight lines."""
-    rows = (
-        "hit_rate",
-        "u_max",
-        "u_max_minus_a",
-        "u_max_minus_bound",
-        "divergence_to_ensemble",
-        "dissipated_work",
-        "spread",
-    )
-    methods = {MAIN: content["metrics"], **content["baselines"]}
-    names = [
-        spoken(name, content["method"]).replace("straight line with", "line with its") for name in methods
-    ]
-    lines = ["".join([f"{'':18}", *(f"{name:>24}" for name in names)])]
-    for row in rows:
-        if row not in content["metrics"]:
-            continue
-        cells = [f"{format_quantity(found[row]):>24}" for found in methods.values()]
-        lines.append(f"{row:18}" + "".join(cells))
-    return "\n".join(lines)
+    methods = {
+        spoken(name, content["method"]).replace("straight line with", "line with its"): found
+        for name, found in {MAIN: content["metrics"], **content["baselines"]}.items()
+    }
+    shown = {name: name for name in _COMPARED if name in content["metrics"]}
+    return side_by_side(shown, methods, 18)
