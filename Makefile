@@ -6,8 +6,9 @@ export OMP_NUM_THREADS ?= 1
 STAMP := .venv/installed
 OPS_STAMP := .venv-ops/installed
 DOCS_STAMP := .venv/installed-docs
+PAGE_STAMP := .venv/installed-page
 
-.PHONY: demo test test-slow test-ops benchmark lint docs docs-numbers clean
+.PHONY: demo test test-slow test-page test-ops benchmark lint docs docs-numbers clean
 
 demo: $(STAMP)
 	.venv/bin/tps run configs/demo.toml -o $(RUN)
@@ -18,6 +19,10 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	.venv/bin/python -m pytest -m slow
+
+# The page of a run in a browser: Debian's chromium, or the one that CHROMIUM names.
+test-page: $(PAGE_STAMP)
+	.venv/bin/python -m pytest -m page tests/page
 
 test-ops: $(OPS_STAMP)
 	.venv-ops/bin/python -m pytest -m 'ops and not slow' tests/ops
@@ -50,6 +55,10 @@ $(STAMP): pyproject.toml constraints.txt hatch_build.py tps/report/libraries/pac
 
 $(DOCS_STAMP): $(STAMP)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	touch $@
+
+$(PAGE_STAMP): $(STAMP)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[page]'
 	touch $@
 
 # OpenPathSampling asks for numpy 1 and forgets six.

@@ -312,3 +312,22 @@ def test_tables_side_by_side_keep_to_a_hundred_columns_and_lose_nothing():
         "–",
     ]
     assert "of none" not in "".join(tables)
+
+
+def test_the_page_is_opened_where_there_is_a_display(tiny, tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(address) or True)
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    page = tiny / "run" / "report.html"
+    assert str(page.resolve()) in tps("view", tiny / "run").stdout
+    assert not opened
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert tps("report", tiny / "run", "--open").stdout.endswith(f"opened {page.resolve()}\n")
+    assert opened == [page.resolve().as_uri()]
+
+
+def test_a_run_without_a_page_says_how_to_make_it(copy):
+    (copy / "report.html").unlink()
+    assert f"`tps report {copy}`" in complaint("view", copy)

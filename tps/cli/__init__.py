@@ -24,6 +24,7 @@ from tps.cli.stages import (
     shoot,
     train,
 )
+from tps.cli.view import view
 from tps.errors import TpsError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -31,7 +32,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 GROUPS = {
     "Begin": (init, check, systems, doctor),
     "Make": (run, conformations, train, geodesic, paths, shoot, committor, free_energy, rate),
-    "Look": (analyse, report, contents, compare),
+    "Look": (analyse, report, view, contents, compare),
     "Exchange": (export, import_ops),
 }
 

@@ -12,6 +12,7 @@ import click
 from tps.analysis import RATES
 from tps.cli.console import ConsoleProgress
 from tps.cli.results import free_energy_text, metrics_text, shooting_text
+from tps.cli.view import open_page
 from tps.config import CONSTRAINT_KEYS, GeodesicSection
 from tps.diffusion import KINDS
 from tps.errors import ConfigError, RunFolderError
@@ -355,11 +356,14 @@ def analyse(run: Path, force: bool, as_json: bool) -> None:
 
 @click.command()
 @RUN
+@click.option("--open", "opens", is_flag=True, help="Open the page in a browser, as `tps view` does.")
 @FORCE
 @JSON
-def report(run: Path, force: bool, as_json: bool) -> None:
+def report(run: Path, opens: bool, force: bool, as_json: bool) -> None:
     """Draw the figures and write report.html."""
     execute(run, "report", None, {}, force, as_json)
+    if opens:
+        click.echo(open_page(run), err=as_json)
 
 
 def _whole_numbers(text: str) -> list[int]:

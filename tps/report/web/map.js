@@ -24,6 +24,7 @@ function mapView(canvas) {
     drawPlace(pen, frame);
   }
 
+  window.tps.pixel = (x, y) => ({ x: frame.px(x), y: frame.py(y) }); // where a test clicks
   canvas.addEventListener("click", (event) => {
     const box = canvas.getBoundingClientRect();
     const found = frameAt(frame, event.clientX - box.left, event.clientY - box.top);

@@ -39,4 +39,4 @@ function placeOf(set, row) {
   return { path, frame: row - pathOf(set, path).start };
 }
 
-window.tps = { state, scene, change };
+window.tps = { state, scene, change, value: (key) => column(shownSet().table, key)[shownRow()] };
