@@ -11,18 +11,15 @@ from tps.spacetime.barrier import (
 )
 from tps.spacetime.baselines import straight_line
 from tps.spacetime.bridge import Bridge, bridge_curve, schroedinger_bridge
-from tps.spacetime.channels import (
+from tps.spacetime.channel_starts import (
     MAX_COMBINED_ANGLES,
-    Channel,
-    Rank,
     cluster_points,
     default_starts,
     feasible_starts,
-    find_channels,
-    ranked,
     winding_name,
     winding_starts,
 )
+from tps.spacetime.channels import Channel, Rank, find_channels, ranked
 from tps.spacetime.constraints import (
     Bound,
     Constraint,
