@@ -187,6 +187,18 @@ def test_the_solver_and_the_overlap_are_those_of_pymbar():
     assert analysis.block_psi[0, 0] - analysis.block_psi[0] == pytest.approx(rest.f_k, abs=1e-7)
 
 
+@pytest.mark.parametrize("scale", [3.0, 30.0, 300.0])
+def test_the_solver_finds_the_one_solution_from_guesses_far_off(scale):
+    """The objective is convex, so where it starts is no matter; Newton's steps end below 1e-9."""
+    samples = von_mises(n_frames=60)
+    statistics = samples.statistics.transpose(2, 0, 1, 3).reshape(-1, 2)
+    tilts, counts = samples.windows.eta @ statistics.T, np.full(7, 120)
+    exact = solve_mbar(np.zeros(7), tilts, counts)
+    for guess in np.random.default_rng(1).normal(size=(10, 7)) * scale:
+        f = solve_mbar(guess, tilts, counts)
+        assert f - f[0] == pytest.approx(exact, abs=1e-8)
+
+
 def test_the_first_guess_is_exact_for_gaussians():
     """ψ of a Gaussian is quadratic in the mean's tilt, so the trapezoidal rule along any tree is exact."""
     eta = np.array([[0.0], [3.0], [1.0], [-2.0]])

@@ -15,6 +15,8 @@ from tps.errors import SimulationError
 _MAX_ITERATIONS, _MAX_HALVINGS = 200, 40
 #: Of the residual, per frame.
 _TOLERANCE = 1e-6
+#: Logarithm of how many times the frames it drew a window may hold, or the other way round, for Newton's step.
+_FAR = 1.0
 
 
 def solve_mbar(
@@ -43,6 +45,7 @@ def solve_mbar(
     f = f.copy()
     value, shares = _objective(f, tilts, counts)
     for _ in range(_MAX_ITERATIONS):
+        f, value, shares = _nearer(f, value, shares, tilts, counts)
         held = shares.sum(axis=1)
         hessian, slope = (np.diag(held) - shares @ shares.T)[1:, 1:], (held - counts)[1:]
         step = -np.linalg.lstsq(hessian, slope, rcond=1e-13)[0]
@@ -89,6 +92,26 @@ def overlap_matrix(
     """Return the probability (K, K) that a frame of window i, after mixing all frames, is taken for one of j."""
     shares = _objective(f, tilts, counts)[1]
     return np.asarray(shares @ shares.T / counts[:, None])
+
+
+def _nearer(
+    f: NDArray[np.float64],
+    value: float,
+    shares: NDArray[np.float64],
+    tilts: NDArray[np.float64],
+    counts: NDArray[np.int64],
+) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    """Return f, its objective and shares; where a window holds far from what it drew, after a step of f_k alone.
+
+    That step is the equations' own iteration, under which the objective only falls. A window that holds next to no
+    frame has a slope and no curvature: Newton's step leaps from there, and never comes back.
+    """
+    held = np.maximum(shares.sum(axis=1), np.finfo(np.float64).tiny)
+    missing = np.log(counts) - np.log(held)
+    if np.abs(missing).max() < _FAR:
+        return f, value, shares
+    nearer = f + missing - missing[0]
+    return nearer, *_objective(nearer, tilts, counts)
 
 
 def _objective(
