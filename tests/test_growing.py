@@ -1,10 +1,14 @@
 """Growing frames: from basins on either side of a wall to exact differences, and what is said otherwise."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
+import openmm
 import pytest
-from molecules import ATOMS, torsion_molecule
+from molecules import ATOMS, chain_positions, torsion_molecule
+from openmm import app
+from scipy.integrate import quad
 from scipy.special import logsumexp
 
 from tps.analysis import Metric, frames_region_difference
@@ -14,9 +18,12 @@ from tps.features import Torsion
 from tps.pipeline import RunFolder, run_stage
 from tps.pipeline.dynamics import SurfaceRun, run_dynamics
 from tps.pipeline.folder import read_json, sampling_method
+from tps.pipeline.growth.plain import plain_frames
+from tps.pipeline.growth.rounds import RoundsFolder
 from tps.pipeline.progress import Silent
 from tps.pipeline.withheld import as_sure_as_grown
 from tps.systems import load_system
+from tps.units import thermal_energy
 
 MUELLER = {"n_basin_steps": 8000, "n_window_steps": 2400, "n_pull_steps": 1000, "max_rounds": 3}
 WELLS = {"n_basin_steps": 2000, "n_window_steps": 800, "n_pull_steps": 1000, "max_rounds": 2, "n_ladders": 2}
@@ -220,6 +227,91 @@ def test_plain_dynamics_that_does_not_come_back_says_nothing_of_the_ratio(low_we
     assert "is where the walkers started" in growth["plain"]
     eta = load_arrays(run.path / "conformations" / "selection.npz")["eta"]
     assert not (run.path / "conformations" / "rounds" / "untilted" / "x").exists() and len(eta) > 2
+
+
+#: Wells at ±60° and 180°, 30 kJ/mol between them: 12 kT. A holds two of them, and B one.
+THREE_WELLS = "15*(1 + cos(3*theta)) + 1.5*cos(theta)"
+TWO_AND_ONE = """
+[system]
+name = "three-wells"
+structure_a = "a.pdb"
+structure_b = "b.pdb"
+temperature_kelvin = 300.0
+features = ["theta"]
+[force_field]
+system_xml = "molecule.xml"
+[collective_variables.theta]
+torsion = [0, 1, 2, 3]
+[states.A]
+name = "two"
+theta_degree = [10, -130]
+[states.B]
+name = "one"
+theta_degree = [-110, -10]
+"""
+
+
+def weight_between(low, high):
+    """∫ exp(-U/kT) of the three wells between two angles [degree]."""
+
+    def boltzmann(x):
+        return math.exp(-(15 * (1 + math.cos(3 * x)) + 1.5 * math.cos(x)) / thermal_energy(300.0))
+
+    return quad(boltzmann, math.radians(low), math.radians(high), limit=200)[0]
+
+
+def three_wells(folder, grow):
+    """A run on a molecule that starts from +60° in A and from -60° in B."""
+    molecule = torsion_molecule(THREE_WELLS)
+    for name, angle in (("a", 60), ("b", -60)):
+        positions = chain_positions(math.radians(angle)) * openmm.unit.nanometer
+        with (folder / f"{name}.pdb").open("w") as file:
+            app.PDBFile.writeFile(molecule.topology, positions, file)
+    (folder / "molecule.xml").write_text(molecule.system_xml)
+    (folder / "system.toml").write_text(TWO_AND_ONE)
+    hot = {"n_temperatures": 4, "max_temperature_kelvin": 1500.0}
+    settings = config(str(folder), {"basin_interval_steps": 100} | grow, **hot)
+    basis = {"platform": "Reference", "n_workers": 1, "friction_per_ps": 5.0}
+    settings = settings.model_copy(update={"run": settings.run.model_copy(update=basis)})
+    return RunFolder.create(folder / "run", settings)
+
+
+@pytest.mark.parametrize(("method", "steps"), [("md", 20_000), ("replica-exchange", 160_000)])
+def test_basins_by_replica_exchange_hold_both_parts_of_a_state(tmp_path, method, steps):
+    """The share of the well at 60° in A, 0.29: by plain dynamics 1, by replicas within four errors of their ladders."""
+    run = three_wells(tmp_path, {"basin_method": method, "n_basin_steps": steps})
+    with run_dynamics(run, Silent()) as dynamics:
+        folder = RoundsFolder.opened(tmp_path / "growing", tmp_path / "none", run.system, "key")
+        plain = plain_frames(run, dynamics, folder)
+    basins, n = plain.basins, run.config.grow.n_ladders
+    assert plain.untilted is None and (basins.inside.sum(axis=0) == 1).all()
+    near = np.cos(basins.values[:, 0] - math.radians(60)) > 0.5
+    in_a = basins.inside[0]
+    if method == "md":
+        assert near[in_a].all()
+        return
+    assert basins.n_frames <= n * (steps // 4 // 100)  # of the lowest of four temperatures alone
+    assert "swap with probability" in plain.notes[0]
+    ladder = (basins.walker - n) // 4
+    parts = np.array([near[in_a & (ladder == k)].mean() for k in range(n)])
+    error = parts.std(ddof=1) / math.sqrt(n)
+    exact = weight_between(10, 120) / weight_between(10, 230)
+    assert error < 0.1 and parts.mean() == pytest.approx(exact, abs=4 * error)
+
+
+@pytest.mark.slow
+def test_frames_grown_from_both_parts_of_a_state_give_the_exact_difference(tmp_path):
+    """Weak windows hold all three wells, and 8 ps let nobody cross: such windows do not count."""
+    grow = {"n_window_steps": 4000, "n_pull_steps": 4000, "max_rounds": 2, "n_basin_steps": 200_000}
+    run = three_wells(tmp_path, grow | {"basin_method": "replica-exchange"})
+    entry = run_stage(run, "conformations", Silent())
+    growth = read_json(run.path / "conformations" / "growth.json")
+    last = growth["rounds"][-1]
+    assert growth["doubt"] == "" and "swap with probability" in entry["notes"][0]
+    exact = math.log(weight_between(10, 230) / weight_between(-110, -10))
+    assert last["difference_error"] < 0.5
+    assert abs(last["difference"] - exact) < 4 * last["difference_error"]
+    assert max(last["memory"]) > 0.1 and last["counted"] < last["windows"]
 
 
 def test_auto_grows_above_two_features():

@@ -99,8 +99,14 @@ class GrowSection(Section):
     n_ladders: int = Field(
         4, ge=2, description="Independent chains through all windows; every other one comes from B."
     )
+    basin_method: Literal["md", "replica-exchange"] = Field(
+        "md",
+        description="What samples A and B: plain dynamics, or replicas at conformations.n_temperatures up to "
+        "max_temperature_kelvin, where basins are slow; their frames at the system's own temperature are kept.",
+    )
     n_basin_steps: PositiveInt = Field(
-        100_000, description="MD steps of each ladder's walker of plain dynamics from A or B."
+        100_000,
+        description="MD steps of each ladder's walker of plain dynamics from A or B, or of all its replicas.",
     )
     basin_interval_steps: PositiveInt = Field(50, description="Steps between frames of these.")
     plain_share: float = Field(

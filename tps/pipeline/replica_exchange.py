@@ -46,8 +46,9 @@ def replica_exchange(
     n_frames = section.n_sample_steps // (n * section.frame_interval_steps)
     if n_frames < 2:
         raise ConfigError(
-            f"conformations.n_sample_steps = {section.n_sample_steps:,} leaves each of {n} temperatures {n_frames} "
-            f"frames, where 2 are needed: raise it, or lower frame_interval_steps = {section.frame_interval_steps}"
+            f"{section.n_sample_steps:,} steps (conformations.n_sample_steps, of basins grow.n_basin_steps) leave each "
+            f"of {n} temperatures {n_frames} frames, where 2 are needed: raise them, or lower the interval of "
+            f"{section.frame_interval_steps} between frames"
         )
     ends = (system.positions_a, system.positions_b)
     tasks = [

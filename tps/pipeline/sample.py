@@ -49,6 +49,17 @@ class SampledConformations:
     selection: Mapping[str, NDArray[np.float64]] | None = None
     at_target: NDArray[np.bool_] | None = None
 
+    def at_own_temperature(self) -> SampledConformations:
+        """Return what was drawn at the system's own temperature, of which no frame needs a weight."""
+        if self.at_target is None:
+            return self
+        kept, frames = self.at_target, self.frames
+        unweighted = Conformations(
+            frames.values[kept], np.zeros(kept.sum()), frames.potential_energy[kept], frames.walker[kept]
+        )
+        positions = None if self.positions is None else self.positions[kept]
+        return SampledConformations(unweighted, positions, self.n_evaluations, self.notes, box=self.box)
+
     def save(self, folder: Path) -> None:
         """Write frames.dcd, data.npz and, after metadynamics, bias.npy [kJ/mol], or selection.npz."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +92,7 @@ def sample_surface_frames(
         return SampledConformations(frames, None, len(held), notes)
     if section.method != "md":
         raise ConfigError(
-            f"conformations.method = {section.method!r} is for molecules, and {system.name} is a surface: take "
+            f"the method {section.method!r} of conformations is for molecules, and {system.name} is a surface: take "
             '"grid" or "md"'
         )
     n, n_frames = section.n_walkers, section.n_sample_steps // section.frame_interval_steps

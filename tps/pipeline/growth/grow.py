@@ -123,6 +123,6 @@ def _finished(growth: Growth, rounds: Sequence[GrownRound], ended: str, out: Pat
         frames.weighted(weights.log_weights),
         frames.positions.astype(np.float32) if molecular else None,
         n_steps,
-        (f"frames grew in {len(rounds)} rounds: {ended}",),
+        (*growth.plain.notes, f"frames grew in {len(rounds)} rounds: {ended}"),
         box=growth.run.box,
     )

@@ -1,4 +1,4 @@
-"""Plain dynamics from both ends: how p0 looks in A and in B, and p0 itself where it goes over and back unasked."""
+"""Frames without a tilt from both ends: how p0 looks in A and in B, and p0 itself where plain dynamics goes over."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from tps.paths import Windows, WindowSamples, WindowSettings
 from tps.pipeline.dynamics import RunDynamics
 from tps.pipeline.folder import Chance, RunFolder
 from tps.pipeline.growth.rounds import GrownFrames, RoundsFolder
+from tps.pipeline.sample import SampledConformations
 
 
 @dataclass(frozen=True, eq=False)
 class PlainFrames:
-    """What plain dynamics gave, a walker to each ladder.
+    """What dynamics without a tilt gave, a walker or a ladder of temperatures to each ladder.
 
     Attributes
     ----------
@@ -29,12 +30,15 @@ class PlainFrames:
         All that was taken.
     said : str
         What walkers did who went on after the basins, because one of them had gone over; empty where none had.
+    notes : tuple of str
+        What whoever sampled the basins has to say.
     """
 
     basins: GrownFrames
     untilted: GrownFrames | None
     n_steps: int
     said: str
+    notes: tuple[str, ...] = ()
 
 
 def plain_frames(run: RunFolder, dynamics: RunDynamics, folder: RoundsFolder) -> PlainFrames:
@@ -42,7 +46,8 @@ def plain_frames(run: RunFolder, dynamics: RunDynamics, folder: RoundsFolder) ->
 
     Walkers who went on are judged as plain dynamics is anywhere. Where at least half of them went over and back, their
     frames are p0: a window without a tilt. What came before they went on is the basins' alone, since it remembers
-    where it started.
+    where it started. Replicas that exchange temperatures go over by heat, which says nothing of plain dynamics: nobody
+    goes on after them.
 
     Raises
     ------
@@ -51,17 +56,19 @@ def plain_frames(run: RunFolder, dynamics: RunDynamics, folder: RoundsFolder) ->
     """
     section, system = run.config.grow, run.system
     if (there := folder.basins()) is None:
-        _sample_basins(run, dynamics, folder)
+        folder.save_basins(_sampled_basins(run, dynamics))
         there = folder.basins()
         assert there is not None
-    plain, n_steps = GrownFrames.of_plain(system, *there[:2]), there[2]
+    plain, n_steps = GrownFrames.of_plain(system, there), there.n_evaluations
     for within, name in zip(plain.inside, "AB", strict=True):
         if not within.any():
             raise RunFolderError(
-                f"no frame of plain dynamics lies in state {name}: its structure leaves it at once; widen the "
-                "state, or give another structure"
+                f"no frame of dynamics from either end lies in state {name}: its structure leaves it at once; widen "
+                "the state, or give another structure"
             )
     basins = plain.basins(section.n_ladders)
+    if section.basin_method != "md":
+        return PlainFrames(basins, None, n_steps, "", there.notes)
     if (more := folder.untilted()) is None:
         seen = judge_frames(plain.walker, plain.inside[0], plain.inside[1], "plain")
         share = section.plain_share if seen.a_to_b + seen.b_to_a else 0.0
@@ -83,18 +90,18 @@ def _interval(run: RunFolder) -> int:
     return run.config.conformations.frame_interval_steps
 
 
-def _sample_basins(run: RunFolder, dynamics: RunDynamics, folder: RoundsFolder) -> None:
+def _sampled_basins(run: RunFolder, dynamics: RunDynamics) -> SampledConformations:
+    """Return frames that need no weights: those of plain dynamics, or of the lowest temperature."""
     section = run.config.grow
     plain = run.config.conformations.model_copy(
         update={
-            "method": "md",
+            "method": section.basin_method,
             "n_walkers": section.n_ladders,
             "n_sample_steps": section.n_basin_steps,
             "frame_interval_steps": section.basin_interval_steps,
         }
     )
-    sampled = dynamics.conformations(plain)
-    folder.save_basins(sampled.frames, sampled.positions, sampled.n_evaluations)
+    return dynamics.conformations(plain).at_own_temperature()
 
 
 def _continued(

@@ -16,6 +16,7 @@ from tps.arrays import load_arrays, save_arrays
 from tps.conformations import Conformations, read_dcd, write_dcd
 from tps.paths import WindowSamples
 from tps.pipeline.folder import read_json, write_json
+from tps.pipeline.sample import SampledConformations
 from tps.systems import MolecularSystem, System
 
 #: Rounds in progress, and where they lie in conformations/ when growing has ended, with what it says.
@@ -52,8 +53,10 @@ class GrownFrames:
     walker: NDArray[np.int64]
 
     @classmethod
-    def of_plain(cls, system: System, frames: Conformations, positions: NDArray[np.floating]) -> GrownFrames:
-        """Return frames of plain dynamics, whose distribution is not known yet."""
+    def of_plain(cls, system: System, sampled: SampledConformations) -> GrownFrames:
+        """Return frames of dynamics without a tilt, whose distribution is not known yet."""
+        frames = sampled.frames
+        positions = frames.values if sampled.positions is None else sampled.positions
         values = system.values(positions)
         inside = np.stack([s.region.contains(values) for s in (system.state_a, system.state_b)])
         tilt = np.full((frames.n_frames, system.space.n_statistics), np.nan)
@@ -186,22 +189,21 @@ class RoundsFolder:
             found.append(self._read(folder))
         return found
 
-    def basins(self) -> tuple[Conformations, NDArray[np.floating], int] | None:
-        """Return frames of plain dynamics with positions and the steps they took; None where there are none yet."""
+    def basins(self) -> SampledConformations | None:
+        """Return frames of dynamics without a tilt from both ends; None where there are none yet."""
         folder = self.path / "basins"
         if not folder.is_dir():
             return None
-        frames = Conformations.load(folder / "data.npz")
-        return frames, self._positions(folder, frames.values), int(read_json(folder / "result.json")["steps"])
+        frames, said = Conformations.load(folder / "data.npz"), read_json(folder / "result.json")
+        positions = read_dcd(folder / "frames.dcd") if isinstance(self.system, MolecularSystem) else None
+        return SampledConformations(frames, positions, int(said["steps"]), tuple(said.get("notes", ())))
 
-    def save_basins(
-        self, frames: Conformations, positions: NDArray[np.floating] | None, n_steps: int
-    ) -> None:
-        """Keep frames of plain dynamics."""
+    def save_basins(self, sampled: SampledConformations) -> None:
+        """Keep frames of dynamics without a tilt."""
         partial = self._partial("basins")
-        frames.save(partial / "data.npz")
-        self._write_positions(partial, positions)
-        write_json(partial / "result.json", {"steps": n_steps})
+        sampled.frames.save(partial / "data.npz")
+        self._write_positions(partial, sampled.positions)
+        write_json(partial / "result.json", {"steps": sampled.n_evaluations, "notes": sampled.notes})
         partial.rename(self.path / "basins")
 
     def untilted(self) -> WindowSamples | None:
