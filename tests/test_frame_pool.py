@@ -142,6 +142,23 @@ def test_windows_count_where_chains_agree_or_walkers_of_both_sides_went_through(
     assert lineages(samples(values, moving), from_b).passages.tolist() == [[1, 1, 1], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("stuck", [True, False])
+def test_windows_do_not_count_where_walkers_remember_though_all_ladders_agree(stuck):
+    """Half of the walkers at 1, half at -1, s.d. 0.1, handed at random from window to window; or each moves at will.
+
+    Stuck ones share 0.99 of the variance, less an error of 1/√24 by 24 walkers and a little more for unequal visits.
+    """
+    rng, shape = np.random.default_rng(6), (4, 60, 6)
+    replica = rng.permuted(np.broadcast_to(np.arange(6), shape), axis=2)
+    side = 2 * (replica % 2) - 1 if stuck else rng.choice([-1, 1], size=shape)
+    values = side + rng.normal(0.0, 0.1, size=shape)
+    judged = lineages(samples(values, replica, low=-3.0, high=3.0), np.arange(4) % 2 == 1)
+    assert judged.agree.all() and not judged.passages.any()
+    if stuck:
+        assert (judged.memory > 0.7).all() and (judged.memory < 0.99 - 1 / np.sqrt(24)).all()
+    assert judged.counts.tolist() == [not stuck] * 6
+
+
 def test_a_window_without_frames_of_one_side_does_not_count():
     values = np.random.default_rng(5).normal(size=(2, 20, 3))
     values[1, 10:, 2] = np.nan

@@ -1,4 +1,4 @@
-"""Which windows count: where chains that came from A and from B agree, or exchange has carried walkers through."""
+"""Which windows count: chains that came from A and from B agree, and walkers have forgotten where they were."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from tps.paths.windows.samples import WindowSamples
 #: Chains from A and from B agree in a window where no statistic's means lie farther apart than this many standard
 #: deviations within chains: the Fisher-Rao distance at which neighbouring windows lie.
 LARGEST_GAP = 1.0
+#: Walkers have forgotten where they were in a window where the two halves of their visits have no more than this share
+#: of its variance in common, one standard error aside. Chance alone exceeds it in one of ten of the shortest visits.
+LARGEST_MEMORY = 0.1
+#: In how many principal components of a window's frames that is looked for; and the share of the first one's variance
+#: up to which a component is round-off.
+_N_PRINCIPAL, _ROUND_OFF = 3, 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +34,26 @@ class Lineages:
     passages : (2, K) int array
         Walkers that went through each window on their way from one state to the other, either way: of the ladders that
         started from A, and of those from B.
+    memory : (K,) array
+        Covariance of a walker's frames in the first half of the time with its frames in the second, over the window's
+        variance, less one standard error, of the principal component in which it is largest: 0 or less where each has
+        forgotten where it was, towards 1 where each stays in a part of the window. Exchange hands walkers from window
+        to window, so all ladders may agree on whichever parts their walkers started in.
     """
 
     gap: NDArray[np.float64]
     passages: NDArray[np.int64]
+    memory: NDArray[np.float64]
+
+    @property
+    def agree(self) -> NDArray[np.bool_]:
+        """Where chains of both sides agree (K,), or walkers of both have passed through."""
+        return (self.gap < LARGEST_GAP) | (np.isfinite(self.gap) & (self.passages > 0).all(axis=0))
 
     @property
     def counts(self) -> NDArray[np.bool_]:
-        """Whether each window counts (K,): its chains agree, or walkers of both sides have passed through it."""
-        return (self.gap < LARGEST_GAP) | (np.isfinite(self.gap) & (self.passages > 0).all(axis=0))
+        """Whether each window counts (K,): its chains agree, and its walkers have forgotten where they were."""
+        return self.agree & (self.memory <= LARGEST_MEMORY)
 
 
 def lineages(samples: WindowSamples, from_b: NDArray[np.bool_]) -> Lineages:
@@ -71,7 +88,45 @@ def lineages(samples: WindowSamples, from_b: NDArray[np.bool_]) -> Lineages:
     return Lineages(
         gap=np.where(np.isnan(gaps).any(axis=-1), np.inf, np.nan_to_num(gaps, nan=np.inf).max(axis=-1)),
         passages=np.stack([passed[side].sum(axis=0) for side in (~from_b, from_b)]),
+        memory=np.array(
+            [
+                _remembered(frames[there, :, k], samples.replica[there, :, k])
+                for k, there in enumerate(whole.T)
+            ]
+        ),
     )
+
+
+def _remembered(frames: NDArray[np.float64], replica: NDArray[np.int64]) -> float:
+    """Return what walkers remember by the frames (L, n_frames, S) of one window, less one standard error.
+
+    0 where no walker is there in both halves, or nothing varies.
+    """
+    if not frames.size:
+        return 0.0
+    motion = _principal(frames - frames.mean(axis=(0, 1)))
+    variance, middle = (motion**2).mean(axis=(0, 1)), frames.shape[1] // 2
+    common, weight = [np.zeros_like(variance)], 0
+    for ladder, walkers in zip(motion, replica, strict=True):
+        for walker in np.unique(walkers):
+            of = walkers == walker
+            first, second = ladder[:middle][of[:middle]], ladder[middle:][of[middle:]]
+            if n := min(len(first), len(second)):
+                common.append(n * first.mean(axis=0) * second.mean(axis=0))
+                weight += n
+    if not weight or not variance.size:
+        return 0.0
+    products = np.array(common)
+    surely = products.sum(axis=0) - np.sqrt((products**2).sum(axis=0))
+    return float((surely / variance).max() / weight)
+
+
+def _principal(away: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the principal components (L, n_frames, at most 3) of deviations from the mean that vary at all."""
+    flat = away.reshape(-1, away.shape[2])
+    variance, directions = np.linalg.eigh(flat.T @ flat)
+    kept = np.flatnonzero(variance > _ROUND_OFF * variance[-1])[-_N_PRINCIPAL:]
+    return np.asarray(away @ directions[:, kept])
 
 
 def _mean(values: NDArray[np.float64], there: NDArray[np.bool_]) -> NDArray[np.float64]:

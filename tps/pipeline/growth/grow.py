@@ -77,20 +77,23 @@ def _next_round(growth: Growth, rounds: Sequence[GrownRound]) -> GrownRound:
     seeds = growth.run.seeds(Chance.GROWING, (len(rounds) + 2) * n_ladders)[-n_ladders:]
     samples = growth.dynamics.windows(windows, starts, growth.settings, seeds)
     judged = lineages(samples, growth.from_b)
+    # walkers that start from p0 have nothing to forget
+    counts = judged.counts if growth.plain.untilted is None else judged.agree
     said: dict[str, Any] = {
         "windows": windows.n_windows,
         "on_curve": windows.on_curve,
         "straight": growth.n_way if not rounds else rounds[-1].said["next_straight"],
         "bridges": n_bridges,
         "curved": bool(rounds) and rounds[-1].said["length"] is not None,
-        "counted": int(judged.counts.sum()),
+        "counted": int(counts.sum()),
         "gap": judged.gap.tolist(),
         "passages": judged.passages.tolist(),
+        "memory": judged.memory.tolist(),
         "acceptance": samples.acceptance.tolist(),
         "failed": samples.n_failed,
         "steps": samples.n_evaluations + n_steps,
     }
-    fresh = GrownRound(samples, judged.counts, growth.line.eta.numpy(), said)
+    fresh = GrownRound(samples, counts, growth.line.eta.numpy(), said)
     return solved_round(growth, rounds, fresh)
 
 

@@ -49,7 +49,7 @@ def doubt_of(rounds: Sequence[GrownRound]) -> str:
             worst = max(last["gap"])
             return (
                 f"in {loose} of {last['windows']} windows chains from A and from B do not agree (their means lie up to "
-                f"{worst:.1f} standard deviations apart) and exchange carried no walker through: how likely A is "
+                f"{worst:.1f} standard deviations apart), or walkers do not forget where they were: how likely A is "
                 "against B is not known; sample longer (grow.n_window_steps, grow.max_steps)"
             )
         return (

@@ -43,7 +43,8 @@ def solved_round(growth: Growth, rounds: Sequence[GrownRound], fresh: GrownRound
     overlap = joining_overlap(pool, weights)
     said |= {"overlap": overlap} | _difference(growth, rounds, pool, region_log_ratio(pool, weights))
     if overlap < LEAST_OVERLAP:
-        if fresh.counts.all():  # relaxed, and yet apart: windows between them
+        tilted = fresh.samples.windows.eta.any(axis=1)
+        if fresh.counts[tilted].all():  # relaxed, and yet apart: windows between them
             said["next_straight"] = 2 * said["straight"] - 1
         return GrownRound(fresh.samples, fresh.counts, fresh.curve, said)
     curve, found = _geodesic(growth, rounds, frames, weights.log_weights)
