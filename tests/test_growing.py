@@ -20,6 +20,7 @@ from tps.pipeline.dynamics import SurfaceRun, run_dynamics
 from tps.pipeline.folder import read_json, sampling_method
 from tps.pipeline.growth.plain import plain_frames
 from tps.pipeline.growth.rounds import RoundsFolder
+from tps.pipeline.growth.verdict import doubt_of
 from tps.pipeline.progress import Silent
 from tps.pipeline.withheld import as_sure_as_grown
 from tps.systems import load_system
@@ -159,6 +160,32 @@ def test_windows_too_short_to_relax_give_no_difference(tmp_path):
     assert "difference_error" not in read_json(run.path / "conformations" / "growth.json")["rounds"][-1]
     road = Metric(1.0, 0.1, "kT", "of frames that nothing weighs")
     assert as_sure_as_grown(run, road, 2.5) is road  # the doubt above withholds it
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, None),
+        ({"overlap": None, "counted": 7}, "in 2 of 9 windows chains from A and from B do not agree"),
+        ({"overlap": 0.01}, "overlap by 0.010, less than 0.03"),
+        ({"difference_error": math.nan}, "some ladders alone do not join A and B"),
+        ({"difference_error": 3.5}, "scatter by 3.5 kT, more than 2"),
+        ({"hysteresis": -2.5, "hysteresis_error": 0.4}, "give differences 2.5 ± 0.4 kT apart"),
+        ({"hysteresis": -2.5, "hysteresis_error": 1.0, "difference_error": 0.9}, None),
+    ],
+)
+def test_no_difference_is_given_where_chains_and_rounds_leave_it_open(changes, said):
+    sure = {
+        "overlap": 0.2,
+        "windows": 9,
+        "counted": 9,
+        "gap": [0.3] * 9,
+        "difference_error": 0.3,
+        "hysteresis": 0.1,
+        "hysteresis_error": 0.2,
+    }
+    doubt = doubt_of(sure | changes)
+    assert doubt == "" if said is None else (said in doubt and "is not known" in doubt)
 
 
 def test_the_budget_in_steps_is_kept(tmp_path):

@@ -99,7 +99,7 @@ def _next_round(growth: Growth, rounds: Sequence[GrownRound]) -> GrownRound:
 
 def _finished(growth: Growth, rounds: Sequence[GrownRound], ended: str, out: Path) -> SampledConformations:
     """Weigh the frames that count, or all where those do not join A and B, and write what was found."""
-    doubt = doubt_of(rounds)
+    doubt = doubt_of(rounds[-1].said)
     frames, pool = counted_frames(growth, rounds)
     if doubt:
         frames = GrownFrames.joined(

@@ -13,6 +13,8 @@ from tps.pipeline.growth.setting import Growth
 
 #: Chains from A and from B contradict each other beyond this many kT, where it is also this many of their errors.
 _LARGEST_HYSTERESIS, _ERRORS = 2.0, 3.0
+#: A difference known to no more than this many kT is not given.
+_LARGEST_ERROR = 2.0
 
 
 def ended_because(growth: Growth, rounds: Sequence[GrownRound], seconds: float) -> str:
@@ -22,7 +24,7 @@ def ended_because(growth: Growth, rounds: Sequence[GrownRound], seconds: float) 
     section, last = growth.section, rounds[-1].said
     moved, error = last.get("moved"), last.get("curve_error")
     still = moved is not None and error is not None and moved <= error
-    if still and not doubt_of(rounds) and last["difference_error"] <= section.target_error_kt:
+    if still and not doubt_of(last) and last["difference_error"] <= section.target_error_kt:
         return (
             f"the curve moved by {moved:.2g}, no more than its error of {error:.2g}, and the difference is known to "
             f"{last['difference_error']:.2g} kT"
@@ -40,9 +42,8 @@ def ended_because(growth: Growth, rounds: Sequence[GrownRound], seconds: float) 
     return ""
 
 
-def doubt_of(rounds: Sequence[GrownRound]) -> str:
-    """Return why the grown frames do not tell how likely A is against B; empty where they do."""
-    last = rounds[-1].said
+def doubt_of(last: Mapping[str, Any]) -> str:
+    """Return why the grown frames do not tell how likely A is against B, by what the last round says; empty if not."""
     if last["overlap"] is None or last["overlap"] < LEAST_OVERLAP:
         loose = last["windows"] - last["counted"]
         if loose:
@@ -56,8 +57,19 @@ def doubt_of(rounds: Sequence[GrownRound]) -> str:
             f"the windows overlap by {last['overlap'] or 0:.3f}, less than {LEAST_OVERLAP}: how likely A is against B "
             "is not known; take more of them (grow.window_distance)"
         )
-    gap, error = abs(last["hysteresis"]), last["hysteresis_error"]
-    if not math.isfinite(last["difference_error"]) or (gap > _LARGEST_HYSTERESIS and gap > _ERRORS * error):
+    gap, error, known = abs(last["hysteresis"]), last["hysteresis_error"], last["difference_error"]
+    if not math.isfinite(known):
+        return (
+            "some ladders alone do not join A and B: how likely A is against B is not known; sample longer "
+            "(grow.n_window_steps, grow.max_steps)"
+        )
+    if known > _LARGEST_ERROR:
+        return (
+            f"ladders and rounds give differences of A and B that scatter by {known:.1f} kT, more than "
+            f"{_LARGEST_ERROR:g}: how likely A is against B is not known; sample longer (grow.n_window_steps, "
+            "grow.max_steps)"
+        )
+    if gap > _LARGEST_HYSTERESIS and gap > _ERRORS * error:
         return (
             f"chains that started from A and from B give differences {gap:.1f} ± {error:.1f} kT apart: how likely A is "
             "against B is not known; sample longer (grow.n_window_steps, grow.max_steps)"
