@@ -37,6 +37,15 @@ GENERATED = {
 }
 
 
+#: Names that have a place of their own on the pages of the API.
+DOCUMENTED = {
+    f"tps.{package}.{name}"
+    for package in reference.PACKAGES
+    for name in reference.public_names(package)
+    if reference.has_docstring(package, name)
+}
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that have no file in docs/."""
     files.append(File.generated(config, "index.md", abs_src_path=str(ROOT / "README.md")))
@@ -52,4 +61,5 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     text = re.sub(r"<!-- generated: ([a-z-]+) -->", lambda found: GENERATED[found[1]](), markdown)
     if page.file.src_uri == "index.md":
         text = text.replace("](docs/", "](")
-    return text.replace("](../", "](").replace("](LICENSE)", "](CONTRIBUTING.md)")
+    text = re.sub(r"`(tps(?:\.\w+)+)`", lambda f: f"[{f[0]}][{f[1]}]" if f[1] in DOCUMENTED else f[0], text)
+    return text.replace("](../", "](")

@@ -121,16 +121,21 @@ def public_names(package: str) -> tuple[str, ...]:
     return tuple(sorted(name for name in own if not name.startswith("_")))
 
 
+def has_docstring(package: str, name: str) -> bool:
+    """Return whether a name is a class or a function, and no constant."""
+    value = getattr(importlib.import_module(f"tps.{package}"), name)
+    return inspect.isclass(value) or inspect.isfunction(value)
+
+
 def api(package: str) -> str:
     """Return the page of a part of the library, every public name on it."""
     module = importlib.import_module(f"tps.{package}")
     lines = [f"# tps.{package}", "", inspect.cleandoc(module.__doc__ or ""), ""]
     for name in public_names(package):
-        value = getattr(module, name)
-        if inspect.isclass(value) or inspect.isfunction(value):
+        if has_docstring(package, name):
             lines += [f"::: tps.{package}.{name}", ""]
         else:
-            lines += [f"## `tps.{package}.{name}`", "", _constant(name, value), ""]
+            lines += [f"## `tps.{package}.{name}`", "", _constant(name, getattr(module, name)), ""]
     return "\n".join(lines)
 
 
