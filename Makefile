@@ -35,11 +35,12 @@ lint: $(STAMP)
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-# The page of metrics explains the numbers of two short runs.
+# The page of metrics explains the numbers of two short runs; the notebook is run as well.
 docs: $(DOCS_STAMP)
 	.venv/bin/tps run smoke -o build/docs/molecule --force
 	.venv/bin/tps run docs/_site/surface/run.toml -o build/docs/surface --force
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+	.venv/bin/python -m pytest -m docs tests/test_notebook.py
 
 # What commands print on a finished run of the demo, put into the documents.
 docs-numbers: $(STAMP)
