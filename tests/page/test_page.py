@@ -89,7 +89,8 @@ class Watched:
         self.page.goto(address)
         self.until("window.tps.ready > 0")
         self.page.locator(".player").scroll_into_view_if_needed()
-        self.address = address
+        self.address, self.first = address, self.state["set"]
+        self.change(set=0)
 
     @property
     def state(self):
@@ -149,6 +150,10 @@ def shown(browser, run):
     page = Watched(browser, run)
     yield page
     page.close()
+
+
+def test_what_is_shown_first_are_unbiased_paths(shown):
+    assert shown.page.evaluate(f"window.tps.scene.sets[{shown.first}].name").startswith("unbiased")
 
 
 def test_the_player_has_the_frames_of_the_shown_path(shown, kind):

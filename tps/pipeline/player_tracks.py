@@ -46,6 +46,16 @@ class Placing:
         """Atoms that are shown; 0 on a surface."""
         return 0 if self.topology is None else int(self.topology.n_atoms)
 
+    @property
+    def note(self) -> str:
+        """What is left out of the molecule, and how it lies; empty on a surface."""
+        if self.reference is None:
+            return ""
+        lies = "superposed on A" if self.run.box is None else "whole, in the middle of its cell"
+        left_out = self.run.molecule.n_atoms - self.n_atoms
+        alone = f" without the {left_out} atoms of the solvent (`tps export --atoms all` writes them)"
+        return f" The solute is {lies}{',' + alone if left_out else ''}."
+
     def __call__(self, positions: NDArray[np.floating]) -> NDArray[np.floating] | None:
         """Return positions (n_frames, n_shown, 3); None on a surface."""
         if self.reference is None:
@@ -92,7 +102,9 @@ class TrackMaker:
         chosen = np.concatenate([done[reactive], done[~reactive]])[: share.n_paths]
         tracks = tuple(self._candidate(method, ensemble, index, share) for index in sorted(chosen.tolist()))
         note = f"{_CANDIDATES} {_kept(len(tracks), len(done), share.n_frames, len(ensemble.s))}"
-        return TrackSet(spoken, note, f"time of the protocol [{ensemble.time_unit}]", tracks)
+        return TrackSet(
+            spoken, note + self.place.note, f"time of the protocol [{ensemble.time_unit}]", tracks
+        )
 
     def _candidate(self, method: str, ensemble: PathEnsemble, index: int, share: Share) -> Track:
         segment = ensemble.segment(index)
@@ -116,7 +128,7 @@ class TrackMaker:
         tracks = tuple(self._unbiased_path(unbiased, index, share) for index in chosen.tolist())
         note = f"{_UNBIASED} {_kept(len(tracks), len(rows), share.n_frames, longest)}"
         unit = self.run.system.time_unit
-        return TrackSet(f"unbiased, {name}", note, f"time [{unit}]", tracks)
+        return TrackSet(f"unbiased, {name}", note + self.place.note, f"time [{unit}]", tracks)
 
     def _unbiased_path(self, unbiased: Unbiased, index: int, share: Share) -> Track:
         positions = unbiased.paths.positions[index]
@@ -169,7 +181,9 @@ class TrackMaker:
         names = [
             f"p_B = {p:.2f}, path {row}, frame {frame}" for p, row, frame in zip(p_b, rows, at, strict=True)
         ]
-        return TrackSet("transition states", note, "number of the state [-]", (track,), joined=False), names
+        return TrackSet(
+            "transition states", note + self.place.note, "number of the state [-]", (track,), joined=False
+        ), names
 
 
 def _kept(n_shown: int, n_paths: int, n_frames: int, longest: int) -> str:

@@ -44,9 +44,13 @@ from tps.report import (
     work_along_paths,
     write_report,
 )
+from tps.report.player import has_libraries
 
 #: Points per axis of a surface's picture, and the most paths drawn on it.
 _GRID, _SHOWN_PATHS = 181, 60
+
+#: Pictures that stay files where the page has a player, whose map shows the same.
+_PLAYED = ("free_energy_map", "surface")
 
 #: Metrics of the comparison of methods, in the order they are shown.
 COMPARED = (
@@ -83,7 +87,8 @@ def report_run(run: RunFolder, frames: Conformations, out: Path) -> None:
     for name, (figure, title, caption) in pictures.items():
         file = folder / f"{name}.png"
         save_figure(figure, file)
-        shown.append(ReportFigure(file, title, caption))
+        if not (name in _PLAYED and has_libraries()):
+            shown.append(ReportFigure(file, title, caption))
     manifest = run.manifest()["stages"]
     system = run.system
     write_report(

@@ -64,6 +64,7 @@ def player_scene(
         marks=marks,
         topology=maker.place.topology,
         box=run.box,
+        first=len(given) if channels else 0,
     )
 
 

@@ -33,7 +33,6 @@ class PlayerScene:
         What downloads are called after.
     axes : sequence of MapAxis
     sets : sequence of TrackSet
-        The first is shown first.
     traces : sequence of Trace
     maps, lines : sequences
         What `energy_map` and `line` return.
@@ -46,6 +45,8 @@ class PlayerScene:
         Of the atoms in the tracks; None on a surface.
     box : (3, 3) array or None
         [nm].
+    first : int
+        The set that is shown first.
     """
 
     name: str
@@ -59,11 +60,13 @@ class PlayerScene:
     marks: Sequence[tuple[str, int, int]] = ()
     topology: mdtraj.Topology | None = None
     box: ArrayLike | None = None
+    first: int = 0
 
     def as_json(self) -> str:
         """Return the scene as JSON that may stand in a page."""
         content = {
             "name": self.name,
+            "first": self.first,
             "axes": [axis.as_json() for axis in self.axes],
             "maps": self.maps,
             "lines": self.lines,

@@ -88,7 +88,7 @@ function readoutView(element) {
   const show = () => {
     const set = shownSet(), row = shownRow(), { n } = pathOf(set, state.path);
     const at = (key) => column(set.table, key)[row];
-    const said = [["frame", `${state.frame + 1} of ${n}${n > 1 && at("frame") !== state.frame ? ` (number ${at("frame")} of the run's)` : ""}`]];
+    const said = [[set.name, pathOf(set, state.path).name], ["frame", `${state.frame + 1} of ${n}${n > 1 && at("frame") !== state.frame ? ` (number ${at("frame")} of the run's)` : ""}`]];
     const add = (title, key) => { if (key in set.table.columns && Number.isFinite(at(key))) said.push([title, shown(at(key))]); };
     add(set.time, "time");
     for (const key of new Set([state.x, state.y])) if (key !== "progress") add(axisOf(key).label, key);

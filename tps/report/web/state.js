@@ -1,7 +1,7 @@
 // The page's one state. Everything that is seen follows from it; tests read it as window.tps.state.
 
 const state = {
-  set: 0,
+  set: scene.first,
   path: 0,
   frame: 0,
   x: scene.axes[0].key,
