@@ -252,6 +252,13 @@ CASES = {
         "The roads to the free energy of B against A agree, but within errors above kT.",
         "tps free-energy RUN --n-frames 3200 --force",
     ),
+    "windows of few independent frames": (
+        run(metrics={"window_effective_samples": number(2.3, unit="count")}),
+        "free energy",
+        "doubtful",
+        "The roads to the free energy of B against A agree, but windows hold few independent frames.",
+        "tps free-energy RUN --n-frames 3200 --force",
+    ),
     "one road": (
         run(roads={ANCHORED: {"windows": number(6.3, 0.6, "kJ/mol")}}),
         "free energy",
@@ -338,7 +345,7 @@ CASES = {
         "rate",
         "unknown",
         f"Rates are withheld: {shot_rate_metrics(FEW, 'ps')['rate_a_to_b'].withheld}.",
-        "tps rate RUN -n 8000",
+        "tps rate RUN -n 16000",
     ),
     "shots that never end": (
         run(metrics=shot_rate_metrics(LOST, "ps")),

@@ -159,6 +159,9 @@ def _roads(run: Judged) -> Finding | None:
         state, said = "bad", "Roads to the free energy of B against A contradict each other."
     elif not all(agree for agree, _ in compared):
         said = "Some roads to the free energy of B against A differ by more than their errors."
+    elif (run.known("window_effective_samples") or math.inf) < FEWEST_EFFECTIVE:
+        said = "The roads to the free energy of B against A agree, but windows hold few independent frames."
+        evidence |= run.shown(window_effective_samples="independent frames of a window at least")
     elif any(_error(table) > USEFUL_ERROR * run.kt for table in tables.values()):
         said = "The roads to the free energy of B against A agree, but within errors above kT."
     else:
@@ -284,7 +287,7 @@ def _against(reason: str, run: Judged) -> str:
     """Return the command against the reason why rates are withheld, which names what to do in the run file's words."""
     if "shooting.max_frames" in reason:
         return run.spent.longer_flights
-    return run.spent.shots() if "rate.n_frame_shots" in reason else run.spent.more_frames
+    return run.spent.shots(4) if "rate.n_frame_shots" in reason else run.spent.more_frames
 
 
 RULES: tuple[Callable[[Judged], Finding | None], ...] = (
