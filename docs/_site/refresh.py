@@ -1,6 +1,7 @@
 """Put into the pages what commands print on a run of the demo: make docs-numbers RUN=runs/demo.
 
-An excerpt is a block whose title is the command that printed it, and the day its run was finished.
+An excerpt is a block whose title is the command that printed it, and the day its run was finished. README's picture is
+that of the run as well.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,6 +46,7 @@ def main(run: Path) -> None:
     finished = datetime.fromisoformat(max(entry["finished"] for entry in stages.values()))
     for page in sorted((ROOT / "docs").glob("*.md")):
         refresh(page, run, printed_by_tps, f"{finished.day} {finished:%B %Y}")
+    shutil.copy(run / "figures" / "free_energy_map.png", ROOT / "examples" / "alanine_dipeptide.png")
 
 
 if __name__ == "__main__":
