@@ -24,12 +24,13 @@ def solved(section, kept=None) -> SolvedGeodesic:
     )
 
 
-def outside_and_in_b(found: SolvedGeodesic) -> float:
+def outside_and_in_b(found: SolvedGeodesic, *, walled: bool = False) -> float:
     """The share of paths that end in B and have no frame, one in two steps, in the box."""
     curve, region = found.curves[MAIN], parse_region(BOX, SYSTEM.collective_variables)
     settings = OverdampedSettings(N_STEPS, N_STEPS // 2, N_STEPS // 2)
     seeds = list(range(N_PATHS))
-    paths, _ = overdamped_annealed_paths(SYSTEM, curve.s.numpy(), curve.eta.numpy(), settings, seeds)
+    s, eta, walls = curve.s.numpy(), curve.eta.numpy(), [region] if walled else []
+    paths, _ = overdamped_annealed_paths(SYSTEM, s, eta, settings, seeds, walls=walls)
     values = [SYSTEM.values(x) for x in paths.values]
     in_b = SYSTEM.state_b.region
     return float(np.mean([in_b.contains(v)[-1] and not region.contains(v).any() for v in values]))
@@ -48,6 +49,7 @@ def test_paths_stay_out_of_a_region_that_transitions_cross(avoiding):
     assert said["p_max"] < ASKED.avoid_p_max
     assert said["min_log_snr"] < ASKED.anchor_log_snr
     assert outside_and_in_b(avoiding) > 0.91
+    assert outside_and_in_b(avoiding, walled=True) > 0.95
     assert any("along looser curves more paths would enter" in note for note in avoiding.warnings)
 
 
@@ -59,6 +61,9 @@ def test_a_floor_of_the_users_own_is_left_and_what_it_does_not_reach_is_said():
     seen = outside_and_in_b(found)
     assert seen < 0.2
     assert said["passage"]["arrived"] == pytest.approx(seen, abs=0.05 + 4 * np.sqrt(0.05 / N_PATHS))
+    walled = said["passage"]["arrived_walled"]
+    error = 0.05 + 4 * np.sqrt(walled * (1 - walled) / N_PATHS)
+    assert walled == pytest.approx(outside_and_in_b(found, walled=True), abs=error)
     assert any("are expected to enter the regions" in note for note in found.warnings)
 
 

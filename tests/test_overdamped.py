@@ -10,7 +10,7 @@ from surfaces import make_surface, table
 
 from tps.analysis.flood_fill import surface_lower_bound
 from tps.dynamics import sample_surface
-from tps.dynamics.overdamped import largest_curvature
+from tps.dynamics.overdamped import kept_out, largest_curvature
 from tps.errors import ParameterError
 from tps.paths import OverdampedSettings, load_paths, overdamped_annealed_paths, save_paths
 from tps.paths.protocol import equal_steps
@@ -24,7 +24,7 @@ from tps.spacetime import (
     find_geodesic,
     winding_line,
 )
-from tps.systems import DoubleWell, load_system
+from tps.systems import DoubleWell, load_system, parse_region
 
 
 def spring(center, stiffness):
@@ -268,3 +268,30 @@ def test_paths_on_the_alanine_surface_stay_within_one_unit_of_the_lower_bound():
         highest["geodesic"].min() > -0.1
     )  # a path stored at every step can jump the ridge between two frames
     assert highest["straight"].mean() > 4
+
+
+def test_walls_keep_walkers_out_and_what_is_uniform_uniform():
+    """Free walkers on a torus about a box and a wall across: counts in equal cells are Poisson's."""
+    system, rng = load_system("alanine-surface"), np.random.default_rng(0)
+    walls = [
+        parse_region(text, system.collective_variables)
+        for text in ("phi=-90..0,psi=-90..90", "phi=175..-175,psi=-180..180")
+    ]
+    x = rng.uniform(-math.pi, math.pi, (4000, 2))
+    x = x[~np.any([wall.contains(system.values(x)) for wall in walls], axis=0)]
+    start = x.copy()
+    for _ in range(300):
+        x = kept_out(system, x, x + 0.1 * rng.standard_normal(x.shape), walls)
+    assert not np.any([wall.contains(system.values(x)) for wall in walls])
+    # unwrapped: none has gone through the wall, which is wider than a step between two places
+    assert np.abs(x[:, 0]).max() < math.pi
+    counts, _, _ = np.histogram2d(*system.feature_values(x).T, bins=8, range=[[-math.pi, math.pi]] * 2)
+    free = np.ones((8, 8), dtype=bool)
+    free[2:4, 2:6] = False
+    # the wall covers 10 of 45 degrees of eight cells, which are left out
+    expected = len(x) / (free.sum() - 8 * 10 / 45)
+    seen = counts[1:-1][free[1:-1]]
+    assert not counts[~free].any()
+    # chi squared has n degrees of freedom for its mean and 2 n for its variance
+    assert ((seen - expected) ** 2 / expected).sum() < len(seen) + 4 * math.sqrt(2 * len(seen))
+    assert np.abs(x - start).mean() > 1

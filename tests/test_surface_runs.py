@@ -267,10 +267,6 @@ def test_plain_dynamics_gives_the_frames_of_a_surface_too(tmp_path):
         ("[geodesic]\nwindings = [1, 0]", "windings need angles"),
         ('[geodesic]\nvia = ["x=0"]', "needs a value for each of x, y"),
         ('[geodesic]\nvia = ["0,1"]', "geodesic.via takes points"),
-        (
-            '[paths]\nenforce = true\n[geodesic]\navoid = ["x=-0.1..0.1,y=0.5..1"]',
-            "is a surface: leave it out",
-        ),
     ],
 )
 def test_what_surfaces_cannot_do_is_said(tmp_path, change, expected):

@@ -332,7 +332,9 @@ class PathsSection(Section):
         description="MD steps at each of them, from A and from B each; up to eight times as many where T is slow.",
     )
     enforce: bool = Field(False, description="Keep the dynamics out of the regions to avoid by a wall.")
-    wall_stiffness_kj_per_mol: PositiveFloat = Field(1000.0, description="Of that wall, per rad² or nm².")
+    wall_stiffness_kj_per_mol: PositiveFloat = Field(
+        1000.0, description="Of that wall, per rad² or nm²; hard on surfaces."
+    )
 
     @model_validator(mode="after")
     def _divisible(self) -> PathsSection:

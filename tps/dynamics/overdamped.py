@@ -6,18 +6,21 @@ takes one force evaluation of the surface per walker. The mobility is 1, so τ i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tps.errors import ParameterError
-from tps.systems import SurfaceSystem
+from tps.systems import Region, SurfaceSystem
 
 #: Time step times curvature, unless told otherwise.
 STABILITY = 0.1
 #: Step of the finite differences that measure curvature, relative to the surface's size.
 _DIFFERENCE = 1e-4
+#: Where a step is looked at, lest it leap over a wall; the same places from either end.
+_PLACES = (0.25, 0.5, 0.75, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,30 @@ def overdamped_step(
     if eta is not None:
         force = force + system.space.tilt_gradient(positions, eta)
     return positions + timestep * force + np.sqrt(2 * timestep) * noise
+
+
+def kept_out(
+    system: SurfaceSystem,
+    positions: NDArray[np.float64],
+    moved: NDArray[np.float64],
+    walls: Sequence[Region],
+) -> NDArray[np.float64]:
+    """Return where walkers (n, d) come that do not take a step into a region, but stay where they are.
+
+    As many steps would lead from x to y as from y to x, so what is as likely everywhere stays so outside the walls.
+
+    Parameters
+    ----------
+    system : SurfaceSystem
+    positions, moved : (n, d) arrays
+        Before the step and after it.
+    walls : sequence of Region
+    """
+    blocked = np.zeros(len(positions), dtype=bool)
+    for place in _PLACES if walls else ():
+        values = system.values(positions + place * (moved - positions))
+        blocked |= np.any([wall.contains(values) for wall in walls], axis=0)
+    return np.where(blocked[:, None], positions, moved)
 
 
 def sample_surface(

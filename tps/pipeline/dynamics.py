@@ -26,7 +26,6 @@ from tps.engine import (
     potential_energies,
     shared_executor,
 )
-from tps.errors import ConfigError
 from tps.paths import (
     LARGEST_MISFIT,
     AnnealingSettings,
@@ -337,13 +336,8 @@ class SurfaceRun:
         backward: bool = False,
         section: PathsSection | None = None,
     ) -> tuple[PathEnsemble, list[Positions | None]]:
-        """See `RunDynamics`; there are no walls on surfaces."""
+        """See `RunDynamics`; a step that would enter a region to avoid is not taken where `walled`."""
         section = section or self.run.config.paths
-        if walled:
-            raise ConfigError(
-                f"paths.enforce walls regions off in OpenMM, and {self.system.name} is a surface: leave it out, and "
-                "keep geodesic.avoid for the geometry"
-            )
         settings = OverdampedSettings(
             n_steps=section.n_steps,
             n_updates=section.n_updates,
@@ -351,7 +345,15 @@ class SurfaceRun:
             n_equilibration_steps=section.n_equilibration_steps,
         )
         ensemble, _ = overdamped_annealed_paths(
-            self.system, curve.s, curve.eta, settings, seeds, advance, clock=clock, backward=backward
+            self.system,
+            curve.s,
+            curve.eta,
+            settings,
+            seeds,
+            advance,
+            clock=clock,
+            walls=avoided_regions(self.system, self.run.config.geodesic) if walled else (),
+            backward=backward,
         )
         done = zip(ensemble.values, ensemble.completed, strict=True)
         return ensemble, [x if ready else None for x, ready in done]

@@ -6,18 +6,18 @@ What `tps.paths.annealed.molecule` does with OpenMM for molecules, for many walk
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.dynamics.overdamped import STABILITY, largest_curvature, overdamped_step
+from tps.dynamics.overdamped import STABILITY, kept_out, largest_curvature, overdamped_step
 from tps.dynamics.segments import reactive_segment
 from tps.errors import ParameterError
 from tps.paths.ensemble import COMPLETED, Passages, PathEnsemble
 from tps.paths.protocol import equal_steps, passed
-from tps.systems import SurfaceSystem
+from tps.systems import Region, SurfaceSystem
 
 #: Most random numbers held at once.
 _MAX_NOISE = 8_000_000
@@ -75,6 +75,7 @@ def overdamped_annealed_paths(
     done: Callable[[int], None] = lambda n: None,
     *,
     clock: NDArray[np.float64] | None = None,
+    walls: Sequence[Region] = (),
     backward: bool = False,
 ) -> tuple[PathEnsemble, NDArray[np.float64]]:
     """Run independent paths from end point A under a tilt that moves along a curve, each with its own noise.
@@ -95,6 +96,8 @@ def overdamped_annealed_paths(
         Called with the number of paths that are finished so far.
     clock : (n_points,) array, optional
         Fraction of the steps after which the curve's points are passed, from 0 to 1; `s` unless given.
+    walls : sequence of Region
+        Into which no walker goes: a step that would is not taken.
     backward : bool
         Start at B and run the curve from B to A: frames are in the order of the protocol, `s` falls from 1 to 0, the
         work is that of the backward protocol, and reactive segments go from B to A.
@@ -117,7 +120,8 @@ def overdamped_annealed_paths(
     batch = max(1, _MAX_NOISE // per_path)
     parts = []
     for first in range(0, len(seeds), batch):
-        parts.append(_anneal(system, start, protocol, timesteps, settings, seeds[first : first + batch]))
+        some = seeds[first : first + batch]
+        parts.append(_anneal(system, start, protocol, timesteps, settings, some, walls))
         done(min(first + batch, len(seeds)))
     positions, work, alive_updates = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     completed = np.isfinite(positions).all(axis=(1, 2))
@@ -162,6 +166,7 @@ def _anneal(
     timesteps: NDArray[np.float64],
     settings: OverdampedSettings,
     seeds: list[int],
+    walls: Sequence[Region],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return positions (n, n_frames, d), work (n, n_frames) [kT] and how many updates each walker began alive (n,)."""
     n_steps = settings.n_equilibration_steps + settings.n_steps
@@ -174,12 +179,14 @@ def _anneal(
     total, alive = np.zeros(len(seeds)), np.zeros(len(seeds), dtype=np.int64)
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(settings.n_equilibration_steps):
-            x = overdamped_step(system, x, protocol[0], timesteps[0], next(noise))
+            moved = overdamped_step(system, x, protocol[0], timesteps[0], next(noise))
+            x = kept_out(system, x, moved, walls)
         for k in range(settings.n_updates):
             alive += np.isfinite(x).all(axis=1)
             total -= system.space.statistic(x) @ (protocol[k + 1] - protocol[k])
             for _ in range(settings.n_steps // settings.n_updates):
-                x = overdamped_step(system, x, protocol[k + 1], timesteps[k + 1], next(noise))
+                moved = overdamped_step(system, x, protocol[k + 1], timesteps[k + 1], next(noise))
+                x = kept_out(system, x, moved, walls)
             if (k + 1) % frame_every == 0:
                 frame = (k + 1) // frame_every - 1
                 positions[:, frame], work[:, frame] = x, total
