@@ -99,6 +99,21 @@ def test_every_command_and_option_exists(name):
 
 
 @pytest.mark.parametrize("name", TEXT)
+def test_every_run_file_that_is_named_ships(name):
+    shipped = {path.stem for path in (ROOT / "configs").glob("*.toml")}
+    named = set(re.findall(r"\btps run ([a-z0-9-]+)(?=[ `])", TEXT[name]))
+    assert named <= shipped
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_every_option_of_an_example_exists(name):
+    for script, arguments in re.findall(r"\bpython (examples/\w+\.py)([^`\n#]*)", TEXT[name]):
+        source = (ROOT / script).read_text()
+        for option in re.findall(r" (--?[a-z][a-z-]*)", arguments):
+            assert f'"{option}"' in source, f"{script} {option}"
+
+
+@pytest.mark.parametrize("name", TEXT)
 def test_every_make_target_exists(name):
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^ {4}|`)make ([a-z-]+)", TEXT[name], re.MULTILINE)) <= targets
