@@ -1,5 +1,6 @@
 """A basin that is neither A nor B and keeps its walkers is found, and ways across are not taken for one."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from commands import tps as command
 from molecules import chain_positions, torsion_molecule
 
 import tps
+from tps.analysis import Intermediate
 from tps.config import load_config
 from tps.conformations import SamplingTask, find_third_basin, sample_frames, write_dcd
 from tps.engine import LangevinSettings, PlatformChoice
@@ -67,6 +69,8 @@ def test_a_trap_is_found_by_the_feature_that_tells_it_with_its_times():
     )
     assert "40%" in said
     assert "700 frames" in basin.sentence(0.4, None)
+    assert Intermediate(**basin.as_dict(0.4, 0.5)) == Intermediate(basin.place, 0.4, 350.0, "ps", 2, 1)
+    assert Intermediate(**basin.as_dict(0.4, None)).unit == "frames"
 
 
 @pytest.mark.parametrize(
@@ -146,6 +150,9 @@ def test_a_run_names_a_third_basin_and_leaves_its_structure(tmp_path):
     mean = np.mean(alanine.values(parts["c7ax"])["phi"])
     assert f"a third basin at phi {np.rad2deg(mean):.3g} ± " in said
     assert "400 frames, 100% of its time, and none of them ended; it holds 49% of the weight" in said
+    details = json.loads((folder / "manifest.json").read_text())["stages"]["conformations"]["details"]
+    assert details["third_basin"]["share"] == pytest.approx(0.49, abs=0.01)
+    assert (details["third_basin"]["longest"], details["third_basin"]["unit"]) == (400, "frames")
     written = mdtraj.load(str(folder / "conformations" / "third_basin.pdb"))
     phi = mdtraj.compute_phi(written)[1][0, 0]
     assert phi == pytest.approx(mean, abs=0.1)

@@ -116,6 +116,20 @@ CASES = {
         "Part of the curve stands on too little data: what the model says there is a guess.",
         "tps geodesic RUN --min-support 30 --force",
     ),
+    "ends that are one": (
+        run(metrics={"hit_rate": number(None, unit="%", withheld="the ends are closer than the noise")}),
+        "support",
+        "bad",
+        "A and B as anchored are closer than the noise, so that the curve between them says nothing.",
+        "tps check RUN/run.toml",
+    ),
+    "a model against its frames": (
+        run(metrics={"psi_difference_to_frames": number(-1.2, unit="kT")}),
+        "support",
+        "doubtful",
+        "The whole curve stands on data, but the model contradicts them: they can take its place.",
+        "tps train RUN --model frames --force",
+    ),
     "frames that do not weigh A against B": (
         run(weightless="1 of 2 walkers saw both A and B"),
         "support",
@@ -400,7 +414,8 @@ def test_the_command_line_takes_every_remedy(judged):
         if finding.remedy:
             program, name, *arguments = finding.remedy.split()
             assert program == "tps"
-            assert main.commands[name].make_context(name, arguments, **CONTEXT).params["run"].name == "RUN"
+            given = main.commands[name].make_context(name, arguments, **CONTEXT).params
+            assert str(given.get("run", given.get("what"))).startswith("RUN")
 
 
 def test_numbers_withheld_are_no_evidence():
@@ -466,7 +481,8 @@ def test_a_verdict_reads_the_same_from_json_in_a_terminal_and_on_a_page():
         assert "<b>" not in page and ("&lt;b&gt;" in page) == any(found["remedy"] for found in verdict)
         for found in verdict:
             assert found["state"] in text and f"{found['state']}</span>" in page
-        assert remedy.replace("RUN", "'/tmp/my runs/<b>'") in text
+        place = "'/tmp/my runs/<b>/run.toml'" if "RUN/run.toml" in remedy else "'/tmp/my runs/<b>'"
+        assert remedy.replace("RUN/run.toml", place).replace("RUN", place) in text
 
 
 def test_states_differ_in_sign_and_word():

@@ -128,6 +128,9 @@ def test_the_models_number_is_withheld_where_the_frames_contradict_it(failed, tm
     (said, *_) = [text for text in content["warnings"] if "free_energy_difference" in text]
     assert said.startswith("withheld: ") and "dissipated_work" in said
     assert "Withheld: " in (run / "report.html").read_text()
+    assert [f["remedy"] for f in content["verdict"] if f["rule"] == "support"] == [
+        "tps train RUN --model frames --force"
+    ]
     assert tps("analyse", run, "--force").exit_code == 0
 
 
@@ -142,6 +145,7 @@ def test_ends_closer_than_the_noise_are_said_and_nothing_is_concluded(tmp_path):
     metrics = metrics_of(run)["metrics"]
     for name in ("hit_rate", "free_energy_difference", "dissipated_work"):
         assert metrics[name]["value"] is None and "closer than the noise" in metrics[name]["withheld"], name
+    assert "closer than the noise" in metrics_of(run)["verdict"][0]["sentence"]
     assert "closer than the noise" in complaint("free-energy", run)
 
 
@@ -162,3 +166,6 @@ def test_what_rests_on_the_weights_of_walkers_that_never_met_is_withheld(tmp_pat
         assert "walkers saw both" in roads["plain dynamics"]["withheld"]
         assert roads["windows (MBAR)"]["value"] is not None
     assert "walkers saw both" in tps("free-energy", tmp_path / "run").stdout
+    support = content["verdict"][0]
+    assert support["state"] == "doubtful" and "do not tell how likely A is against B" in support["sentence"]
+    assert support["remedy"] == "tps conformations RUN --n-sample-steps 12000 --force"

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 
 from tps.analysis.findings import Finding, Judged, State
+from tps.analysis.free_energy.model import LARGEST_GAP
 from tps.analysis.free_energy.roads import without_one_way
 from tps.analysis.free_energy.table import Agreement, agreement
 from tps.analysis.metrics import FEWEST_EFFECTIVE, Metric, contradict
@@ -57,9 +58,16 @@ def _support(run: Judged) -> Finding | None:
     if support < run.needed_support:
         state, remedy = "bad", supported_curve(run.needed_support)
         said = "Part of the curve stands on too little data: what the model says there is a guess."
+    elif "hit_rate" in run.metrics and run.metrics["hit_rate"].withheld:
+        state, remedy = "bad", "tps check RUN/run.toml"
+        said = "A and B as anchored are closer than the noise, so that the curve between them says nothing."
     elif run.weightless:
         state, remedy = "doubtful", run.spent.more_frames
         said = "The whole curve stands on data, but these do not tell how likely A is against B."
+    elif abs(run.known("psi_difference_to_frames") or 0.0) > LARGEST_GAP:
+        state, remedy = "doubtful", "tps train RUN --model frames --force"
+        said = "The whole curve stands on data, but the model contradicts them: they can take its place."
+        evidence |= run.shown(psi_difference_to_frames="B - A by the frames less that by the model")
     return Finding("support", state, said, evidence, remedy)
 
 

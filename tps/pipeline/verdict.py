@@ -32,14 +32,14 @@ def run_verdict(
     third = frames.get(THIRD)
     judged = Judged(
         metrics,
-        system.kt,
-        needed_support(system.space.n_features, run.on_grid),
-        spent(run),
-        weightless,
-        {DIFFERENCES[name]: _metrics(found) for name, found in roads.items()},
-        _shares(content.get("ensemble", {})),
-        THIRD in frames,
-        None if third is None else Intermediate(**third),
+        kt=system.kt,
+        needed_support=needed_support(system.space.n_features, run.on_grid),
+        spent=spent(run),
+        weightless=weightless,
+        roads={DIFFERENCES[name]: _metrics(found) for name, found in roads.items()},
+        shares=_shares(content.get("ensemble", {})),
+        looked_for_third=THIRD in frames,
+        third=None if third is None else Intermediate(**third),
     )
     return [finding.as_dict() for finding in judge_run(judged)]
 
@@ -50,17 +50,17 @@ def spent(run: RunFolder) -> Spent:
     section = config.geodesic
     held = (key for key in CONSTRAINT_KEYS if key != "min_support")
     return Spent(
-        run.sampling.method,
-        config.conformations.n_sample_steps,
-        config.grow.max_steps,
-        config.paths.n_steps,
-        config.free_energy.n_frames,
-        config.shooting.n_chains,
-        config.shooting.max_frames,
-        config.n_rate_shots,
-        section.method,
-        section.metric_weight,
-        tuple(key for key in held if getattr(section, key) not in (None, ())),
+        sampling=run.sampling.method,
+        n_sample_steps=config.conformations.n_sample_steps,
+        max_grow_steps=config.grow.max_steps,
+        n_path_steps=config.paths.n_steps,
+        n_window_frames=config.free_energy.n_frames,
+        n_chains=config.shooting.n_chains,
+        max_frames=config.shooting.max_frames,
+        n_frame_shots=config.n_rate_shots,
+        method=section.method,
+        free_energy_weight=section.metric_weight,
+        constraints=tuple(key for key in held if getattr(section, key) not in (None, ())),
     )
 
 
