@@ -15,12 +15,17 @@ import pytest
 from commands import complaint, tps
 
 from tps.cli.results import shooting_text
-from tps.conformations import read_dcd
+from tps.conformations import read_dcd, write_dcd
 from tps.engine import PlatformChoice, potential_energies
-from tps.paths import load_paths, load_shooting, load_transition_paths
+from tps.paths import WindowSamples, load_paths, load_shooting, load_transition_paths
+from tps.paths.windows.windows import Windows
 from tps.pipeline import RunFolder
+from tps.pipeline.geodesic import load_curve
+from tps.pipeline.player_tracks import TrackMaker
+from tps.pipeline.player_windows import RoundWindows
 from tps.pipeline.report_player import player_scene
 from tps.pipeline.shooting import CHAINS
+from tps.report.player import Share
 from tps.report.player.packed import MAX_ERROR
 from tps.systems import load_system
 
@@ -376,3 +381,33 @@ def test_the_player_of_a_run_holds_its_frames(tiny):
     assert start == len(steps) and 0 < shown["error"] <= MAX_ERROR
     assert {mark["set"] for mark in content["marks"]} <= {len(content["sets"]) - 1}
     assert sum(n for s in content["sets"] if s["name"].startswith("unbiased") for _, n in s["paths"]) > 0
+
+
+def test_the_player_of_a_run_holds_the_windows_of_its_last_round(copy):
+    """Frames of a path as those of two windows: each window gets its own, and one that failed is left out."""
+    run = RunFolder.open(copy)
+    ensemble, curve = load_paths(run.path / "paths"), load_curve(run.path)
+    positions, values = read_dcd(run.path / "paths" / "0000.dcd")[:8], ensemble.values[0, :8]
+    flags = np.zeros((1, 4, 2), dtype=bool)
+    samples = WindowSamples(
+        windows=Windows(curve.s[[0, -1]], curve.eta[[0, -1]]),
+        values=values.reshape(1, 4, 2, -1),
+        statistics=run.system.space.statistic(values).reshape(1, 4, 2, -1),
+        potential_energy=ensemble.potential_energy[0, :8].reshape(1, 4, 2),
+        in_a=flags,
+        in_b=flags,
+        replica=np.zeros((1, 4, 2), dtype=np.int64),
+        status=np.array([["failed: x", "completed"]]),
+        n_evaluations=0,
+    )
+    folder = run.path / "conformations" / "rounds" / "10"
+    folder.mkdir(parents=True)
+    samples.save(folder / "samples.npz")
+    write_dcd(folder / "frames.dcd", positions)
+    found = RoundWindows.last(run)
+    assert found.size == (1, 4)
+    (track,) = found.tracks(TrackMaker.of(run, run.load_frames()), Share(1, 4)).tracks
+    assert track.name == "window 1 at s = 1.00, ladder 0"
+    np.testing.assert_allclose(track.columns["energy"], ensemble.potential_energy[0, 1:8:2])
+    apart = [np.linalg.norm(xyz[:, 0] - xyz[:, 5], axis=-1) for xyz in (positions[1::2], track.positions)]
+    np.testing.assert_allclose(*apart, atol=1e-6)  # superposed in double, kept in single precision

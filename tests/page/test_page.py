@@ -12,8 +12,12 @@ import mdtraj
 import numpy as np
 import pytest
 from commands import tps
+from openmm import app
+from test_prepare import write_pdb
 
 from tps.conformations import read_dcd
+from tps.pipeline import RunFolder
+from tps.prepare import Request, initialise
 from tps.systems import load_system
 from tps.systems.imaging import superpose
 
@@ -48,6 +52,35 @@ n_frame_shots = 100
 n_paths = 2
 n_shots = 10
 """
+SOLVATED = """
+[run]
+system = "ions"
+n_workers = 1
+
+[conformations]
+method = "metadynamics"
+n_build_steps = 2_000
+n_sample_steps = 2_000
+frame_interval_steps = 20
+
+[geodesic]
+n_points = 12
+anchor_log_snr = 4.0
+
+[paths]
+n_paths = 2
+n_baseline_paths = 1
+n_steps = 400
+n_updates = 40
+n_frames = 20
+n_equilibration_steps = 20
+
+[shooting]
+n_moves = 0
+
+[free_energy]
+n_windows = 0
+"""
 STATE = "window.tps.state"
 
 
@@ -69,6 +102,25 @@ def surface(tmp_path_factory):
     folder = tmp_path_factory.mktemp("surface")
     (folder / "surface.toml").write_text(SURFACE)
     tps("run", folder / "surface.toml", "-o", folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def solvated(tmp_path_factory):
+    """Two ions in a box of water: one feature, and a cell."""
+    folder = tmp_path_factory.mktemp("solvated")
+    topology = app.Topology()
+    chain = topology.addChain("A")
+    for symbol in ("Na", "Cl"):
+        residue = topology.addResidue(symbol.upper(), chain)
+        topology.addAtom(symbol.upper(), app.Element.getBySymbol(symbol), residue)
+    ends = [
+        write_pdb(folder / f"{name}.pdb", topology, [[0, 0, 0], [distance, 0, 0]])
+        for name, distance in (("contact", 0.27), ("apart", 0.55))
+    ]
+    initialise(Request(*ends, solvent="water", padding=0.6, short_run=2.0), folder / "ions")
+    (folder / "ions.toml").write_text(SOLVATED)
+    tps("run", folder / "ions.toml", "-o", folder / "run")
     return folder / "run"
 
 
@@ -319,3 +371,22 @@ def test_map_and_text_follow_the_scheme(browser, run, scheme):
     assert not page.page.locator(".player .transport").is_visible()
     assert len(page.page.pdf()) > 20_000
     page.close()
+
+
+def test_a_solute_is_shown_in_its_cell(browser, solvated, tmp_path):
+    """The two ions alone, as far apart as the feature says, in the box of the run."""
+    shown = Watched(browser, solvated)
+    assert (shown.state["x"], shown.state["y"]) == ("x0", "progress")
+    assert shown.page.evaluate("window.tps.viewer.getModel().selectedAtoms({}).length") == 2
+    shown.click_map(shown.value("x0"), shown.value("progress"))
+    agrees(shown)
+    shown.change(frame=0)
+    file = tmp_path / "path.pdb"
+    shown.save("PDB").save_as(file)
+    found, system = mdtraj.load(str(file)), RunFolder.open(solvated).molecule
+    np.testing.assert_allclose(found.unitcell_vectors[0], system.box, atol=1e-4)  # as far as CRYST1 goes
+    apart = np.linalg.norm(found.xyz[:, 0] - found.xyz[:, 1], axis=-1)
+    # two atoms, three directions, each off by the page's error and the PDB's 5e-5 nm
+    error = shown.page.evaluate("window.tps.scene.sets[0].error")
+    assert apart[0] == pytest.approx(shown.value("x0"), abs=2 * np.sqrt(3) * (error + 5e-5))
+    shown.close()

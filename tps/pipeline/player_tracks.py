@@ -101,7 +101,9 @@ class TrackMaker:
         reactive = ensemble.reactive[done]
         chosen = np.concatenate([done[reactive], done[~reactive]])[: share.n_paths]
         tracks = tuple(self._candidate(method, ensemble, index, share) for index in sorted(chosen.tolist()))
-        note = f"{_CANDIDATES} {_kept(len(tracks), len(done), share.n_frames, len(ensemble.s))}"
+        first = "; those between A and B come first"
+        kept = kept_text(len(tracks), len(done), share.n_frames, len(ensemble.s), first)
+        note = f"{_CANDIDATES} {kept}"
         return TrackSet(
             spoken, note + self.place.note, f"time of the protocol [{ensemble.time_unit}]", tracks
         )
@@ -126,9 +128,9 @@ class TrackMaker:
         longest = int(unbiased.paths.lengths[rows].max())
         chosen = rows[spread(len(rows), share.n_paths)]
         tracks = tuple(self._unbiased_path(unbiased, index, share) for index in chosen.tolist())
-        note = f"{_UNBIASED} {_kept(len(tracks), len(rows), share.n_frames, longest)}"
+        note = f"{_UNBIASED} {kept_text(len(tracks), len(rows), share.n_frames, longest)}"
         unit = self.run.system.time_unit
-        return TrackSet(f"unbiased, {name}", note + self.place.note, f"time [{unit}]", tracks)
+        return TrackSet(f"unbiased, {name}", note + self.place.note, f"time [{unit}]", tracks, dynamical=True)
 
     def _unbiased_path(self, unbiased: Unbiased, index: int, share: Share) -> Track:
         positions = unbiased.paths.positions[index]
@@ -186,9 +188,9 @@ class TrackMaker:
         ), names
 
 
-def _kept(n_shown: int, n_paths: int, n_frames: int, longest: int) -> str:
-    """Return what of a set the page holds."""
-    paths = "All paths are here" if n_shown == n_paths else f"{n_shown} of {n_paths} paths are here"
+def kept_text(n_shown: int, n_paths: int, n_frames: int, longest: int, first: str = "") -> str:
+    """Return what of a set the page holds, and which frames come first where some are left out."""
+    paths = f"All {n_paths} are here" if n_shown == n_paths else f"{n_shown} of {n_paths} are here"
     if n_frames >= longest:
         return f"{paths}, with every frame."
-    return f"{paths}, with at most about {n_frames} frames each of up to {longest}, first those from A to B."
+    return f"{paths}, with about {n_frames} frames each at most, of up to {longest}{first}."

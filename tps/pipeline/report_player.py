@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from tps.conformations import Conformations
@@ -11,9 +12,10 @@ from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.geodesic import load_curve
 from tps.pipeline.player_tracks import TrackMaker
+from tps.pipeline.player_windows import RoundWindows
 from tps.pipeline.report_channels import channel_curves
 from tps.pipeline.unbiased import Unbiased
-from tps.report.player import PROGRESS, MapAxes, PlayerScene, Trace, TrackSet, energy_map, line, shares
+from tps.report.player import PROGRESS, MapAxes, PlayerScene, Share, Trace, TrackSet, energy_map, line, shares
 
 #: Bytes of frames that a page holds, before base64 makes them four thirds of that.
 _PAGE_BYTES = 3e6
@@ -27,31 +29,21 @@ def player_scene(
     ensembles: Mapping[str, PathEnsemble],
     names: Mapping[str, str],
     content: Mapping[str, Any],
-) -> PlayerScene:
-    """Return what the player of a run shows; `names` is what readers call the methods of the candidates."""
+) -> PlayerScene | None:
+    """Return what the player of a run shows; None where no path was finished.
+
+    `names` is what readers call the methods of the candidates.
+    """
     system, maker = run.system, TrackMaker.of(run, frames)
     unbiased = Unbiased.load(run) if "ensemble" in content else None
-    channels = {} if unbiased is None else unbiased.rows_by_channel()
-    given = {method: ensemble for method, ensemble in ensembles.items() if ensemble.completed.any()}
-    parts = shares(
-        [(int(e.completed.sum()), len(e.s)) for e in given.values()]
-        + [(len(rows), int(unbiased.paths.lengths[rows].max())) for rows in channels.values() if unbiased],
-        int(_PAGE_BYTES / maker.bytes_per_frame),
-    )
-    sets = [
-        maker.candidates(method, names[method], ensemble, part)
-        for (method, ensemble), part in zip(given.items(), parts, strict=False)
-    ]
+    sets = _sets(maker, ensembles, names, unbiased)
+    if not sets:
+        return None
     marks: list[tuple[str, int, int]] = []
-    if unbiased is not None:
-        sets += [
-            maker.unbiased(unbiased, name, rows, part)
-            for (name, rows), part in zip(channels.items(), parts[len(given) :], strict=True)
-        ]
-        if "committor" in content["metrics"]:
-            states, labels = maker.transition_states(unbiased)
-            marks = [(label, len(sets), k) for k, label in enumerate(labels)]
-            sets.append(states)
+    if unbiased is not None and "committor" in content["metrics"]:
+        states, labels = maker.transition_states(unbiased)
+        marks = [(label, len(sets), k) for k, label in enumerate(labels)]
+        sets.append(states)
     return PlayerScene(
         name=system.name,
         axes=maker.axes.axes,
@@ -64,8 +56,30 @@ def player_scene(
         marks=marks,
         topology=maker.place.topology,
         box=run.box,
-        first=len(given) if channels else 0,
+        first=next((k for k, found in enumerate(sets) if found.dynamical), 0),
     )
+
+
+def _sets(
+    maker: TrackMaker,
+    ensembles: Mapping[str, PathEnsemble],
+    names: Mapping[str, str],
+    unbiased: Unbiased | None,
+) -> list[TrackSet]:
+    """Return the candidates by method, the unbiased paths by channel, and windows, which share the page's frames."""
+    planned: list[tuple[tuple[int, int], Callable[[Share], TrackSet]]] = []
+    for method, ensemble in ensembles.items():
+        if n_done := int(ensemble.completed.sum()):
+            make = partial(maker.candidates, method, names[method], ensemble)
+            planned.append(((n_done, len(ensemble.s)), make))
+    if unbiased is not None:
+        for name, rows in unbiased.rows_by_channel().items():
+            size = len(rows), int(unbiased.paths.lengths[rows].max())
+            planned.append((size, partial(maker.unbiased, unbiased, name, rows)))
+    if (windows := RoundWindows.last(maker.run)) is not None and windows.size[0]:
+        planned.append((windows.size, partial(windows.tracks, maker)))
+    parts = shares([size for size, _ in planned], int(_PAGE_BYTES / maker.bytes_per_frame))
+    return [make(part) for (_, make), part in zip(planned, parts, strict=True)]
 
 
 def _traces(run: RunFolder, sets: Sequence[TrackSet]) -> list[Trace]:

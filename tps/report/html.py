@@ -81,9 +81,9 @@ def write_report(
     parts = None if player is None else player_parts(player)
     sections = [
         verdict_section(verdict, run),
-        groups_section(summary or {}),
         _warnings(warnings),
         "" if player is None else _player(parts),
+        groups_section(summary or {}),
         _methods(methods or {}),
         "".join(_figure(figure) for figure in figures),
         _metrics(metrics or {}),

@@ -60,6 +60,8 @@ class TrackSet:
     tracks : tuple of Track
     joined : bool
         Whether a path's frames follow one another, and are joined by lines.
+    dynamical : bool
+        Whether the paths are those of unbiased dynamics.
     """
 
     name: str
@@ -67,6 +69,7 @@ class TrackSet:
     time: str
     tracks: tuple[Track, ...]
     joined: bool = True
+    dynamical: bool = False
 
     def __post_init__(self) -> None:
         keys = {tuple(track.columns) for track in self.tracks}

@@ -67,7 +67,7 @@ function inside(pen, frame, paintIt) {
 
 function drawStill(pen, frame) {
   inside(pen, frame, () => {
-    pen.fillStyle = paint("no-data");
+    pen.fillStyle = paint(mapOver(frame.x.key, frame.y.key) ? "no-data" : "paper");
     pen.fillRect(0, 0, frame.width, frame.height);
     drawEnergy(pen, frame);
     for (const pieces of scene.avoided) drawRegion(pen, frame, pieces, null);

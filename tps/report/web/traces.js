@@ -47,7 +47,7 @@ function plotOf(trace, set, block) {
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { x: { time: false }, ...(trace.column === "progress" ? { y: { range: [-0.03, 1.03] } } : {}) },
-    axes: [{ ...axis, label: set.time, labelSize: 20, size: 34 }, { ...axis, size: 58 }],
+    axes: [{ ...axis, label: set.time, labelSize: 20, size: 34 }, { ...axis, size: 76 }],
     series: [
       {},
       { stroke: paint("second"), width: 1.4, points: { show: !set.joined, size: 7 }, paths: set.joined ? undefined : () => null },
