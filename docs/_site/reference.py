@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import re
+import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +19,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-import tps
 from tps.analysis import Metrics, last_frame_metrics, solute_metrics, verdict
 from tps.cli import GROUPS, main
 from tps.config import RunConfig
@@ -141,18 +141,24 @@ def api(package: str) -> str:
 
 def _constant(name: str, value: Any) -> str:
     """Return what the comment above a constant says, and its value."""
-    said = re.compile(rf"((?:^#: .*\n)+)(?:\w+, )*{name}\b[^\n]*=", re.MULTILINE)
-    found = next((m for m in map(said.search, _sources()) if m), None)
-    comment = " ".join(line[3:] for line in found[1].splitlines()) if found else ""
     shown = sorted(value) if isinstance(value, Mapping) else value
     if isinstance(shown, tuple) and all(hasattr(item, "name") for item in shown):
         shown = [item.name for item in shown]
-    return f"{comment}\n\n    {' '.join(str(shown).split())}".lstrip("\n")
+    above = [text for module, text in _comments().get(name, ()) if getattr(module, name, None) is value]
+    return "\n\n".join([*above[:1], f"    {' '.join(str(shown).split())}"])
 
 
 @functools.cache
-def _sources() -> tuple[str, ...]:
-    return tuple(path.read_text() for path in sorted(Path(tps.__file__).parent.rglob("*.py")))
+def _comments() -> dict[str, list[tuple[types.ModuleType, str]]]:
+    """Return the comments above constants, which begin with #:, by name, each with its module."""
+    found: dict[str, list[tuple[types.ModuleType, str]]] = {}
+    for module in [module for name, module in sys.modules.items() if name.startswith("tps.")]:
+        source = Path(str(module.__file__)).read_text()
+        for comment, names in re.findall(r"((?:^#: .*\n)+)(\w[\w, ]*)[:=]", source, re.MULTILINE):
+            text = " ".join(line[3:] for line in comment.splitlines())
+            for name in re.findall(r"\w+", names):
+                found.setdefault(name, []).append((module, text))
+    return found
 
 
 def api_list() -> str:
