@@ -15,6 +15,9 @@ import refresh
 from tps.analysis import verdict
 from tps.cli import main
 from tps.config import RunConfig
+from tps.features.definition import KINDS
+from tps.systems.definition import SystemFile
+from tps.systems.surface_file import SurfaceFile
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -83,8 +86,19 @@ def test_the_page_of_the_run_folder_names_every_array(readme_run):
 
 
 @pytest.mark.parametrize(("name", "block"), TOML)
-def test_the_toml_is_toml(name, block):
-    assert tomllib.loads(block)
+def test_the_toml_is_what_tps_reads(name, block):
+    content = tomllib.loads(block)
+    models = {"surface": SurfaceFile, "system": SystemFile}
+    whole = [models[table] for table in content if table in models]
+    if whole:
+        whole[0].model_validate(content)
+    elif "conformations" in content:
+        RunConfig.model_validate({"run": {"system": "mine"}, **content})
+    else:
+        assert set(content) == {"collective_variables"}, name
+    for table in content.get("collective_variables", {}).values():
+        (kind,) = set(table) & set(KINDS)
+        KINDS[kind].model_validate(table)
 
 
 @pytest.mark.parametrize("name", TEXT)

@@ -38,7 +38,9 @@ def printed_by_tps(words: list[str]) -> str:
     command = [sys.executable, "-c", "from tps.cli import main; main()", *words]
     ended = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
     if ended.returncode:  # it has said why
-        sys.exit(f"tps {shlex.join(words)} failed: give a finished run of the demo, made by this version (make demo)")
+        sys.exit(
+            f"tps {shlex.join(words)} failed: give a finished run of the demo, made by this version (make demo)"
+        )
     return re.sub(rf"\A{words[0]}: (up to date|done).*\n", "", ended.stdout)
 
 
