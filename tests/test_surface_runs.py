@@ -262,7 +262,7 @@ def test_plain_dynamics_gives_the_frames_of_a_surface_too(tmp_path):
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ('[conformations]\nmethod = "metadynamics"', "'metadynamics' is for molecules"),
+        ('[conformations]\nmethod = "metadynamics"', "'metadynamics' of conformations is for molecules"),
         ('[train]\nmodel = "denoisr"', "did you mean 'denoiser'?"),
         ("[geodesic]\nwindings = [1, 0]", "windings need angles"),
         ('[geodesic]\nvia = ["x=0"]', "needs a value for each of x, y"),

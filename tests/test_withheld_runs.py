@@ -84,6 +84,13 @@ def test_the_verdict_is_one_in_metrics_terminal_page_and_notebook(failed):
     assert verdict_section(verdict, str(run)) in page and verdict_section(verdict, str(run)) in shown
 
 
+def test_the_budget_of_growing_is_an_option(tmp_path):
+    """Of a surface, whose grid needs none: it is kept for when frames grow."""
+    tps("run", run_file(tmp_path), "-o", tmp_path / "run", "--until", "conformations")
+    tps("conformations", tmp_path / "run", "--max-steps", 12_345, "--force")
+    assert RunFolder.open(tmp_path / "run").config.grow.max_steps == 12_345
+
+
 def test_the_check_comes_before_the_first_step_and_only_then(failed):
     run, result = failed
     said = result.stderr
