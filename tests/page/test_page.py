@@ -127,11 +127,12 @@ def solvated(tmp_path_factory):
 class Watched:
     """A page, and everything it asked for or complained about."""
 
-    def __init__(self, browser, run, **options):
+    def __init__(self, browser, run, script="", **options):
         self.context = browser.new_context(
             viewport={"width": 1200, "height": 1400}, offline=True, accept_downloads=True, **options
         )
         self.page, self.complaints, self.requests = self.context.new_page(), [], []
+        self.page.add_init_script(script)
         address = (run / "report.html").resolve().as_uri()
         self.page.on(
             "console", lambda said: self.complaints.append(said.text) if said.type != "log" else None
@@ -359,6 +360,21 @@ def test_the_data_of_every_plot_can_be_saved(shown, tmp_path):
     shown.save("Save what the map shows as CSV").save_as(file)
     layers = [row[0] for row in csv.reader(file.open())]
     assert layers.count("shown path") == n and layers.count("map") >= 60 * 60
+
+
+def test_without_webgl_the_rest_works(browser, tiny):
+    shown = Watched(
+        browser,
+        tiny / "run",
+        script="HTMLCanvasElement.prototype.getContext = "
+        "(get => function (kind, ...more) { return kind.startsWith('webgl') ? null : get.call(this, kind, ...more); })"
+        "(HTMLCanvasElement.prototype.getContext);",
+    )
+    assert "no WebGL" in shown.page.locator(".player .molecule").inner_text()
+    shown.page.keyboard.press("ArrowRight")
+    assert shown.place() == (0, 0, 1)
+    agrees(shown)
+    shown.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

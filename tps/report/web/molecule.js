@@ -4,6 +4,11 @@ const ANGSTROM = 10; // in a nm
 
 /** Show the molecule in an element and keep it in step with the state. */
 function moleculeView(element) {
+  if (!hasWebGL()) {
+    element.textContent = "This browser has no WebGL here, so the molecule cannot be drawn; map and plots work without it.";
+    element.classList.add("missing");
+    return;
+  }
   const viewer = $3Dmol.createViewer(element, { backgroundColor: paint("panel"), antialias: true });
   const turns = { model: null };
   window.tps.viewer = viewer; // its number of frames is what tests ask for
@@ -36,6 +41,11 @@ function moleculeView(element) {
   whenColoursChange(() => { viewer.setBackgroundColor(paint("panel")); viewer.render(); });
   new ResizeObserver(() => { viewer.resize(); viewer.render(); }).observe(element);
   load();
+}
+
+function hasWebGL() {
+  const canvas = document.createElement("canvas");
+  return Boolean(canvas.getContext("webgl2") || canvas.getContext("webgl"));
 }
 
 /** Return [x, y, z] of each atom [Å]. */
