@@ -33,7 +33,7 @@ function tracesView(element) {
   build();
 }
 
-const sizeIn = (element) => ({ width: element.clientWidth, height: 150 });
+const sizeIn = (element) => ({ width: element.clientWidth, height: 160 });
 const known = (values) => Array.from(values, (value) => (Number.isFinite(value) ? value : null));
 
 function plotOf(trace, set, block) {
@@ -47,7 +47,7 @@ function plotOf(trace, set, block) {
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { x: { time: false }, ...(trace.column === "progress" ? { y: { range: [-0.03, 1.03] } } : {}) },
-    axes: [{ ...axis, label: set.time, labelSize: 20, size: 34 }, { ...axis, size: 76 }],
+    axes: [{ ...axis, label: set.time, labelSize: 20, size: 34 }, { ...axis, size: 76, space: 26 }],
     series: [
       {},
       { stroke: paint("second"), width: 1.4, points: { show: !set.joined, size: 7 }, paths: set.joined ? undefined : () => null },
