@@ -77,19 +77,21 @@ def _difference(
     """Return F(B) - F(A) of the regions [kT], its error, and how ladders from A and from B differ.
 
     The error is the scatter of independent ladders, and by how much the last round has moved the difference: ladders
-    that relax together drift together, which no scatter shows.
+    that relax together drift together, which no scatter shows. Nor does more of them bring together those from A and
+    from B: half of what these differ by belongs to it too.
     """
     before = rounds[-1].said.get("difference") if rounds else None
     drift = 0.0 if before is None else -log_ratio - before
     alone = -ladder_log_ratios(pool)
     n = len(alone)
     sides = [alone[growth.from_b == side] for side in (False, True)]
+    hysteresis = float(sides[1].mean() - sides[0].mean())
     return {
         "difference": -log_ratio,
         "drift": drift,
-        "difference_error": math.hypot(float(alone.std(ddof=1)) / math.sqrt(n), drift),
+        "difference_error": math.hypot(float(alone.std(ddof=1)) / math.sqrt(n), drift, hysteresis / 2),
         "by_ladder": [None if math.isnan(x) else float(x) for x in alone],
-        "hysteresis": float(sides[1].mean() - sides[0].mean()),
+        "hysteresis": hysteresis,
         "hysteresis_error": float(
             math.sqrt(sum(side.var(ddof=1) / len(side) if len(side) > 1 else 0.0 for side in sides))
         ),
