@@ -69,7 +69,7 @@ def test_growing_from_a_bad_start_ends_where_a_good_one_does(tmp_path):
     assert first["overlap"] < 0.03 and max(first["gap"]) > 10 and first["counted"] < first["windows"]
     found = [difference(growth) for growth in (bad, good)]
     for value, error in found:
-        assert error < 0.8 * thermal_energy(300.0)
+        assert error < 1.2 * thermal_energy(300.0)
         assert abs(value - METADYNAMICS[0]) < CONVENTION * math.hypot(error, METADYNAMICS[1])
     assert abs(found[0][0] - found[1][0]) < CONVENTION * math.hypot(found[0][1], found[1][1])
 
