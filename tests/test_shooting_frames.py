@@ -50,7 +50,7 @@ def share_of_high(paths, weights):
     return float(weights[np.array(turns)].sum() / weights.sum())
 
 
-@pytest.mark.parametrize("n_learning", [0, 150])
+@pytest.mark.parametrize("n_learning", [0, 12, 150])
 @pytest.mark.parametrize("flat", [True, False])
 def test_both_ways_round_a_ring_get_their_shares(ring, flat, n_learning):
     """From points spread evenly (S = e^u) and from Boltzmann points (S = 1); weights all alike are far off."""

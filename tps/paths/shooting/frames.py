@@ -27,6 +27,7 @@ from tps.dynamics.transition import IN_A, IN_B, OUTSIDE, Points, TransitionDynam
 from tps.engine import map_tasks
 from tps.errors import ParameterError
 from tps.paths.committor.model import CommittorChoice, fit_committor
+from tps.paths.committor.network import held_out_rows
 from tps.paths.shooting.choice import FrameChoice
 from tps.paths.shooting.reweighted import FrameShots, ReweightedPaths
 
@@ -204,11 +205,15 @@ def _log_chances(
 def _choice(
     dynamics: TransitionDynamics, frames: NDArray[np.floating], ends: NDArray[np.int64], seed: int
 ) -> CommittorChoice | None:
-    """Return the choice of frames that the first shots teach; None where all of them ended in one state."""
+    """Return the choice of frames that the first shots teach; None where all of them ended in one state.
+
+    Any choice leaves the ensemble as it is: where there are too few shots for a network, a straight committor makes it.
+    """
     n_a, n_b = (np.sum(ends == state, axis=1) for state in (IN_A, IN_B))
     if not (n_a.sum() and n_b.sum()):
         return None
-    model = fit_committor(dynamics.features(frames), n_a, n_b, "network", seed=seed)
+    enough = held_out_rows(int(np.count_nonzero(n_a + n_b))).any()
+    model = fit_committor(dynamics.features(frames), n_a, n_b, "network" if enough else "linear", seed=seed)
     return CommittorChoice(model, _FLOOR)
 
 
