@@ -193,6 +193,11 @@ def test_help_has_each_command_in_a_group_and_says_whole_what_it_does():
     assert {command for commands in GROUPS.values() for command in commands} == set(main.commands.values())
 
 
+def test_a_command_called_by_itself_has_the_same_help():
+    assert "Usage:" in CliRunner().invoke(main.commands["run"], ["-h"]).output
+    assert "Usage:" in tps("run", "-h").stdout
+
+
 def test_information(copy):
     assert "alanine-dipeptide" in tps("systems").stdout
     assert "C7ax: phi=40..100" in tps("systems", "alanine-dipeptide").stdout

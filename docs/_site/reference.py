@@ -68,9 +68,7 @@ def command_line() -> str:
     for title, commands in GROUPS.items():
         lines += ["", f"## {title}"]
         for command in commands:
-            usage = " ".join(
-                ["tps", str(command.name), *command.collect_usage_pieces(click.Context(command))]
-            )
+            usage = " ".join(["tps", str(command.name), *command.collect_usage_pieces(_context(command))])
             lines += [
                 "",
                 f"### `tps {command.name}`",
@@ -272,8 +270,13 @@ def _default(field: FieldInfo) -> str:
     return f"`{json.dumps(value)}`"
 
 
+def _context(command: click.Command) -> click.Context:
+    """Return a context as the program makes it: a command keeps the help option of the first one it sees."""
+    return click.Context(command, **command.context_settings)
+
+
 def _options(command: click.Command) -> Iterator[str]:
-    context = click.Context(command)
+    context = _context(command)
     for parameter in command.params:
         record = parameter.get_help_record(context)
         if record is not None:

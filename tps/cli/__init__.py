@@ -73,4 +73,7 @@ def main() -> None:
 
 for commands in GROUPS.values():
     for command in commands:
+        command.context_settings = CONTEXT | dict(
+            command.context_settings
+        )  # also where it is called by itself
         main.add_command(command)
