@@ -106,6 +106,35 @@ def test_mueller_brown_ensemble_is_that_of_a_long_run(kind, free_mueller_brown):
     assert (comparisons(dynamics, free_mueller_brown, paths) > 0.01).all()
 
 
+def test_chains_from_paths_of_the_ensemble_need_no_burn_in(free_double_well, tmp_path):
+    """Five moves each, all of them counted; a path that is none of the ensemble's, said to be one, is found out."""
+    dynamics, line = double_well()
+    settings = ShootingSettings(drawn=True)
+    half = len(free_double_well) // 2
+    starts, others = free_double_well[:half][:400], free_double_well[half:]
+
+    def made(candidates, folder):
+        with local_executor("threads", 1) as executor:
+            return shoot(
+                dynamics, candidates, settings, folder, executor, n_moves=5 * len(candidates), seed=3
+            )
+
+    run = made(starts, tmp_path / "drawn")
+    assert set(run.statistics.burn_in) == {0} and run.statistics.n_candidate_moves == len(starts)
+    assert sum(run.paths.multiplicity) == 5 * len(starts)
+    assert min(run.statistics.n_decorrelated) >= 1 and sum(run.statistics.n_decorrelated) > len(starts)
+    assert (
+        run.statistics.n_steps == sum(r["n_steps"].sum() for r in run.records)
+        and not run.records[0]["n_steps"][0]
+    )
+    assert np.array_equal(run.paths.positions[0], starts[0])
+    last = run.paths.thinned(5).positions
+    assert len(last) == len(starts)
+    assert (comparisons(dynamics, others, last) > 0.01).all()
+    wrong = made([line] * 400, tmp_path / "line").paths.thinned(5).positions
+    assert comparisons(dynamics, others, wrong).min() < 1e-3
+
+
 def test_a_biased_choice_of_frames_leaves_the_ensemble_and_helps(free_double_well):
     """Drawn from x = 0 ± 0.3 a frame shoots better than drawn uniformly; the weights' sums undo the bias."""
     dynamics, line = double_well()
@@ -236,7 +265,9 @@ def test_candidates_that_cannot_start_are_refused(line, expected, tmp_path):
             shoot(dynamics, [line[:, None]], ShootingSettings(), tmp_path / "x", executor, n_moves=5, seed=0)
 
 
-@pytest.mark.parametrize("options", [{"kind": "three-way"}, {"max_frames": 2}])
+@pytest.mark.parametrize(
+    "options", [{"kind": "three-way"}, {"max_frames": 2}, {"kind": "one-way", "drawn": True}]
+)
 def test_settings_are_checked(options):
-    with pytest.raises(ParameterError, match=r"three-way|max_frames is 2"):
+    with pytest.raises(ParameterError, match=r"three-way|max_frames is 2|redrawn velocities"):
         ShootingSettings(**options)

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +64,16 @@ def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
             _keep(run, folder, candidates)
         shooting = _Shooting(flights, candidates.positions, dynamics, progress)
         n_evaluations = candidates.n_evaluations
+        settings = replace(
+            settings, drawn=candidates.drawn and settings.kind == "two-way" and settings.redraw_velocities
+        )
         if section.frame_selection == "committor":
             n_learning = _LEARNING_MOVES_PER_CHAIN * len(candidates.positions)
-            uniform = ShootingSettings("two-way", section.max_frames)
+            uniform = ShootingSettings("two-way", section.max_frames, drawn=candidates.drawn)
             made = shooting.run("learning", uniform, folder / LEARNING, n_learning, learning_seed)
             model = learn_committor(shooting.flights, made, "network", seed=learning_seed)
             n_evaluations += made.statistics.n_steps
-            settings = ShootingSettings(
-                section.kind, section.max_frames, section.redraw_velocities, CommittorChoice(model)
-            )
+            settings = replace(settings, choice=CommittorChoice(model))
         made = shooting.run("shooting", settings, folder / CHAINS, section.n_moves, chain_seed)
         _save(run, dynamics, made.paths, folder)
     n_evaluations += made.statistics.n_steps + int(made.paths.lengths.sum())
@@ -93,11 +94,12 @@ def load_chains(run: RunFolder) -> ShootingRun:
 
 @dataclass(frozen=True, eq=False)
 class _Candidates:
-    """Paths to start chains from, how many of each channel, and the force evaluations they took."""
+    """Paths to start chains from, how many of each channel, the force evaluations they took, and if they are drawn."""
 
     positions: list[Positions]
     channels: dict[str, int]
     n_evaluations: int
+    drawn: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +187,8 @@ def _kept(run: RunFolder, folder: Path) -> _Candidates | None:
         return None
     channels = json.loads(str(data["channels"]))
     kept = [data[f"path_{i}"] for i in range(sum(channels.values()))]
-    return _Candidates(kept, channels, int(data["n_evaluations"]))
+    drawn = bool(data.get("drawn", False))
+    return _Candidates(kept, channels, int(data["n_evaluations"]), drawn)
 
 
 def _keep(run: RunFolder, folder: Path, candidates: _Candidates) -> None:
@@ -195,6 +198,7 @@ def _keep(run: RunFolder, folder: Path, candidates: _Candidates) -> None:
         "key": _key(run),
         "channels": json.dumps(candidates.channels),
         "n_evaluations": candidates.n_evaluations,
+        "drawn": candidates.drawn,
     }
     partial = (folder / _CANDIDATES).with_suffix(".partial.npz")
     save_arrays(partial, **arrays)
@@ -243,14 +247,14 @@ def _candidates(
     """Return a start for every chain: independent transitions, or candidates of each channel by its share.
 
     Where shots from the weighted frames found as many transitions as there are chains, chains start from those: they
-    are of the unbiased ensemble already. Where they found fewer, a channel of which there is no candidate starts from
-    the path they found; where none, candidates of all channels take turns.
+    are draws from the unbiased ensemble, so that chains have no burn-in. Where they found fewer, a channel of which
+    there is no candidate starts from the path they found; where none, candidates of all channels take turns.
     """
     n_chains = run.config.shooting.n_chains
     if independent is not None and independent.effective_paths >= n_chains:
         starts = list(independent.spread(n_chains))
         in_channels = Counter(_channel(run, path) for path in starts)
-        return _Candidates(starts, dict(in_channels), independent.shots.n_steps)
+        return _Candidates(starts, dict(in_channels), independent.shots.n_steps, drawn=True)
     by_channel: dict[str, list[Positions]] = defaultdict(list)
     others, n_evaluations = _along_other_geodesics(run, dynamics, seed, progress)
     for segment in itertools.chain(_segments(run), others):

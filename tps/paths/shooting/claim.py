@@ -38,7 +38,7 @@ def claim(
     digests = [hashlib.sha256(np.asarray(c).tobytes()).hexdigest() for c in candidates]
     said: dict[str, Any] = {
         "seed": seed,
-        "settings": repr(settings),
+        "settings": repr(settings).replace(", drawn=False", ""),  # as folders from before drawn paths have it
         "system": dynamics.fingerprint,
         "frame_time": dynamics.frame_time,
         "steps_per_frame": dynamics.steps_per_frame,

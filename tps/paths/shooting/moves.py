@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Self
 
 import numpy as np
@@ -54,16 +54,25 @@ class ShootingSettings:
         Whether two-way moves draw velocities anew; otherwise new noise alone makes the trial differ.
     choice : FrameChoice
         How the shooting frame is chosen.
+    drawn : bool
+        Whether the candidates are transition paths drawn from the ensemble itself, such as `ReweightedPaths.spread`:
+        a chain's first move then takes its candidate as it is, without burn-in. For two-way moves that redraw
+        velocities, as a candidate has none.
     """
 
     kind: Literal["two-way", "one-way"] = "two-way"
     max_frames: int = 10_000
     redraw_velocities: bool = True
     choice: FrameChoice = field(default_factory=UniformChoice)
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in ("two-way", "one-way"):
             raise ParameterError(f"the kind of shooting is two-way or one-way, but got {self.kind!r}")
+        if self.drawn and not (self.kind == "two-way" and self.redraw_velocities):
+            raise ParameterError(
+                "paths drawn from the ensemble come without velocities: take two-way moves with redrawn velocities"
+            )
         if self.max_frames < 3:
             raise ParameterError(f"a path has at least 3 frames, but max_frames is {self.max_frames}")
 
@@ -182,8 +191,10 @@ def shooting_move(
         After the move; a rejected trial leaves the path as it was.
     records : (n_chains,) array of MOVE_RECORD
     shots : list of (*position) arrays
-        Positions of the shooting frames.
+        Positions of the shooting frames; of a move that only takes a drawn path, those of its middle frame.
     """
+    if settings.drawn and any(chain.move == 0 for chain in chains):
+        return _taken(dynamics, chains)
     rngs = generators(seed, *((chain.index, chain.move) for chain in chains))
     trials = [_prepare(dynamics, chain, settings, rng) for chain, rng in zip(chains, rngs, strict=True)]
     _fly(dynamics, trials)
@@ -193,6 +204,23 @@ def shooting_move(
         moved.append(chain)
         old = trial.chain.path.points
         shots.append(dynamics.positions(old[trial.frame : trial.frame + 1])[0])
+    return moved, records, shots
+
+
+def _taken(
+    dynamics: TransitionDynamics, chains: Sequence[Chain]
+) -> tuple[list[Chain], Records, list[NDArray[np.floating]]]:
+    """Take the drawn paths of new chains as their first ones, which costs no step."""
+    moved, records, shots = [], np.zeros(len(chains), dtype=MOVE_RECORD), []
+    for row, chain in enumerate(chains):
+        path, middle = chain.path, len(chain.path) // 2
+        records[row]["chain"], records[row]["frame"] = chain.index, middle
+        records[row]["n_old"] = records[row]["n_new"] = len(path)
+        records[row]["accepted"], records[row]["outcome"] = True, Outcome.ACCEPTED
+        records[row]["from_candidate"] = True
+        records[row]["end_forward"], records[row]["end_backward"] = IN_B, IN_A
+        moved.append(Chain(chain.index, 1, replace(path, born=np.zeros_like(path.born)), None))
+        shots.append(dynamics.positions(path.points[middle : middle + 1])[0])
     return moved, records, shots
 
 
