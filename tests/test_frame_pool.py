@@ -10,7 +10,7 @@ from scipy.special import i0e, i1e, logsumexp
 from tps.analysis import LEAST_OVERLAP, FramePool, joining_overlap, ladder_log_ratios, region_log_ratio, weigh
 from tps.errors import CurveError, ParameterError, SimulationError
 from tps.features import FeatureSpace
-from tps.paths import Windows, WindowSamples, lineages, pooled_selection
+from tps.paths import Windows, WindowSamples, crossings, lineages, pooled_selection
 from tps.spacetime import (
     EmpiricalFamily,
     SpacetimeCurve,
@@ -138,6 +138,11 @@ def test_windows_count_where_chains_agree_or_walkers_of_both_sides_went_through(
     passed = lineages(samples(values, moving), from_b)
     assert passed.passages.tolist() == [[1, 1, 1], [1, 1, 1]]
     assert passed.counts.all()
+    assert (
+        crossings(samples(values, moving)).tolist() == [2, 0] and not crossings(samples(values, still)).any()
+    )
+    back = samples(-values, moving)  # the same walker of each ladder, from B to A
+    assert crossings(back).tolist() == [0, 2]
     values[1, :50, 0] = 0.0  # ladder B's walker did not start in A: nobody went through on that side
     assert lineages(samples(values, moving), from_b).passages.tolist() == [[1, 1, 1], [0, 0, 0]]
 
@@ -157,6 +162,24 @@ def test_windows_do_not_count_where_walkers_remember_though_all_ladders_agree(st
     if stuck:
         assert (judged.memory > 0.7).all() and (judged.memory < 0.99 - 1 / np.sqrt(24)).all()
     assert judged.counts.tolist() == [not stuck] * 6
+
+
+@pytest.mark.parametrize("at", [1.0, 0.0])
+def test_one_walker_of_eighty_in_another_hump_is_seen(at):
+    """All were in A, at -1, first, but one in B, at 1, which stays there or comes to where the others are, at 0 ± 0.1.
+
+    Its two halves alone are no memory beyond an error; its mean lies 10 deviations from theirs, less an error of 1.
+    """
+    rng, shape = np.random.default_rng(8), (4, 100, 20)
+    replica = rng.permuted(np.broadcast_to(np.arange(20), shape), axis=2)
+    alone = (replica == 3) & (np.arange(4) == 0)[:, None, None]
+    values = rng.normal(np.where(alone, at, 0.0), 0.1)
+    values[:, 0] = np.where(alone[:, 0], 1.0, -1.0)
+    judged = lineages(samples(values, replica, low=-0.9, high=0.9), np.arange(4) % 2 == 1)
+    assert judged.agree.all() and not judged.passages.any() and (judged.memory <= 0.1).all()
+    seen = alone[:, 1:].any(axis=(0, 1))
+    assert judged.humps[seen].all() == (at == 1.0) and not judged.humps[~seen].any()
+    assert np.array_equal(judged.counts, ~judged.humps)
 
 
 def test_a_window_without_frames_of_one_side_does_not_count():

@@ -65,6 +65,7 @@ def test_frames_grown_over_a_wall_give_the_exact_difference(mueller):
     assert first["counted"] < first["windows"]
     exact = exact_difference(run.system)
     assert exact == pytest.approx(3.82, abs=0.01)  # the grid's own number: 3.8218 at 400 points per axis
+    assert last["crossings"] is None  # no window that counts has two humps
     assert last["difference_error"] < 1.5
     assert abs(last["difference"] - exact) < 4 * last["difference_error"]
     assert last["status"] == "converged" and last["support"] >= 30 * np.exp(-1e-3)
@@ -169,6 +170,8 @@ def test_windows_too_short_to_relax_give_no_difference(tmp_path):
         ({"overlap": None, "counted": 7}, "in 2 of 9 windows chains from A and from B do not agree"),
         ({"overlap": 0.01}, "overlap by 0.010, less than 0.03"),
         ({"difference_error": math.nan}, "some ladders alone do not join A and B"),
+        ({"crossings": [3, 0], "difference_error": math.inf}, "went there 3 times and back 0 times"),
+        ({"crossings": None}, None),
         ({"difference_error": 3.5}, "scatter by 3.5 kT, more than 2"),
         ({"hysteresis": -2.5, "hysteresis_error": 0.4}, "give differences 2.5 ± 0.4 kT apart"),
         ({"hysteresis": -2.5, "hysteresis_error": 1.0, "difference_error": 0.9}, None),
@@ -180,6 +183,7 @@ def test_no_difference_is_given_where_chains_and_rounds_leave_it_open(changes, s
         "windows": 9,
         "counted": 9,
         "gap": [0.3] * 9,
+        "crossings": [4, 5],
         "difference_error": 0.3,
         "hysteresis": 0.1,
         "hysteresis_error": 0.2,

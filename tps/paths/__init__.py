@@ -43,7 +43,7 @@ from tps.paths.shooting.pull import PullSettings, pull_task, pulled_candidate
 from tps.paths.shooting.records import Direction, Outcome, ShootingStatistics, shooting_statistics
 from tps.paths.shooting.reweighted import FrameShots, ReweightedPaths
 from tps.paths.shooting.run import ShootingRun, load_shooting, shoot
-from tps.paths.windows.lineages import Lineages, lineages
+from tps.paths.windows.lineages import Lineages, crossings, lineages
 from tps.paths.windows.molecule import sample_windows
 from tps.paths.windows.samples import WindowSamples
 from tps.paths.windows.starts import barrier_place, starts_along
@@ -90,6 +90,7 @@ __all__ = [
     "biased_selection",
     "committor_histogram",
     "committor_of_points",
+    "crossings",
     "equal_steps",
     "estimate_committor",
     "find_transition_states",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -39,21 +41,35 @@ class Lineages:
         variance, less one standard error, of the principal component in which it is largest: 0 or less where each has
         forgotten where it was, towards 1 where each stays in a part of the window. Exchange hands walkers from window
         to window, so all ladders may agree on whichever parts their walkers started in.
+    apart : (K,) array
+        As `gap`, between the frames of walkers that were last in A and of those that were last in B, whichever their
+        ladder, less one standard error by the number of such walkers: two humps between which none goes within the
+        window. One walker of twenty in the other hump is enough to tell.
     """
 
     gap: NDArray[np.float64]
     passages: NDArray[np.int64]
     memory: NDArray[np.float64]
+    apart: NDArray[np.float64]
 
     @property
     def agree(self) -> NDArray[np.bool_]:
         """Where chains of both sides agree (K,), or walkers of both have passed through."""
-        return (self.gap < LARGEST_GAP) | (np.isfinite(self.gap) & (self.passages > 0).all(axis=0))
+        return (self.gap < LARGEST_GAP) | self._passed
+
+    @property
+    def humps(self) -> NDArray[np.bool_]:
+        """Whether each window (K,) holds two parts, from A and from B, that only crossings elsewhere can weigh."""
+        return self.apart >= LARGEST_GAP
 
     @property
     def counts(self) -> NDArray[np.bool_]:
-        """Whether each window counts (K,): its chains agree, and its walkers have forgotten where they were."""
-        return self.agree & (self.memory <= LARGEST_MEMORY)
+        """Whether each window counts (K,): its chains agree, those in two humps by passing, and its walkers forget."""
+        return self.agree & (~self.humps | self._passed) & (self.memory <= LARGEST_MEMORY)
+
+    @property
+    def _passed(self) -> NDArray[np.bool_]:
+        return np.isfinite(self.gap) & (self.passages > 0).all(axis=0)
 
 
 def lineages(samples: WindowSamples, from_b: NDArray[np.bool_]) -> Lineages:
@@ -85,6 +101,7 @@ def lineages(samples: WindowSamples, from_b: NDArray[np.bool_]) -> Lineages:
     gaps = np.where(np.isnan(gaps) & (within == 0) & (sides[1] == sides[0]), 0.0, gaps)
     ladders = zip(samples.replica, samples.in_a, samples.in_b, strict=True)
     passed = np.array([_passages(*ladder) for ladder in ladders])
+    from_state = _last_states(samples)
     return Lineages(
         gap=np.where(np.isnan(gaps).any(axis=-1), np.inf, np.nan_to_num(gaps, nan=np.inf).max(axis=-1)),
         passages=np.stack([passed[side].sum(axis=0) for side in (~from_b, from_b)]),
@@ -94,6 +111,49 @@ def lineages(samples: WindowSamples, from_b: NDArray[np.bool_]) -> Lineages:
                 for k, there in enumerate(whole.T)
             ]
         ),
+        apart=np.array(
+            [
+                _apart(frames[there, :, k], from_state[there, :, k], samples.replica[there, :, k])
+                for k, there in enumerate(whole.T)
+            ]
+        ),
+    )
+
+
+def crossings(samples: WindowSamples) -> NDArray[np.int64]:
+    """Return how often walkers went from A to B, and from B to A (2,), through whichever windows."""
+    over = np.zeros(2, dtype=np.int64)
+    for ladder in zip(samples.replica, samples.in_a, samples.in_b, strict=True):
+        for _, state in _visits(*ladder):
+            step = np.diff(state[state != 0])
+            over += (step > 0).sum(), (step < 0).sum()
+    return over
+
+
+def _last_states(samples: WindowSamples) -> NDArray[np.int64]:
+    """Return the state in which each frame's walker was last (L, n_frames, K): -1 A, 1 B, 0 none yet."""
+    found, time = np.zeros_like(samples.replica), np.arange(samples.replica.shape[1])
+    for ladder, last in enumerate(found):
+        for place, state in _visits(samples.replica[ladder], samples.in_a[ladder], samples.in_b[ladder]):
+            since = np.maximum.accumulate(np.where(state != 0, time, -1))
+            last[time, place] = np.where(since >= 0, state[since], 0)
+    return found
+
+
+def _apart(frames: NDArray[np.float64], from_state: NDArray[np.int64], replica: NDArray[np.int64]) -> float:
+    """Return how far frames (L, n_frames, S) of one window that come from A and from B are apart, less an error."""
+    n_walkers = int(replica.max(initial=0)) + 1
+    walker = np.arange(len(frames))[:, None] * n_walkers + replica
+    sides = [frames[from_state == side] for side in (-1, 1)]
+    walkers = [len(np.unique(walker[from_state == side])) for side in (-1, 1)]
+    if not all(walkers):
+        return 0.0
+    distance = np.abs(sides[1].mean(axis=0) - sides[0].mean(axis=0))
+    n = [len(side) for side in sides]
+    within = np.sqrt((n[0] * sides[0].var(axis=0) + n[1] * sides[1].var(axis=0)) / sum(n))
+    varies = within > math.sqrt(_ROUND_OFF) * np.abs(frames).max()
+    return float((distance[varies] / within[varies]).max(initial=0.0)) - math.sqrt(
+        1 / walkers[0] + 1 / walkers[1]
     )
 
 
@@ -145,11 +205,17 @@ def _passages(
     windows from end to end and stay what it was.
     """
     through = np.zeros(replica.shape[1], dtype=np.int64)
-    places = np.argsort(replica, axis=1)  # the window in which each replica is
-    for place in places.T:
-        at = np.arange(len(place)), place
-        state = in_b[at].astype(np.int64) - in_a[at]
+    for place, state in _visits(replica, in_a, in_b):
         for first, last in pairwise(np.flatnonzero(state)):
             if state[first] != state[last]:
                 through[np.unique(place[first : last + 1])] += 1
     return through
+
+
+def _visits(
+    replica: NDArray[np.int64], in_a: NDArray[np.bool_], in_b: NDArray[np.bool_]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield where each walker of a ladder (n_frames, K) is (n_frames,): its window, and its state, -1 in A, 1 in B."""
+    for place in np.argsort(replica, axis=1).T:
+        at = np.arange(len(place)), place
+        yield place, in_b[at].astype(np.int64) - in_a[at]

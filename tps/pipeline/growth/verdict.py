@@ -57,6 +57,13 @@ def doubt_of(last: Mapping[str, Any]) -> str:
             f"the windows overlap by {last['overlap'] or 0:.3f}, less than {LEAST_OVERLAP}: how likely A is against B "
             "is not known; take more of them (grow.window_distance)"
         )
+    if 0 in (last.get("crossings") or ()):
+        there, back = last["crossings"]
+        return (
+            f"windows hold parts that only walkers from A to B can weigh, and those went there {there} times and back "
+            f"{back} times: how likely A is against B is not known; sample longer (grow.n_window_steps, "
+            "grow.max_steps), or start from other end structures"
+        )
     gap, error, known = abs(last["hysteresis"]), last["hysteresis_error"], last["difference_error"]
     if not math.isfinite(known):
         return (
@@ -85,6 +92,8 @@ def round_sentence(said: Mapping[str, Any]) -> str:
             f", overlap {said['overlap']:.2f}, F(B) - F(A) = {said['difference']:.2f} ± "
             f"{said['difference_error']:.2f} kT, from A and from B {said['hysteresis']:+.2f} apart"
         )
+    if said.get("crossings") is not None:
+        text += ", walkers went over {} times and back {}".format(*said["crossings"])
     if said["length"] is not None:
         text += f"; curve of length {said['length']:.2f}, support {said['support']:.0f}, {said['status']}"
     if said.get("moved") is not None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tps.analysis import LEAST_OVERLAP, FramePool, joining_overlap, ladder_log_ratios, region_log_ratio, weigh
 from tps.config import GeodesicSection
 from tps.errors import SimulationError
+from tps.paths import crossings, lineages
 from tps.pipeline.channels import frame_blocks, solve_channels
 from tps.pipeline.growth.rounds import GrownFrames, GrownRound
 from tps.pipeline.growth.setting import Growth
@@ -41,7 +42,9 @@ def solved_round(growth: Growth, rounds: Sequence[GrownRound], fresh: GrownRound
     except SimulationError:
         return GrownRound(fresh.samples, fresh.counts, fresh.curve, said)
     overlap = joining_overlap(pool, weights)
-    said |= {"overlap": overlap} | _difference(growth, rounds, pool, region_log_ratio(pool, weights))
+    over = _crossings(growth, [*rounds, fresh])
+    difference = _difference(growth, rounds, pool, region_log_ratio(pool, weights), over)
+    said |= {"overlap": overlap, "crossings": over} | difference
     if overlap < LEAST_OVERLAP:
         tilted = fresh.samples.windows.eta.any(axis=1)
         if fresh.counts[tilted].all():  # relaxed, and yet apart: windows between them
@@ -63,22 +66,42 @@ def counted_frames(growth: Growth, rounds: Sequence[GrownRound]) -> tuple[GrownF
     The first half of the rounds is left out: ladders go on from round to round, and it took them that long to relax.
     Where plain dynamics is p0 its frames come too, and no round is left out: ladders started from them, relaxed.
     """
-    untilted, first = growth.plain.untilted, len(rounds) // 2
-    parts = [growth.plain.basins]
-    if untilted is not None:
-        parts, first = [growth.plain.basins, untilted], 0
-    frames = GrownFrames.joined([*(grown.frames for grown in rounds[first:]), *parts])
+    untilted = growth.plain.untilted
+    parts = [growth.plain.basins] if untilted is None else [growth.plain.basins, untilted]
+    frames = GrownFrames.joined([*(grown.frames for grown in _relaxed(growth, rounds)), *parts])
     return frames, frames.pool(growth.run.system)
 
 
+def _relaxed(growth: Growth, rounds: Sequence[GrownRound]) -> Sequence[GrownRound]:
+    return rounds[len(rounds) // 2 :] if growth.plain.untilted is None else rounds
+
+
+def _crossings(growth: Growth, rounds: Sequence[GrownRound]) -> list[int] | None:
+    """Return how often walkers went from A to B and back in the rounds pooled; None where nothing rests on that.
+
+    Nothing does where plain dynamics is p0, and where no window that counts has two humps.
+    """
+    relaxed = _relaxed(growth, rounds)
+    if growth.plain.untilted is not None or not any(
+        (lineages(grown.samples, growth.from_b).humps & grown.counts).any() for grown in relaxed
+    ):
+        return None
+    return [int(n) for n in np.sum([crossings(grown.samples) for grown in relaxed], axis=0)]
+
+
 def _difference(
-    growth: Growth, rounds: Sequence[GrownRound], pool: FramePool, log_ratio: float
+    growth: Growth,
+    rounds: Sequence[GrownRound],
+    pool: FramePool,
+    log_ratio: float,
+    over: Sequence[int] | None,
 ) -> dict[str, Any]:
     """Return F(B) - F(A) of the regions [kT], its error, and how ladders from A and from B differ.
 
     The error is the scatter of independent ladders, and by how much the last round has moved the difference: ladders
     that relax together drift together, which no scatter shows. Nor does more of them bring together those from A and
-    from B: half of what these differ by belongs to it too.
+    from B: half of what these differ by belongs to it too. Where windows have two humps it is known no better than two
+    rates of as many events as walkers went over, from A to B and from B to A.
     """
     before = rounds[-1].said.get("difference") if rounds else None
     drift = 0.0 if before is None else -log_ratio - before
@@ -86,10 +109,13 @@ def _difference(
     n = len(alone)
     sides = [alone[growth.from_b == side] for side in (False, True)]
     hysteresis = float(sides[1].mean() - sides[0].mean())
+    error = math.hypot(float(alone.std(ddof=1)) / math.sqrt(n), drift, hysteresis / 2)
+    if over is not None:
+        error = max(error, math.sqrt(sum(1 / n_over if n_over else math.inf for n_over in over)))
     return {
         "difference": -log_ratio,
         "drift": drift,
-        "difference_error": math.hypot(float(alone.std(ddof=1)) / math.sqrt(n), drift, hysteresis / 2),
+        "difference_error": error,
         "by_ladder": [None if math.isnan(x) else float(x) for x in alone],
         "hysteresis": hysteresis,
         "hysteresis_error": float(
