@@ -101,7 +101,8 @@ def shoot(
     dynamics : TransitionDynamics
     candidates : sequence of (n_frames, *position) arrays
         One path each, whose first reactive segment starts a chain; it need not be dynamical. Until a two-way move from
-        it succeeds, any trial from A to B is accepted: the ratio of lengths means nothing there.
+        it succeeds, any trial from A to B is accepted: the ratio of lengths means nothing there. With `settings.drawn`
+        they are transition paths of the ensemble, and each is its chain's first path.
     settings : ShootingSettings
     folder : Path
         Made if it is not there; holds one file per chain and block.
