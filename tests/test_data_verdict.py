@@ -13,7 +13,12 @@ from scipy.spatial.transform import Rotation
 from scipy.special import i0e, i1e
 
 from tps.config import ConformationsSection, GeodesicSection
-from tps.conformations import Conformations, import_trajectories, judge_frames
+from tps.conformations import (
+    Conformations,
+    import_trajectories,
+    judge_frames,
+    states_next_and_last,
+)
 from tps.conformations.mean_force import _turning_derivatives, _turns
 from tps.engine import LangevinSettings, PlatformChoice, potential_energies
 from tps.errors import ParameterError, TrajectoryError
@@ -34,6 +39,16 @@ def verdict(walks, source="plain"):
     letters = np.array(list("".join(walks)))
     walker = np.repeat(np.arange(len(walks)), [len(walk) for walk in walks])
     return judge_frames(walker, letters == "a", letters == "b", source)
+
+
+def test_frames_know_the_states_before_and_behind_them():
+    """Of walks "ab" by letters, two walkers' frames in turns: each has its own time."""
+    walks = ("a..b.", ".b..a")
+    walker = np.tile([0, 1], 5)
+    letters = np.array([walk[k] for k in range(5) for walk in walks])
+    found = states_next_and_last(walker, np.select([letters == "a", letters == "b"], [0, 1], -1), -1)
+    assert found[walker == 0].T.tolist() == [[0, 1, 1, 1, -1], [0, 0, 0, 1, 1]]
+    assert found[walker == 1].T.tolist() == [[1, 1, 0, 0, 0], [-1, 1, 1, 1, 0]]
 
 
 def test_transitions_are_counted_by_the_last_state_visited():

@@ -9,8 +9,8 @@ from surfaces import make_surface, table
 from test_shooting import double_well, unbiased_paths
 
 from tps.analysis import reweighted_channel_weights, reweighted_transition_time
-from tps.conformations import bias_energies
-from tps.dynamics import SurfaceDynamics
+from tps.conformations import bias_energies, states_next_and_last
+from tps.dynamics import OUTSIDE, SurfaceDynamics, sample_surface
 from tps.engine import PlatformChoice, local_executor
 from tps.errors import ParameterError
 from tps.paths import ReweightedPaths, shoot_from_frames
@@ -100,6 +100,38 @@ def test_times_are_those_of_a_long_run():
         error = math.hypot(spread, (cut**power).std() / math.sqrt(len(cut)))
         assert abs(mean - (cut**power).mean()) < 4 * error
         assert error < 0.1 * mean
+
+
+def test_plain_dynamics_teaches_where_to_shoot(ring):
+    """Where its walkers go next and were last, in place of shots: more transitions, and the same shares."""
+    rng, interval = np.random.default_rng(3), 10
+    walk = sample_surface(ring.system, EVEN[::100], 3000, interval, rng, timestep=ring.timestep).positions
+    frames = walk.reshape(-1, 1)
+    walker = np.repeat(np.arange(len(walk)), walk.shape[1])
+    known = states_next_and_last(walker, ring.states(frames), OUTSIDE)
+
+    def shots(**options):
+        return shoot_from_frames(
+            ring, frames, lambda x: np.zeros(len(x)), n_shots=4000, seed=1, max_frames=20_000, **options
+        )
+
+    blind, taught = shots(), shots(known_ends=known)
+    assert not len(blind.shots.taught) and 1000 < len(taught.shots.taught) <= 2000
+    assert (taught.shots.lessons == known[taught.shots.taught]).all() and (taught.shots.lessons >= 0).all()
+    assert (ring.states(frames[taught.shots.taught]) == OUTSIDE).all()
+    assert len(taught) > 1.5 * len(blind)
+    error = min(m.error for m in reweighted_channel_weights(ring.system, taught).values())
+    assert abs(share_of_high(taught, np.exp(taught.log_weights)) - exact_share()) < 4 * error + 0.002
+    again = shoot_from_frames(
+        ring,
+        frames,
+        lambda x: np.zeros(len(x)),
+        n_shots=10,
+        seed=2,
+        max_frames=20_000,
+        taught_by=taught.shots,
+    )
+    np.testing.assert_allclose(again.shots.choice, taught.shots.choice)
 
 
 def test_seeds_workers_and_refusals(ring):

@@ -374,7 +374,7 @@ class ShootingSection(Section):
     n_frame_shots: NonNegativeInt = Field(
         600,
         description="Shots from the weighted frames, which give each channel's share, after half as many that teach "
-        "from where to shoot; 0 for none.",
+        "from where to shoot, where plain dynamics that goes over does not; 0 for none.",
     )
     frame_interval_steps: PositiveInt = Field(5, description="Steps between frames of a path.")
     max_frames: int = Field(10_000, ge=3, description="Longest path, and longest committor shot.")

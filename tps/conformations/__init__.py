@@ -9,7 +9,7 @@ from tps.conformations.metadynamics import MetadynamicsSettings, run_metadynamic
 from tps.conformations.replica_exchange import ReplicaFrames, ReplicaTask, run_replicas, temperature_ladder
 from tps.conformations.sampling import SampledFrames, SamplingTask, sample_frames
 from tps.conformations.third_basin import ThirdBasin, find_third_basin
-from tps.conformations.verdict import FramesVerdict, Source, judge_frames
+from tps.conformations.verdict import FramesVerdict, Source, judge_frames, states_next_and_last
 from tps.conformations.weights import WeightKind
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "run_metadynamics",
     "run_replicas",
     "sample_frames",
+    "states_next_and_last",
     "temperature_ladder",
     "write_dcd",
 ]

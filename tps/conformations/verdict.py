@@ -81,6 +81,29 @@ class FramesVerdict:
         return _seen(self.n_walkers, self.n_saw_both, self.a_to_b, self.b_to_a)
 
 
+def states_next_and_last(
+    walker: NDArray[np.integer], state: NDArray[np.integer], none: int
+) -> NDArray[np.int64]:
+    """Return the state that each frame's walker goes to next, and the one it was in last (n_frames, 2).
+
+    Parameters
+    ----------
+    walker : (n_frames,) int array
+        Frames of one walker are in the order of time.
+    state : (n_frames,) int array
+        That of each frame; `none` outside of all.
+    none : int
+        Stands where a walker goes to none any more, or was in none yet.
+    """
+    found = np.full((len(walker), 2), none, dtype=np.int64)
+    for one in np.unique(walker):
+        rows = np.flatnonzero(walker == one)
+        for column, order in enumerate((rows[::-1], rows)):
+            since = np.maximum.accumulate(np.where(state[order] != none, np.arange(len(order)), -1))
+            found[order, column] = np.where(since >= 0, state[order][since], none)
+    return found
+
+
 def judge_frames(
     walker: NDArray[np.integer],
     in_a: NDArray[np.bool_],

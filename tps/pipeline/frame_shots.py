@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tps.arrays import load_arrays
-from tps.dynamics import TransitionDynamics
+from tps.conformations import states_next_and_last
+from tps.dynamics import OUTSIDE, TransitionDynamics
 from tps.paths import LARGEST_MISFIT, FrameShots, ReweightedPaths, n_tasks, shoot_from_frames
 from tps.pipeline.dynamics import RunDynamics
 from tps.pipeline.folder import Chance, RunFolder
@@ -13,6 +17,8 @@ from tps.pipeline.progress import Progress, counted
 
 #: The record of the shots, in the folders of shooting and of the rate.
 FRAME_SHOTS = "frame_shots.npz"
+#: Passages of plain dynamics that teach a committor.
+_LEAST_PASSAGES = 4
 #: Why there are none where imported frames have weights that the features do not tell.
 UNKNOWN_SELECTION = (
     f"the file's weights are no function of the features (fits to frames miss others by more than {LARGEST_MISFIT:g} "
@@ -30,28 +36,53 @@ def frame_shots(
     *,
     earlier: FrameShots | None = None,
 ) -> ReweightedPaths | None:
-    """Shoot from the weighted frames, after half as many shots that teach from where; None where S is not known.
+    """Shoot from the weighted frames; None where S is not known.
 
+    Plain dynamics that went over by itself teaches from where; where there is none, half as many shots that come first.
     With `earlier` shots, what those were taught is taken over, and chance goes on where they ended.
     """
     selection = dynamics.log_selection()
     if selection is None or n_shots < 1:
         return None
     seed = run.seeds(Chance.SHOOTING, 4)[3] + (0 if earlier is None else earlier.n_shots)
-    n_learning = n_shots // 2 if earlier is None else 0
+    positions = run.frame_positions(run.load_frames())
+    known = _known_ends(run, flights, positions) if earlier is None else None
+    n_learning = n_shots // 2 if earlier is None and known is None else 0
     with progress.task("shots from frames", n_tasks(flights, n_shots, n_learning)) as advance:
         return shoot_from_frames(
             flights,
-            run.frame_positions(run.load_frames()),
+            positions,
             selection,
             n_shots=n_shots,
             n_learning=n_learning,
+            known_ends=known,
             seed=seed,
             max_frames=run.config.shooting.max_frames,
             executor=dynamics.executor,
             taught_by=earlier,
             done=counted(advance),
         )
+
+
+def _known_ends(
+    run: RunFolder, flights: TransitionDynamics, positions: NDArray[np.floating]
+) -> NDArray[np.int64] | None:
+    """Return where plain dynamics among the frames goes next and was last (n_frames, 2); None where it goes not over.
+
+    Grown frames have walkers of plain dynamics after those of their ladders.
+    """
+    method, walker = run.sampling.method, run.load_frames().walker
+    if method not in ("md", "grow"):
+        return None
+    plain = walker >= (run.config.grow.n_ladders if method == "grow" else 0)
+    ends = np.full((len(walker), 2), OUTSIDE, dtype=np.int64)
+    ends[plain] = states_next_and_last(
+        walker[plain], flights.states(flights.points(positions[plain])), OUTSIDE
+    )
+    known = (ends != OUTSIDE).all(axis=1)
+    under_way = known & (ends[:, 0] != ends[:, 1])
+    n_passages = int(np.count_nonzero(np.diff(under_way.astype(np.int8)) == 1))
+    return ends if n_passages >= _LEAST_PASSAGES else None
 
 
 def shots_key(run: RunFolder) -> str:

@@ -37,6 +37,8 @@ LogSelection = Callable[[NDArray[np.floating]], NDArray[np.float64]]
 #: Least weight of a frame, the best having 1: what the committor may get wrong, against shots from where it is sure.
 _FLOOR = 0.005
 _FIRST, _SECOND = 0, 1
+#: Frames of plain dynamics that teach, at most: a network learns from so many in seconds.
+_MOST_TAUGHT = 2000
 _BATCH, _TASK, _FEWEST_TASKS = 4096, 25, 16
 
 
@@ -100,6 +102,7 @@ def shoot_from_frames(
     max_frames: int,
     executor: Executor | None = None,
     n_learning: int = 0,
+    known_ends: ArrayLike | None = None,
     taught_by: FrameShots | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> ReweightedPaths:
@@ -120,6 +123,9 @@ def shoot_from_frames(
     n_learning : int
         Shots that come first, from frames far apart in the features, and only teach a committor by which the others'
         frames are chosen; 0: frames are chosen alike.
+    known_ends : (n_frames, 2) int array, optional
+        The state that each frame's own trajectory goes to next, and the one it was in last, as plain dynamics tells;
+        OUTSIDE where it tells neither. Frames with both teach the committor then, in place of `n_learning` shots.
     taught_by : FrameShots, optional
         Earlier shots from the same frames, whose lessons are taken over in place of `n_learning` new ones.
     done : callable, optional
@@ -143,6 +149,13 @@ def shoot_from_frames(
     teacher = seed
     if taught_by is not None:
         taught, lessons, teacher = taught_by.taught, taught_by.lessons, taught_by.seed
+    elif known_ends is not None:
+        ends = np.asarray(known_ends, dtype=np.int64)
+        known = outside[(ends[outside] != OUTSIDE).all(axis=1)]
+        taught = known[
+            np.unique(np.linspace(0, len(known) - 1, min(len(known), _MOST_TAUGHT)).astype(np.int64))
+        ]
+        lessons = ends[taught]
     elif n_learning:
         taught = outside[_far_apart(dynamics.features(frames[outside]), n_learning, rng)]
         lessons, _, n_steps = _shots(dynamics, points[taught], (seed, _FIRST), max_frames, executor, done)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +81,8 @@ def plain_frames(run: RunFolder, dynamics: RunDynamics, folder: RoundsFolder) ->
     untilted, n_steps = GrownFrames.of_windows(more), n_steps + more.n_evaluations
     seen = judge_frames(untilted.walker, untilted.inside[0], untilted.inside[1], "plain")
     if seen.connected:
-        return PlainFrames(basins, untilted, n_steps, seen.sentence)
+        same = replace(untilted, walker=section.n_ladders + untilted.walker)  # who were in the basins before
+        return PlainFrames(basins, same, n_steps, seen.sentence)
     both = GrownFrames.joined([plain, untilted])
     return PlainFrames(both.basins(section.n_ladders), None, n_steps, seen.sentence)
 
