@@ -8,10 +8,11 @@ from commands import TINY, tps
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """A run of a few seconds, complete."""
+    """A run of a few seconds, complete, and what it said in log.txt."""
     folder = tmp_path_factory.mktemp("tiny")
     (folder / "tiny.toml").write_text(TINY.format(seed=1))
-    tps("run", folder / "tiny.toml", "-o", folder / "run")
+    log = tps("run", folder / "tiny.toml", "-o", folder / "run").stderr
+    (folder / "log.txt").write_text(log)
     return folder
 
 

@@ -19,7 +19,14 @@ from tps.pipeline import Silent
 from tps.prepare.candidates import Candidate, candidates_of, resolve
 from tps.prepare.choose import choose_features, separations
 from tps.prepare.ends import Ends, open_force_field
-from tps.prepare.estimate import FLIGHT, estimate_stages, spoken_size, spoken_time
+from tps.prepare.estimate import (
+    FLIGHT,
+    StageEstimate,
+    estimate_stages,
+    seconds_left,
+    spoken_size,
+    spoken_time,
+)
 from tps.prepare.gromacs_top import flatten_top
 from tps.prepare.preparation import _part
 from tps.prepare.relax import rmsd, shape_springs, superposed
@@ -265,6 +272,29 @@ def test_an_estimate_counts_steps_rounds_and_bytes():
     shoot = next(s for s in longer if s.stage == "shoot")
     assert shoot.md_steps == pytest.approx(160 * FLIGHT / 0.002 + 16 * 30_500 + 5 * 7000)
     assert f"{FLIGHT:g} ps" in shoot.assumed
+
+
+def test_the_rate_costs_its_own_shots_alone():
+    """Two flights a shot of FLIGHT each, side by side on two cores; the shots of shooting are not flown again."""
+    shots = {"n_moves": 100, "n_frame_shots": 60}
+    stored = CONFIG.updated("shooting", shots)
+    assert "rate" not in [stage.stage for stage in estimate_stages(stored, 100.0, 2, 10)]
+    more = estimate_stages(stored.updated("rate", {"n_frame_shots": 100}), 100.0, 2, 10)
+    rate = next(stage for stage in more if stage.stage == "rate")
+    assert rate.md_steps == 2 * 40 * FLIGHT / 0.002
+    assert rate.seconds == pytest.approx(rate.md_steps / 2 / 100)
+
+
+def test_the_time_left_is_corrected_by_stages_of_the_same_kind():
+    """Dynamics took (190 + 10) / (90 + 10) = 2 times what was thought, the training half; ten seconds are overhead."""
+    frames, paths = StageEstimate("conformations", 1, 90.0, 0), StageEstimate("paths", 1, 30.0, 0)
+    train, report = StageEstimate("train", 0, 30.0, 0), StageEstimate("report", 0, 20.0, 0)
+    finished = [(frames, 190.0), (train, 10.0)]
+    assert seconds_left([paths, report], finished, 0.0) == pytest.approx(60 + 10)
+    assert seconds_left([paths, report], finished, 45.0) == pytest.approx(15 + 10)
+    assert seconds_left([paths, report], finished, 99.0) == pytest.approx(10)
+    assert seconds_left([paths, report], [], 0.0) == pytest.approx(50)
+    assert seconds_left([], finished, 5.0) == 0
 
 
 def test_a_run_shrinks_until_it_fits_its_hours():

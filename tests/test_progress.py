@@ -1,10 +1,17 @@
-"""What a run says while it works: bars on a terminal, lines in a log file."""
+"""What a run says while it works: a list and bars on a terminal, lines in a log file."""
 
 import io
+import json
+import re
+import shutil
 
+import pytest
 from rich.console import Console
 
 from tps.cli.console import ConsoleProgress
+from tps.cli.stage_list import StageList, counted_time
+from tps.pipeline import STAGES, RunFolder, run_all
+from tps.prepare import StageEstimate
 
 
 def log_of(*, terminal, times):
@@ -33,3 +40,58 @@ def test_a_short_task_says_nothing():
 def test_a_terminal_gets_its_bar():
     assert "walkers" in log_of(terminal=True, times=[(50.0, 25)])
     assert "left" not in log_of(terminal=True, times=[(50.0, 25)])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(8.9, "8 s"), (62, "1 min 2 s"), (3599, "59 min 59 s"), (7500, "2 h 5 min")]
+)
+def test_a_time_that_goes_on(seconds, text):
+    assert counted_time(seconds) == text
+
+
+def test_a_log_has_a_line_for_each_stage_as_it_starts_and_ends_with_the_time_used_and_left(tiny):
+    """On the log of a whole run; what each stage took is what its manifest says."""
+    log = (tiny / "log.txt").read_text()
+    entries = json.loads((tiny / "run" / "manifest.json").read_text())["stages"]
+    starts = re.findall(r"^(\S+) starts(?:, estimated .+)?$", log, re.MULTILINE)
+    ends = re.findall(
+        r"^(\S+): (\S+) s(?:, without .*)?; used [\d hmins]+(, about .+ left)?$", log, re.MULTILINE
+    )
+    assert starts == [name for name, *_ in ends] == [stage.name for stage in STAGES]
+    assert [float(took) for _, took, _ in ends] == [round(entries[n]["seconds"], 1) for n, *_ in ends]
+    assert [bool(left) for *_, left in ends] == [True] * (len(STAGES) - 1) + [False]
+
+
+def test_a_terminal_sees_the_stages_as_a_list(copy):
+    """A run whose committors are lost: what is there, what is made with its time, what comes after."""
+    shutil.rmtree(copy / "committor")
+    run, out, drawn = RunFolder.open(copy), io.StringIO(), []
+    console = Console(file=out, force_terminal=True, width=100, highlight=False)
+    names = ["paths", "shoot", "committor", "free-energy"]
+    estimates = [StageEstimate("committor", 1, 7200.0, 0), StageEstimate("free-energy", 1, 3600.0, 0)]
+
+    class Watched(StageList):
+        def task(self, description, total):
+            drawn.extend(self.rows())
+            return super().task(description, total)
+
+    with Watched([s.name for s in STAGES], estimates, dict.fromkeys(names[:2], 1.0), console) as progress:
+        run_all(run, progress, until="committor")
+        drawn.append("")
+        drawn.extend(progress.rows())
+    during, after = drawn[: drawn.index("")], drawn[drawn.index("") + 1 :]
+    assert "● shoot           up to date" in during
+    assert any(re.fullmatch(r"▸ committor       \d+ s, estimated 2 h", row) for row in during)
+    assert "○ free-energy     estimated 60 min" in during
+    assert any(re.fullmatch(r"  used \d+ s, about 3 h left", row) for row in during)
+    took = json.loads((copy / "manifest.json").read_text())["stages"]["committor"]["seconds"]
+    assert f"● committor       {took:.1f} s" in after
+    assert f"● committor       {took:.1f} s" in out.getvalue()
+    assert "▸" not in "".join(after)
+
+
+def test_a_stage_that_breaks_down_is_not_left_at_work(tiny):
+    progress = StageList(["paths"], [], {}, Console(file=io.StringIO()))
+    with pytest.raises(ZeroDivisionError), progress.stage("paths"):
+        raise ZeroDivisionError
+    assert progress.rows()[0] == "○ paths           "

@@ -15,6 +15,18 @@ from tps.prepare import spoken_time
 _LINE_SECONDS = 30.0
 
 
+def task_bars(console: Console) -> Progress:
+    """Return bars that vanish when they are done."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
 class ConsoleProgress:
     """Shows bars while a stage works and keeps its notes, all on standard error; in a log file lines for bars.
 
@@ -40,15 +52,14 @@ class ConsoleProgress:
         if not self.console.is_terminal:
             yield self._lines(description, total)
             return
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=self.console, transient=True) as bars:
+        with task_bars(self.console) as bars:
             bar = bars.add_task(description, total=total)
             yield lambda done: bars.update(bar, completed=done)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Print how the stage ended."""
+        yield lambda outcome: self.say(f"{name}: {outcome}")
 
     def _lines(self, description: str, total: int) -> Callable[[int], None]:
         """Return what prints a line for a number of units done, one in a while, with the time left at this pace."""

@@ -10,6 +10,7 @@ import click
 from tps.cli.check import spoken_lines
 from tps.cli.console import ConsoleProgress
 from tps.cli.results import side_by_side
+from tps.cli.stage_list import StageList
 from tps.config import load_config
 from tps.errors import SideStageError
 from tps.pipeline import (
@@ -17,13 +18,14 @@ from tps.pipeline import (
     STAGES,
     Progress,
     RunFolder,
+    asked_stages,
     find_stage,
     run_all,
     spoken,
     stage_state,
     summary_groups,
 )
-from tps.prepare.check import check_run, check_system
+from tps.prepare.check import check_run, check_system, estimate_run
 from tps.report import groups_text, verdict_text
 
 #: Numbers of the paths that the run ends with, beside those of the straight lines.
@@ -72,14 +74,15 @@ def run(
     if n_paths is not None:
         settings = settings.updated("paths", {"n_paths": n_paths})
     folder = RunFolder.planned(output, settings, force=force)
-    progress = ConsoleProgress()
+    speaker = ConsoleProgress()
     for note in folder.system.notes:
-        progress.say(note)
-    check_first(folder, progress)
+        speaker.say(note)
+    check_first(folder, speaker)
     folder.start()
     failed: SideStageError | None = None
     try:
-        run_all(folder, progress, force=force, until=until)
+        with listed(folder, until) as progress:
+            run_all(folder, progress, force=force, until=until)
     except SideStageError as error:
         failed = error
     if until in (None, STAGES[-1].name):
@@ -98,6 +101,14 @@ def check_first(folder: RunFolder, progress: Progress) -> None:
     result = check_system(system, seed=config.run.seed, platform=config.run.platform)
     for line in spoken_lines(check_run(config, system, folder.path, result)):
         progress.say(line)
+
+
+def listed(folder: RunFolder, until: str | None) -> StageList:
+    """Return the list of the stages asked for, with what those to come will take here."""
+    stages, entries = asked_stages(folder, until), folder.manifest()["stages"]
+    taken = {s.name: entries[s.name]["seconds"] for s in stages if stage_state(folder, s) == "up to date"}
+    _, estimates = estimate_run(folder.config, folder.system) if len(taken) < len(stages) else (0.0, ())
+    return StageList([stage.name for stage in stages], estimates, taken)
 
 
 def show(folder: RunFolder, as_json: bool) -> None:

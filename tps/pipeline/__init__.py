@@ -12,7 +12,7 @@ from tps.pipeline.folder import RunFolder
 from tps.pipeline.geodesic import MAIN
 from tps.pipeline.progress import Progress, Silent
 from tps.pipeline.report import COMPARED, spoken, summary_groups, summary_rows
-from tps.pipeline.runner import run_all, run_stage
+from tps.pipeline.runner import asked_stages, run_all, run_stage
 from tps.pipeline.shooting import load_chains
 from tps.pipeline.stages import STAGES, find_stage, stage_state
 from tps.pipeline.unbiased import Unbiased
@@ -27,6 +27,7 @@ __all__ = [
     "RunFolder",
     "Silent",
     "Unbiased",
+    "asked_stages",
     "barrier_text",
     "committor_of_file",
     "committor_of_path",

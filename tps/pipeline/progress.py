@@ -17,6 +17,9 @@ class Progress(Protocol):
     def task(self, description: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
         """Open a bar of `total` units; what it yields is called with the number of units done so far."""
 
+    def stage(self, name: str) -> AbstractContextManager[Callable[[str], None]]:
+        """Open a stage of a run; what it yields is called with how the stage ended."""
+
 
 class Silent:
     """Progress that nobody watches."""
@@ -28,6 +31,11 @@ class Silent:
     def task(self, description: str, total: int) -> Iterator[Callable[[int], None]]:
         """Yield a function that does nothing."""
         yield lambda done: None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Yield a function that does nothing."""
+        yield lambda outcome: None
 
 
 def counted(advance: Callable[[int], None]) -> Callable[[], None]:

@@ -71,33 +71,39 @@ def run_all(run: RunFolder, progress: Progress, *, force: bool = False, until: s
     SideStageError
         After the last stage, if shooting, committors, free energies or rates are not what was asked for.
     """
-    last = find_stage(until).name if until is not None else STAGES[-1].name
     failures: list[str] = []
-    for stage in STAGES:
-        if stage.wanted(run.config):
-            failures += _step(run, stage, progress, force)
-        if stage.name == last:
-            break
+    for stage in asked_stages(run, until):
+        failures += _step(run, stage, progress, force)
     if failures:
         raise SideStageError("; ".join(failures))
+
+
+def asked_stages(run: RunFolder, until: str | None = None) -> list[Stage]:
+    """Return the stages that a run's configuration asks for, in order, up to `until`."""
+    last = len(STAGES) if until is None else STAGES.index(find_stage(until)) + 1
+    return [stage for stage in STAGES[:last] if stage.wanted(run.config)]
 
 
 def _step(run: RunFolder, stage: Stage, progress: Progress, force: bool) -> list[str]:
     """Run one stage of all; return why a side stage has failed, raise where another has."""
     stale = stage_state(run, stage) == "out of date" and not can_go_on(run, stage)
-    try:
-        entry = run_stage(run, stage.name, progress, force=force and stale)
-    except TpsError as error:
-        if not stage.side:
-            raise
-        progress.say(f"{stage.name}: failed")
-        return [f"{stage.name}: {error}"]
-    progress.say(
-        f"{stage.name}: up to date" if entry["reused"] else f"{stage.name}: {entry['seconds']:.1f} s"
-    )
+    with progress.stage(stage.name) as ended:
+        try:
+            entry = run_stage(run, stage.name, progress, force=force and stale)
+        except TpsError as error:
+            ended("failed")
+            if not stage.side:
+                raise
+            return [f"{stage.name}: {error}"]
+        ended(_outcome(entry))
     if entry["failure"] and not stage.side:
         raise RunFolderError(entry["failure"])
     return [f"{stage.name}: {entry['failure']}"] if entry["failure"] else []
+
+
+def _outcome(entry: dict[str, Any]) -> str:
+    lacking = ", without what was asked for" if entry["failure"] else ""
+    return ("up to date" if entry["reused"] else f"{entry['seconds']:.1f} s") + lacking
 
 
 def _entry(run: RunFolder, stage: Stage, result: StageResult, seconds: float) -> dict[str, Any]:

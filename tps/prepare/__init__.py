@@ -5,6 +5,7 @@ from tps.prepare.describe import describe, warnings_of
 from tps.prepare.estimate import (
     StageEstimate,
     estimate_stages,
+    seconds_left,
     spoken_size,
     spoken_time,
     steps_per_second,
@@ -20,6 +21,7 @@ __all__ = [
     "describe",
     "estimate_stages",
     "initialise",
+    "seconds_left",
     "spoken_size",
     "spoken_time",
     "steps_per_second",

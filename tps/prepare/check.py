@@ -147,15 +147,7 @@ def check_run(config: RunConfig, system: System, folder: Path, result: CheckResu
             "plain dynamics from each end says nothing about the weight of one basin against the other until its "
             "walkers have gone over and back"
         )
-    choice = choose_platform(system.system_xml, system.positions_a, forced=config.run.platform)
-    speed = steps_per_second(system.system_xml, system.positions_a, choice)
-    found = estimate_stages(
-        config.updated("conformations", {"method": method}),
-        speed,
-        config.run.n_workers or default_workers(),
-        system.n_atoms,
-        angles=not system.space.n_lines,
-    )
+    speed, found = estimate_run(config, system)
     disk = sum(stage.disk_bytes for stage in found)
     free = shutil.disk_usage(_existing(folder)).free
     if disk > free:
@@ -171,6 +163,23 @@ def check_run(config: RunConfig, system: System, folder: Path, result: CheckResu
         assumed = f" ({stage.assumed})" if stage.assumed else ""
         lines.append((f"  {stage.stage}", f"{spoken_time(stage.seconds)}{assumed}"))
     return CheckResult((*result.lines, *lines), tuple(warnings), found)
+
+
+def estimate_run(config: RunConfig, system: System) -> tuple[float, tuple[StageEstimate, ...]]:
+    """Return the MD steps per second of one simulation here, and what each stage will cost; nothing of a surface."""
+    if not isinstance(system, MolecularSystem):
+        return 0.0, ()
+    choice = choose_platform(system.system_xml, system.positions_a, forced=config.run.platform)
+    speed = steps_per_second(system.system_xml, system.positions_a, choice)
+    method = sampling_method(config.conformations, system)
+    stages = estimate_stages(
+        config.updated("conformations", {"method": method}),
+        speed,
+        config.run.n_workers or default_workers(),
+        system.n_atoms,
+        angles=not system.space.n_lines,
+    )
+    return speed, stages
 
 
 def _energy(system: MolecularSystem, end: int, choice: PlatformChoice) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +16,12 @@ from tps.engine import Dynamics, LangevinSettings, PlatformChoice
 
 #: Time that a shot or a trial path is taken to fly until it is in A or B [ps]; nobody knows before it has.
 FLIGHT = 1.0
-#: Seconds of training per step and component of the mixture, and of the other stages without dynamics.
+#: Seconds of training per step and component of the mixture, and of what else goes without dynamics.
 TRAINING_SECONDS = 2e-4
-CURVE_SECONDS = 30.0
-ANALYSIS_SECONDS = 30.0
+READING_SECONDS = CURVE_SECONDS = 30.0
+ANALYSIS_SECONDS, REPORT_SECONDS = 10.0, 20.0
+#: Stages of less than this say little of how fast longer ones go: they begin, read and write [s].
+_OVERHEAD_SECONDS = 10.0
 _EQUILIBRATION_STEPS = 5_000
 _WINDOW_EQUILIBRATION_FRAMES = 20
 #: MD steps that turn one coarse path into a start for shooting, and paths made along other geodesics for that.
@@ -103,11 +106,34 @@ def estimate_stages(
         found.append(cost.stage("committor", (int(n_shots), n_flight), assumed=_assumed()))
     if config.free_energy.n_windows:
         found.append(_free_energy(config, cost))
-    if config.rate.n_walkers:
-        steps = config.rate.n_frames * config.shooting.frame_interval_steps
-        found.append(cost.stage("rate", (config.rate.n_walkers, steps), assumed="without the shots"))
-    found.append(StageEstimate("analyse, report", 0, ANALYSIS_SECONDS, 0))
+    found += _rate(config, cost, n_flight)
+    found += [StageEstimate("analyse", 0, ANALYSIS_SECONDS, 0), StageEstimate("report", 0, REPORT_SECONDS, 0)]
     return tuple(found)
+
+
+def seconds_left(
+    to_come: Sequence[StageEstimate], finished: Sequence[tuple[StageEstimate, float]], used: float
+) -> float:
+    """Return the time that stages to come will take, by how the finished ones compare with their estimates.
+
+    Parameters
+    ----------
+    to_come : sequence of StageEstimate
+        The first of them is at work.
+    finished : sequence of (StageEstimate, float)
+        With the seconds that each took; those with dynamics correct those with dynamics, the others the others.
+    used : float
+        Seconds for which the first of `to_come` has been at work; one that takes longer than thought adds nothing.
+    """
+    left = [stage.seconds * _pace(bool(stage.md_steps), finished) for stage in to_come]
+    return max(left[0] - used, 0.0) + sum(left[1:]) if left else 0.0
+
+
+def _pace(dynamics: bool, finished: Sequence[tuple[StageEstimate, float]]) -> float:
+    """Return how much longer than estimated the finished stages with, or without, dynamics took."""
+    alike = [(stage.seconds, taken) for stage, taken in finished if bool(stage.md_steps) == dynamics]
+    thought, took = sum(seconds for seconds, _ in alike), sum(taken for _, taken in alike)
+    return (took + _OVERHEAD_SECONDS) / (thought + _OVERHEAD_SECONDS)
 
 
 def steps_per_second(system_xml: str, positions: NDArray[np.float64], platform: PlatformChoice) -> float:
@@ -157,7 +183,7 @@ def _assumed() -> str:
 def _conformations(config: RunConfig, cost: _Cost) -> StageEstimate:
     section = config.conformations
     if section.method == "import":
-        return StageEstimate("conformations", 0, ANALYSIS_SECONDS, 0, "reading trajectories")
+        return StageEstimate("conformations", 0, READING_SECONDS, 0, "reading trajectories")
     if section.method == "grow":
         n_steps = config.grow.max_steps
         tasks = cost.n_workers, n_steps / cost.n_workers
@@ -194,6 +220,17 @@ def _shooting(config: RunConfig, cost: _Cost, n_flight: float) -> StageEstimate:
     ]
     n_frames = section.n_moves * n_flight / section.frame_interval_steps
     return cost.stage("shoot", *tasks, n_frames=n_frames, assumed=_assumed())
+
+
+def _rate(config: RunConfig, cost: _Cost, n_flight: float) -> list[StageEstimate]:
+    """Return the rates' own shots and walkers, if there are any; the shots of shooting are there already."""
+    section, shooting = config.rate, config.shooting
+    n_shots = max(0, config.n_rate_shots - (shooting.n_frame_shots if shooting.n_moves else 0))
+    walk = section.n_frames * shooting.frame_interval_steps
+    if not n_shots and not section.n_walkers:
+        return []
+    assumed = _assumed() + (", without the shots from crossings" if section.n_walkers else "")
+    return [cost.stage("rate", (2 * n_shots, n_flight), (section.n_walkers, walk), assumed=assumed)]
 
 
 def _free_energy(config: RunConfig, cost: _Cost) -> StageEstimate:
