@@ -23,6 +23,7 @@ from tps.analysis import Metrics, last_frame_metrics, solute_metrics, verdict
 from tps.cli import GROUPS, main
 from tps.config import RunConfig
 from tps.features.definition import KINDS
+from tps.report import grouped
 from tps.systems import MolecularSystem, load_system
 from tps.systems.definition import SystemFile
 from tps.systems.surface_file import SurfaceFile
@@ -95,17 +96,23 @@ def verdict_rules() -> str:
 
 
 def metrics(runs: Iterable[Path]) -> str:
-    """Return what the numbers of run folders are: each once, in their order, with its unit and definition."""
+    """Return what the numbers of run folders are, in groups: each once, with its unit and definition."""
     found: dict[str, Mapping[str, Any]] = {}
+    roads: dict[str, Mapping[str, Any]] = {}
     for run in runs:
         content = json.loads((run / "analysis" / "metrics.json").read_text())
-        for name, metric in _named_metrics(content):
-            found.setdefault(name, metric)
-    for name, metric in _of_larger_molecules().items():
-        found.setdefault(name, metric.as_dict())
-    lines = ["| number | unit | definition |", "|---|---|---|"]
-    lines += [f"| `{name}` | {m['unit']} | {cell(m['definition'])} |" for name, m in found.items()]
-    return "\n".join(lines)
+        found = content["metrics"] | found
+        for difference, metrics in content.get("free_energy", {}).get("roads", {}).items():
+            roads = {f"{difference}: {name}": m for name, m in metrics.items()} | roads
+    found = {name: m.as_dict() for name, m in _of_larger_molecules().items()} | found
+    groups = {name.capitalize(): numbers for name, numbers in grouped(found).items()}
+    return "\n".join(_numbers({**groups, "Roads to each difference of free energy": roads}))
+
+
+def _numbers(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterator[str]:
+    for name, numbers in groups.items():
+        yield from ("", f"## {name}", "", "| number | unit | definition |", "|---|---|---|")
+        yield from (f"| `{n}` | {m['unit']} | {cell(m['definition'])} |" for n, m in numbers.items())
 
 
 def public_names(package: str) -> tuple[str, ...]:
@@ -174,12 +181,6 @@ def _of_larger_molecules() -> Metrics:
     assert isinstance(system, MolecularSystem)
     frame = system.positions_b[None]
     return {**last_frame_metrics(system, [frame]), **solute_metrics(system, [], {})}
-
-
-def _named_metrics(content: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    yield from content["metrics"].items()
-    for road, metric in content.get("free_energy", {}).get("roads", {}).items():
-        yield from ((f"{road}: {name}", m) for name, m in metric.items())
 
 
 def _tables(model: type[BaseModel], prefix: str, level: str = "##") -> Iterator[str]:

@@ -15,7 +15,7 @@ from tps.report.figures import (
 from tps.report.free_energy import free_energy_map
 from tps.report.growing import growth_figure
 from tps.report.html import CANDIDATE_NOTE, ReportFigure, write_report
-from tps.report.quantities import format_quantity, format_value, withheld_sentences
+from tps.report.quantities import format_quantity, format_value, grouped, withheld_sentences
 from tps.report.reweighted import reweighted_map_figure
 from tps.report.roads import profile_figure, roads_figure
 from tps.report.style import save_figure
@@ -37,6 +37,7 @@ __all__ = [
     "free_energy_along_channels",
     "free_energy_map",
     "friction_along_curve",
+    "grouped",
     "groups_text",
     "growth_figure",
     "learning_curve",

@@ -11,7 +11,7 @@ from pathlib import Path
 from tps.errors import RunFolderError
 from tps.report.page import page
 from tps.report.player import NO_PLAYER, PlayerParts, PlayerScene, player_parts
-from tps.report.quantities import format_quantity, format_value
+from tps.report.quantities import format_quantity, format_value, grouped
 from tps.report.verdicts import VERDICT_STYLE, Finding, Rows, groups_section, verdict_section
 
 #: A number as metrics.json holds it: value, error, unit, definition.
@@ -81,6 +81,7 @@ def write_report(
     parts = None if player is None else player_parts(player)
     sections = [
         verdict_section(verdict, run),
+        f'<p class="note">{escape(CANDIDATE_NOTE)}</p>',
         _warnings(warnings),
         "" if player is None else _player(parts),
         groups_section(summary or {}),
@@ -91,7 +92,7 @@ def write_report(
     ]
     body = "\n".join(filter(None, sections))
     scripts, styles = ((), ()) if parts is None else (parts.scripts, parts.styles)
-    content = page(escape(title), escape(CANDIDATE_NOTE), body, scripts, (VERDICT_STYLE, *styles))
+    content = page(escape(title), body, scripts, (VERDICT_STYLE, *styles))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
@@ -148,15 +149,20 @@ def _figure(figure: ReportFigure) -> str:
 def _metrics(metrics: Mapping[str, Quantity]) -> str:
     if not metrics:
         return ""
+    tables = "".join(_group(name, numbers) for name, numbers in grouped(metrics).items())
+    return f"<section><h2>All numbers</h2>{tables}</section>"
+
+
+def _group(name: str, numbers: Mapping[str, Quantity]) -> str:
     rows = "".join(
-        f'<tr><th scope="row">{_name(name)}</th><td class="number">{_number(quantity)}</td>'
+        f'<tr><th scope="row">{_name(number)}</th><td class="number">{_number(quantity)}</td>'
         f"<td>{escape(_definition(quantity))}</td></tr>"
-        for name, quantity in metrics.items()
+        for number, quantity in numbers.items()
     )
     return (
-        '<section><h2>All numbers</h2><table class="stack">'
+        f'<h3 class="group">{escape(name.capitalize())}</h3><table class="stack">'
         '<thead><tr><th scope="col">name</th><th scope="col">value</th><th scope="col">definition</th>'
-        f"</tr></thead><tbody>{rows}</tbody></table></section>"
+        f"</tr></thead><tbody>{rows}</tbody></table>"
     )
 
 

@@ -26,7 +26,6 @@ _PAGE = """<!DOCTYPE html>
 </head>
 <body>
 <h1>{title}</h1>
-<p class="note">{note}</p>
 {body}
 {scripts}
 </body>
@@ -34,12 +33,12 @@ _PAGE = """<!DOCTYPE html>
 """
 
 
-def page(title: str, note: str, body: str, scripts: Sequence[str] = (), styles: Sequence[str] = ()) -> str:
+def page(title: str, body: str, scripts: Sequence[str] = (), styles: Sequence[str] = ()) -> str:
     """Return a page that loads nothing from elsewhere.
 
     Parameters
     ----------
-    title, note, body : str
+    title, body : str
         HTML.
     scripts, styles : sequence of str
         Texts that stand in the page, after its own style; only these scripts may run.
@@ -48,7 +47,6 @@ def page(title: str, note: str, body: str, scripts: Sequence[str] = (), styles: 
     return _PAGE.format(
         policy=_POLICY.format(scripts=" ".join(map(_source, scripts)) or "'none'"),
         title=title,
-        note=note,
         body=body,
         styles="\n".join(f"<style>\n{style}</style>" for style in given),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),

@@ -11,6 +11,23 @@ _NO_UNIT = {None, "", "-", "count"}
 #: Longer units of time [ps], to which a number of `_LONG` or more of the unit before moves on.
 _TIMES = {"ns": 1e3, "µs": 1e6, "ms": 1e9, "s": 1e12}
 _LONG = 1e3
+#: How the names of numbers begin, by what they are about; all others are of the candidates and of their curve.
+_ABOUT = {
+    "ensemble": (
+        "ensemble_",
+        "mean_transition_time",
+        "transition_time_",
+        "shooting_",
+        "decorrelated_paths",
+        "divergence_between_halves",
+        "transition_states",
+        "committor",
+    ),
+    "free energy": ("free_energy_", "effective_barrier_", "window_"),
+    "rate": ("rate_", "first_passage_", "transitions", "weight_of_b", "detailed_balance", "flux_"),
+    "cost": ("evaluations_",),
+}
+_CANDIDATES = "candidates"
 #: Digits of a number that comes without an error.
 _SIGNIFICANT = 4
 
@@ -102,6 +119,15 @@ def _decimals(error: float) -> int:
     """Return the decimals that leave an error two significant digits, three between 10 and 1000."""
     exponent = int(f"{error:.1e}".split("e")[1])  # rounded first: 0.0996 counts as 0.10
     return 2 - exponent if exponent in (1, 2) else 1 - exponent
+
+
+def grouped(metrics: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, Mapping[str, object]]]:
+    """Return numbers by what they are about: candidates, ensemble, free energy, rate and cost; none is lost."""
+    groups: dict[str, dict[str, Mapping[str, object]]] = {name: {} for name in (_CANDIDATES, *_ABOUT)}
+    for name, quantity in metrics.items():
+        about = (group for group, beginnings in _ABOUT.items() if name.startswith(beginnings))
+        groups[next(about, _CANDIDATES)][name] = quantity
+    return {name: numbers for name, numbers in groups.items() if numbers}
 
 
 def withheld_sentences(metrics: Mapping[str, Mapping[str, object]]) -> list[str]:
