@@ -11,6 +11,7 @@ from pathlib import Path
 import mdtraj
 import numpy as np
 import pytest
+from click.shell_completion import BashComplete
 from click.testing import CliRunner
 from commands import TINY, complaint, tps
 
@@ -191,6 +192,20 @@ def test_help_has_each_command_in_a_group_and_says_whole_what_it_does():
         for command in commands:
             assert re.search(rf"^  {command.name} +\S.*[^.]\.$", text, re.MULTILINE), command.name
     assert {command for commands in GROUPS.values() for command in commands} == set(main.commands.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "begun", "offered"),
+    [
+        ([], "geo", ["geodesic"]),
+        (["paths", "run"], "--protocol", ["--protocol"]),
+        (["paths", "run", "--protocol"], "f", ["fisher", "friction"]),
+        (["run", "demo", "--until"], "f", ["free-energy"]),
+    ],
+)
+def test_a_shell_completes_commands_options_and_choices(words, begun, offered):
+    complete = BashComplete(main, {}, "tps", "_TPS_COMPLETE")
+    assert [item.value for item in complete.get_completions(words, begun)] == offered
 
 
 def test_a_command_called_by_itself_has_the_same_help():

@@ -234,7 +234,7 @@ def test_committors_of_frames(copy, tmp_path):
     ends.save_dcd(str(tmp_path / "ends.dcd"))
     rows = json.loads(
         tps("committor", copy, "--frames", tmp_path / "ends.dcd", "--shots", 4, "--json").stdout
-    )
+    )["frames"]
     assert [row["p_b"] for row in rows] == [0.0, 1.0]
     assert (copy / "committor" / "ends.npz").is_file()
     result = tps("committor", copy, "--frames", "path", "--shots", 4, "--n-frames", 3)

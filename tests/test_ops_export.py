@@ -382,7 +382,8 @@ def test_the_way_there_and_back(run, pulls, tmp_path):
     energies = potential_energies(system.create_openmm_system(), second.astype(np.float32), REFERENCE)
     np.testing.assert_allclose(stored.potential_energy[0], energies)
     assert "is there already" in tps_("import-ops", run.path, file, code=1)
-    tps_("import-ops", run.path, file, "--force")
+    told = json.loads(tps_("import-ops", run.path, file, "--force", "--json"))
+    assert (told["paths"], told["moves"], told["accepted"], told["unfinished"]) == (1, 2, 1, [])
     record = export_paths(run.path, tmp_path / "dcd", system, source="shooting-ops", align=False)
     assert record.n_frames == len(second)
     again = mdtraj.load_dcd(

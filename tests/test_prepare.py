@@ -1,5 +1,6 @@
 """`tps init` on real molecules: what it proposes, what it writes, and what it refuses."""
 
+import json
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -287,6 +288,9 @@ def test_the_command_prints_and_writes(tmp_path):
     result = tps("init", a, b, "-o", tmp_path / "out", *options)
     assert "d_AR_KR        distance of AR1-AR and KR2-KR, 0.3" in result.stdout
     assert (tmp_path / "out" / "run.toml").is_file()
+    told = json.loads(tps("init", a, b, "-o", tmp_path / "told", *options, "--json").stdout)
+    assert told["features"] == ["d_AR_KR"] and told["states"].keys() == {"A", "B"}
+    assert [row["stage"] for row in told["estimate"]][-1] == "report"
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tps.cli.output import JSON, estimate_rows, print_json
 from tps.config import load_config
 from tps.prepare.check import CheckResult, check_run, check_system
 from tps.systems import load_system
@@ -15,7 +16,8 @@ from tps.systems import load_system
 @click.argument("what", metavar="SYSTEM|CONFIG")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the short runs.")
 @click.option("--platform", help="OpenMM platform; the fastest by default.")
-def check(what: str, seed: int, platform: str | None) -> None:
+@JSON
+def check(what: str, seed: int, platform: str | None, as_json: bool) -> None:
     """Check a system or a run file before a long run.
 
     A system is a name or a folder.
@@ -33,6 +35,16 @@ def check(what: str, seed: int, platform: str | None) -> None:
     else:
         system = load_system(what)
         result = check_system(system, seed=seed, platform=platform)
+    if as_json:
+        print_json(
+            {
+                "checks": dict(result.lines),
+                "notes": system.notes,
+                "warnings": result.warnings,
+                "estimate": estimate_rows(result.estimate),
+            }
+        )
+        return
     for note in system.notes:
         click.echo(f"note: {note}")
     for line in spoken_lines(result):

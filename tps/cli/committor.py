@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from tps.cli.console import ConsoleProgress
+from tps.cli.output import JSON, print_json
 from tps.cli.results import committor_text, metrics_text
-from tps.cli.stages import FORCE, JSON, RUN, execute
+from tps.cli.stages import FORCE, RUN, execute
 from tps.pipeline import TRANSITION_STATES, RunFolder, committor_of_file, committor_of_path, save_committors
+from tps.pipeline.folder import read_json
 
 _PATH_FRAMES = 12
 
@@ -44,10 +45,17 @@ def committor(
     With fresh velocities each, and binomial errors.
     """
     if frames == "ts":
-        execute(run, "committor", "committor", {"n_shots": n_shots, "n_paths": n_paths}, force, as_json)
-        if not as_json:
-            click.echo(metrics_text(json.loads((run / TRANSITION_STATES / "result.json").read_text())))
-            click.echo(f"trajectories  {run / TRANSITION_STATES}")
+        place = run / TRANSITION_STATES
+        execute(
+            run,
+            "committor",
+            "committor",
+            {"n_shots": n_shots, "n_paths": n_paths},
+            force,
+            as_json,
+            text=lambda: f"{metrics_text(read_json(place / 'result.json'))}\ntrajectories  {place}",
+            found=lambda: {"metrics": read_json(place / "result.json")},
+        )
         return
     folder, progress = RunFolder.open(run), ConsoleProgress()
     shots = n_shots or folder.config.committor.n_shots
@@ -60,8 +68,8 @@ def committor(
     file = save_committors(folder, name, found)
     if as_json:
         estimate = found.estimate
-        rows = zip(found.frames.tolist(), estimate.p_b.tolist(), estimate.error.tolist(), strict=True)
-        click.echo(json.dumps([{"frame": f, "p_b": p, "error": e} for f, p, e in rows], indent=1))
+        rows = zip(found.frames, estimate.p_b, estimate.error, strict=True)
+        print_json({"file": file, "frames": [{"frame": f, "p_b": p, "error": e} for f, p, e in rows]})
         return
     click.echo(committor_text(found))
     click.echo(f"numbers  {file}")

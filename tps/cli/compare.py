@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from tps.cli.output import JSON, print_json
 from tps.cli.results import side_by_side
 from tps.pipeline.compare import SHOWN, compared_runs
 from tps.report import comparison_figure, save_figure
@@ -18,7 +18,7 @@ from tps.report import comparison_figure, save_figure
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Figure (PNG) to write."
 )
 @click.option("--baselines", is_flag=True, help="The straight lines of each run too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+@JSON
 def compare(runs: tuple[Path, ...], output: Path | None, baselines: bool, as_json: bool) -> None:
     """Set RUNS of one system side by side.
 
@@ -29,7 +29,7 @@ def compare(runs: tuple[Path, ...], output: Path | None, baselines: bool, as_jso
         save_figure(comparison_figure(found, SHOWN), output)
     if as_json:
         numbers = {label: {n: metrics[n] for n in SHOWN if n in metrics} for label, metrics in found.items()}
-        click.echo(json.dumps(numbers, indent=1))
+        print_json(numbers)
         return
     click.echo(side_by_side(SHOWN, found, 24))
     if output is not None:

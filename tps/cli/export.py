@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from tps.cli.output import JSON, print_json
 from tps.engine import choose_platform
 from tps.errors import ParameterError
 from tps.export import FORMATS, VIEWER_FORMATS, export_ops, export_paths, write_viewer_scripts
@@ -39,6 +41,7 @@ from tps.pipeline.dynamics import langevin
 @click.option("--source", help="Folder in RUN: paths, shooting (first choice for ops), baselines/...")
 @click.option("--align/--no-align", default=True, show_default=True, help="Superpose on heavy atoms.")
 @click.option("--force", is_flag=True, help="Replace an earlier export.")
+@JSON
 def export(
     run: Path,
     output: Path | None,
@@ -49,6 +52,7 @@ def export(
     source: str | None,
     align: bool,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Write the paths of RUN for other programs.
 
@@ -58,7 +62,7 @@ def export(
     if file_format == "ops":
         if atoms is not None:
             raise ParameterError("OpenPathSampling needs all atoms of the molecule: leave --atoms out")
-        click.echo(_for_ops(run, output or run / "export-ops", source, which or None, force))
+        _for_ops(run, output or run / "export-ops", source, which or None, force, as_json)
         return
     folder = output or run / "export"
     record = export_paths(
@@ -73,14 +77,19 @@ def export(
         source=source or "paths",
         force=force,
     )
+    scripts = write_viewer_scripts(folder) if record.format in VIEWER_FORMATS and align else []
+    if as_json:
+        print_json({"folder": folder, "scripts": scripts, "note": record.note, **asdict(record)})
+        return
     click.echo(f"{folder}: {record.sentence()}")
-    if record.format in VIEWER_FORMATS and align:
-        for script in write_viewer_scripts(folder):
-            click.echo(str(script))
+    for script in scripts:
+        click.echo(str(script))
 
 
-def _for_ops(run: Path, folder: Path, source: str | None, which: tuple[int, ...] | None, force: bool) -> str:
-    """Write initial trajectories for OpenPathSampling and return what to say."""
+def _for_ops(
+    run: Path, folder: Path, source: str | None, which: tuple[int, ...] | None, force: bool, as_json: bool
+) -> None:
+    """Write initial trajectories for OpenPathSampling and say so."""
     opened = RunFolder.open(run)
     system, settings = opened.molecule, opened.config.run
     platform = choose_platform(system.system_xml, system.positions_a, forced=settings.platform)
@@ -95,4 +104,8 @@ def _for_ops(run: Path, folder: Path, source: str | None, which: tuple[int, ...]
         seed=settings.seed,
         force=force,
     )
-    return f"{folder}: {written.sentence()}\nsample there with: python {folder / 'setup_ops.py'} -n 1000"
+    script = folder / "setup_ops.py"
+    if as_json:
+        print_json({"folder": folder, "script": script, **asdict(written)})
+        return
+    click.echo(f"{folder}: {written.sentence()}\nsample there with: python {script} -n 1000")

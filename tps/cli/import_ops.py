@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
 from tps.analysis import ensemble_divergence, halves
+from tps.cli.output import JSON, print_json
 from tps.engine import choose_platform, potential_energies
 from tps.errors import RunFolderError
 from tps.export import OpsPaths, read_ops_paths
@@ -22,7 +24,8 @@ PLACE = "shooting-ops"
 @click.argument("run", type=click.Path(file_okay=False, path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--force", is_flag=True, help="Replace what was imported before.")
-def import_ops(run: Path, files: tuple[Path, ...], force: bool) -> None:
+@JSON
+def import_ops(run: Path, files: tuple[Path, ...], force: bool, as_json: bool) -> None:
     """Take OpenPathSampling's paths into RUN/shooting-ops.
 
     FILES are ops_paths.npz of setup_ops.py, one chain each.
@@ -49,6 +52,9 @@ def import_ops(run: Path, files: tuple[Path, ...], force: bool) -> None:
             time_unit=system.time_unit,
             box=system.box,
         )
+    if as_json:
+        print_json({"folder": run / PLACE, "chains": len(files), **_numbers(found)})
+        return
     click.echo(_summary(found, len(files), run / PLACE))
     if (run / "shooting" / "paths.npz").is_file():
         click.echo(_beside(system, load_transition_paths(run / "shooting")[0], found.paths))
@@ -63,6 +69,20 @@ def _summary(found: OpsPaths, n_chains: int, place: Path) -> str:
         f"moves: {found.n_moves}, {found.n_accepted / found.n_moves:.1%} accepted, {found.n_frames_flown} frames flown"
         + (f"\nleft out: {out}" if out else "")
     )
+
+
+def _numbers(found: OpsPaths) -> dict[str, Any]:
+    paths = found.paths
+    return {
+        "paths": len(paths),
+        "decorrelated": paths.decorrelated.sum(),
+        "frame_time_ps": paths.frame_time,
+        "moves": found.n_moves,
+        "accepted": found.n_accepted,
+        "frames_flown": found.n_frames_flown,
+        "wrong": found.n_wrong,
+        "unfinished": found.unfinished,
+    }
 
 
 def _left_out(found: OpsPaths) -> str:

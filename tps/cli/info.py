@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tps.cli.console import ConsoleProgress
+from tps.cli.output import JSON, print_json
 from tps.cli.results import WIDTH
 from tps.engine import available_platforms, choose_platform, default_workers
 from tps.pipeline import STAGES, RunFolder, stage_state
 from tps.pipeline.folder import versions
 from tps.report import format_value
-from tps.systems import MolecularSystem, available_systems, data_directory, format_region, load_system
+from tps.systems import (
+    MolecularSystem,
+    System,
+    available_systems,
+    data_directory,
+    format_region,
+    load_system,
+)
 
 
 @click.command()
 @click.argument("name", required=False)
-def systems(name: str | None) -> None:
+@JSON
+def systems(name: str | None, as_json: bool) -> None:
     """List the built-in systems, or show one.
 
     A name, or a folder of your own.
     """
     if name is None:
-        for summary in available_systems():
-            click.echo(f"{summary.name:24} {summary.kind:10} {summary.description}")
+        _list_systems(as_json)
         return
     system = load_system(name)
+    if as_json:
+        print_json(_system_row(system))
+        return
     click.echo(f"{system.name}: {system.description}")
     click.echo(f"folder         {system.directory}")
     if isinstance(system, MolecularSystem):
@@ -47,22 +58,55 @@ def systems(name: str | None) -> None:
         click.echo(f"note           {note}")
 
 
+def _list_systems(as_json: bool) -> None:
+    rows = [asdict(summary) for summary in available_systems()]
+    if as_json:
+        print_json({"systems": rows})
+        return
+    for row in rows:
+        click.echo(f"{row['name']:24} {row['kind']:10} {row['description']}")
+
+
+def _system_row(system: System) -> dict[str, Any]:
+    """Return what is said of a system, for a program."""
+    molecule = isinstance(system, MolecularSystem)
+    row: dict[str, Any] = {
+        "name": system.name,
+        "kind": "molecule" if molecule else "surface",
+        "description": system.description,
+        "folder": system.directory,
+        "features": system.feature_names,
+        "states": {
+            label: {"name": state.name, "region": format_region(state.region, system.collective_variables)}
+            for label, state in (("A", system.state_a), ("B", system.state_b))
+        },
+        "notes": system.notes,
+    }
+    if isinstance(system, MolecularSystem):
+        return row | {"n_atoms": system.n_atoms, "temperature_kelvin": system.temperature}
+    return row | {"kt": system.kt, "energy_unit": system.energy_unit}
+
+
 @click.command()
 @click.argument("run", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@JSON
 def contents(run: Path, as_json: bool) -> None:
     """Show what a run folder holds, misses or has outdated."""
-    folder = RunFolder.open(run)
-    entries = folder.manifest()["stages"]
-    rows = {
-        stage.name: {"state": stage_state(folder, stage), **entries.get(stage.name, {})} for stage in STAGES
-    }
+    rows = stage_rows(RunFolder.open(run))
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     click.echo(f"{'stage':16}{'state':14}{'seconds':>9}{'evaluations':>14}  details")
     for name, row in rows.items():
         click.echo("\n".join(_stage_lines(name, row)))
+
+
+def stage_rows(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """Return each stage's state, with its entry in the manifest where there is one."""
+    entries = folder.manifest()["stages"]
+    return {
+        stage.name: {"state": stage_state(folder, stage), **entries.get(stage.name, {})} for stage in STAGES
+    }
 
 
 def _stage_lines(name: str, row: Mapping[str, Any]) -> list[str]:
@@ -88,21 +132,32 @@ def _told(value: object) -> str:
 @click.option(
     "-s", "--system", "name", default="alanine-dipeptide", show_default=True, help="System to measure on."
 )
-def doctor(name: str) -> None:
+@JSON
+def doctor(name: str, as_json: bool) -> None:
     """Check this installation.
 
     Versions, platforms and their speed on a system, built-in data.
     """
-    for package, version in versions().items():
-        click.echo(f"{package:14} {version}")
-    click.echo(f"cores          {default_workers()}")
-    click.echo(f"platforms      {', '.join(available_platforms())}")
-    click.echo(f"systems        {data_directory('systems')}")
-    click.echo(
-        f"run files      {', '.join(sorted(p.stem for p in data_directory('configs').glob('*.toml')))}"
-    )
     system = load_system(name)
-    if not isinstance(system, MolecularSystem):
-        return
-    ConsoleProgress().say(f"measuring platforms on {system.name} ...")
-    click.echo(f"{system.name:14} {choose_platform(system.system_xml, system.positions_a).describe()}")
+    found: dict[str, Any] = {
+        "versions": versions(),
+        "cores": default_workers(),
+        "platforms": available_platforms(),
+        "systems": data_directory("systems"),
+        "run_files": sorted(file.stem for file in data_directory("configs").glob("*.toml")),
+    }
+    if not as_json:
+        for package, version in found["versions"].items():
+            click.echo(f"{package:14} {version}")
+        for label in ("cores", "platforms", "systems", "run_files"):
+            said = found[label]
+            text = ", ".join(said) if isinstance(said, list | tuple) else said
+            click.echo(f"{label.replace('_', ' '):14} {text}")
+    if isinstance(system, MolecularSystem):
+        ConsoleProgress().say(f"measuring platforms on {system.name} ...")
+        choice = choose_platform(system.system_xml, system.positions_a)
+        found["platform"] = {"system": name, "name": choice.name, "steps_per_second": choice.steps_per_second}
+        if not as_json:
+            click.echo(f"{system.name:14} {choice.describe()}")
+    if as_json:
+        print_json(found)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import click
 
 from tps.cli.console import ConsoleProgress
-from tps.prepare import Request, describe, initialise, warnings_of
+from tps.cli.output import JSON, estimate_rows, print_json
+from tps.prepare import Initialised, Request, describe, initialise, warnings_of
 from tps.prepare.request import Solvent
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -67,7 +68,8 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
 @click.option("--platform", help="OpenMM platform; the fastest by default.")
 @click.option("--hours", default=2.0, show_default=True, help="About how long a run may take here.")
-def init(output: Path, features: tuple[str, ...], **options: object) -> None:
+@JSON
+def init(output: Path, features: tuple[str, ...], as_json: bool, **options: object) -> None:
     """Write system.toml and run.toml from two structures.
 
     For the transition from structure A to structure B.
@@ -78,7 +80,27 @@ def init(output: Path, features: tuple[str, ...], **options: object) -> None:
     names = tuple(name.strip() for text in features for name in text.split(",") if name.strip())
     progress = ConsoleProgress()
     found = initialise(Request(features=names, **options), output, progress)  # type: ignore[arg-type]
+    if as_json:
+        print_json(_row(found))
+        return
     for line in describe(found):
         click.echo(line)
     for warning in warnings_of(found):
         click.echo(f"warning: {warning}")
+
+
+def _row(found: Initialised) -> dict[str, Any]:
+    """Return what was found out on the way to the folder, for a program."""
+    return {
+        "folder": found.folder,
+        "description": found.description,
+        "features": [telling.candidate.name for telling in found.features],
+        "states": {"A": found.states.a, "B": found.states.b},
+        "walls": found.walls,
+        "rmsd_nm": found.rmsd,
+        "platform": found.platform.name,
+        "steps_per_second": found.steps_per_second,
+        "estimate": estimate_rows(found.stages),
+        "notes": (*found.notes, *found.ends.notes),
+        "warnings": warnings_of(found),
+    }

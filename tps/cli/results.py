@@ -87,6 +87,16 @@ def shooting_text(folder: Path) -> str:
     return "\n".join(lines)
 
 
+def shooting_found(folder: Path) -> dict[str, Any]:
+    """Return the same for a program, by the names of metrics.json; nothing where no chain has a path that counts."""
+    run = RunFolder.open(folder)
+    if not len(load_chains(run).paths):
+        return {}
+    unbiased = Unbiased.load(run)
+    metrics = {name: metric.as_dict() for name, metric in unbiased.chain_metrics().items()}
+    return {"metrics": metrics, "channels": unbiased.channels(), "switches": unbiased.n_switches()}
+
+
 def free_energy_text(content: Mapping[str, Any]) -> str:
     """Return the table of roads to each difference, whether they agree, and the barriers."""
     lines = []

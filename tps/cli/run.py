@@ -9,6 +9,8 @@ import click
 
 from tps.cli.check import spoken_lines
 from tps.cli.console import ConsoleProgress
+from tps.cli.info import stage_rows
+from tps.cli.output import JSON, print_json
 from tps.cli.results import side_by_side
 from tps.cli.stage_list import StageList
 from tps.config import load_config
@@ -50,7 +52,7 @@ _COMPARED = (
 @click.option("-n", "--n-paths", type=click.IntRange(min=1), help="Another number of paths.")
 @click.option("--until", type=click.Choice([stage.name for stage in STAGES]), help="Stop after this stage.")
 @click.option("--force", is_flag=True, help="Replace results of other settings.")
-@click.option("--json", "as_json", is_flag=True, help="Print the metrics as JSON.")
+@JSON
 def run(
     config: Path,
     output: Path,
@@ -87,6 +89,8 @@ def run(
         failed = error
     if until in (None, STAGES[-1].name):
         show(folder, as_json)
+    elif as_json:
+        print_json(stage_rows(folder))
     else:
         click.echo(f"stopped after {until}; go on with: tps run {config} -o {output}")
     if failed is not None:
@@ -115,7 +119,7 @@ def show(folder: RunFolder, as_json: bool) -> None:
     """Print the summary of a run that has its report."""
     content = json.loads((folder.path / "analysis" / "metrics.json").read_text())
     if as_json:
-        click.echo(json.dumps(content, indent=1))
+        print_json(content)
         return
     click.echo(groups_text(summary_groups(folder)))
     click.echo()

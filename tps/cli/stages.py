@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ import click
 
 from tps.analysis import RATES
 from tps.cli.console import ConsoleProgress
-from tps.cli.results import free_energy_text, metrics_text, shooting_text
+from tps.cli.output import JSON, print_json
+from tps.cli.results import free_energy_text, metrics_text, shooting_found, shooting_text
 from tps.cli.view import open_page
 from tps.config import CONSTRAINT_KEYS, GeodesicSection
 from tps.diffusion import KINDS
@@ -19,13 +19,13 @@ from tps.errors import ConfigError, RunFolderError
 from tps.pipeline import MAIN, RunFolder, barrier_text, constraint_text, run_stage
 from tps.pipeline.avoidance import avoidance_text
 from tps.pipeline.constraints import in_force
+from tps.pipeline.folder import read_json
 from tps.spacetime import CURVE_METHODS
 
 RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
 #: Shots of `tps rate` where the run file names none.
 _N_FRAME_SHOTS = 3000
 FORCE = click.option("--force", is_flag=True, help="Replace a result of other settings.")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the manifest entry as JSON.")
 
 
 def execute(
@@ -37,17 +37,19 @@ def execute(
     as_json: bool,
     folder: RunFolder | None = None,
     text: Callable[[], str] | None = None,
+    found: Callable[[], Mapping[str, Any]] = dict,
 ) -> None:
     """Run one stage with changed settings and say how it went; `folder` where its settings are changed already.
 
-    `text` tells what the stage has left, also where that is not what was asked for.
+    `text` tells what the stage has left, also where that is not what was asked for; `found` is that beside the
+    manifest's entry in JSON.
     """
     folder = RunFolder.open(run) if folder is None else folder
     if section is not None:
         folder = _given(folder, section, changes)
     entry = run_stage(folder, stage, ConsoleProgress(), force=force)
     if as_json:
-        click.echo(json.dumps(entry, indent=1))
+        print_json({**entry, **found()})
     else:
         state = "up to date" if entry["reused"] else f"done in {entry['seconds']:.1f} s"
         shown = {k: v for k, v in entry["details"].items() if isinstance(v, str | int | float)}
@@ -203,7 +205,8 @@ def geodesic(
         force,
         as_json,
         folder,
-        lambda: geodesic_text(json.loads((run / "geodesic" / "result.json").read_text())),
+        lambda: geodesic_text(_result(run, "geodesic")),
+        lambda: {"geodesic": _result(run, "geodesic")},
     )
 
 
@@ -293,9 +296,8 @@ def shoot(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 
     Chains start from the paths; more moves go on from those made.
     """
-    execute(run, "shoot", "shooting", changes, force, as_json)
-    if not as_json:
-        click.echo(shooting_text(run))
+    found, text = (lambda: shooting_found(run)), (lambda: shooting_text(run))
+    execute(run, "shoot", "shooting", changes, force, as_json, text=text, found=found)
 
 
 @click.command(name="free-energy")
@@ -310,9 +312,16 @@ def free_energy(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 
     Samples umbrella windows along the curve for one of them.
     """
-    execute(run, "free-energy", "free_energy", changes, force, as_json)
-    if not as_json:
-        click.echo(free_energy_text(json.loads((run / "free_energy" / "result.json").read_text())))
+    execute(
+        run,
+        "free-energy",
+        "free_energy",
+        changes,
+        force,
+        as_json,
+        text=lambda: free_energy_text(_result(run, "free_energy")),
+        found=lambda: _result(run, "free_energy"),
+    )
 
 
 @click.command()
@@ -336,10 +345,17 @@ def rate(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
     config = RunFolder.open(run).config
     if changes["n_frame_shots"] is None and config.rate.n_frame_shots is None:
         changes["n_frame_shots"] = max(_N_FRAME_SHOTS, config.n_rate_shots)
-    execute(run, "rate", "rate", changes, force, as_json)
-    found = json.loads((run / "rate" / "result.json").read_text())
-    if not as_json:
-        click.echo(metrics_text(found))
+    execute(
+        run,
+        "rate",
+        "rate",
+        changes,
+        force,
+        as_json,
+        text=lambda: metrics_text(_result(run, "rate")),
+        found=lambda: {"metrics": _result(run, "rate")},
+    )
+    found = _result(run, "rate")
     reasons = {found[name].get("withheld", "") for name in RATES if name in found}
     if reason := " ".join(sorted(reasons - {""})):
         raise RunFolderError(f"the rates are withheld: {reason}")
@@ -351,7 +367,8 @@ def rate(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 @JSON
 def analyse(run: Path, force: bool, as_json: bool) -> None:
     """Compute every reported number: analysis/metrics.json."""
-    execute(run, "analyse", None, {}, force, as_json)
+    file = run / "analysis" / "metrics.json"
+    execute(run, "analyse", None, {}, force, as_json, found=lambda: read_json(file))
 
 
 @click.command()
@@ -361,9 +378,13 @@ def analyse(run: Path, force: bool, as_json: bool) -> None:
 @JSON
 def report(run: Path, opens: bool, force: bool, as_json: bool) -> None:
     """Draw the figures and write report.html."""
-    execute(run, "report", None, {}, force, as_json)
+    execute(run, "report", None, {}, force, as_json, found=lambda: {"page": run / "report.html"})
     if opens:
         click.echo(open_page(run), err=as_json)
+
+
+def _result(run: Path, folder: str) -> dict[str, Any]:
+    return read_json(run / folder / "result.json")
 
 
 def _whole_numbers(text: str) -> list[int]:

@@ -68,12 +68,16 @@ class Unbiased:
 
     def metrics(self, ends: Mapping[str, tuple[float, float]]) -> Metrics:
         """Return the numbers of the ensemble; `ends` are the mean energies of "a" and "b" with their errors."""
+        energies = ensemble_energy_metrics(self.run.system, self.paths, self.frames, ends)
+        return {**energies, **self.chain_metrics()}
+
+    def chain_metrics(self) -> Metrics:
+        """Return the numbers of the ensemble that need no energies."""
         found, system = self.chains.statistics, self.run.system
         n_decorrelated = sum(found.n_decorrelated)
-        metrics = dict(ensemble_energy_metrics(system, self.paths, self.frames, ends))
-        metrics |= self._from_frames
         within = ensemble_divergence(system, *halves(self.paths)) if self._two_chains else None
-        return metrics | {
+        return {
+            **self._from_frames,
             "mean_transition_time": self.transition_time,
             "shooting_moves": Metric(
                 found.n_moves + found.n_candidate_moves, None, "count", "Shooting moves of all chains."
