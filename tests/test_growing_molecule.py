@@ -59,11 +59,12 @@ def difference(growth):
 def test_growing_from_a_bad_start_ends_where_a_good_one_does(tmp_path):
     """The straight way from C5 leads over phi = 140°, the wrong side, from C7eq over 0°: both have the one ΔF.
 
-    Windows on the wrong side have humps on either side of a clash, whose walkers stay where they are.
+    Windows on the wrong side have humps on either side of a clash, whose walkers stay where they are: the default
+    budget gives no ΔF then, twice as much the right one. Through a clash, from (-81°, 148°), neither gives one.
     """
-    for name in ("bad", "good"):
+    for name in ("bad", "good", "clash"):
         (tmp_path / name).mkdir()
-    run, _, bad = grown(tmp_path / "bad")
+    run, _, bad = grown(tmp_path / "bad", max_steps=12_000_000, max_rounds=14)
     _, _, good = grown(tmp_path / "good", frame_near(run, -80.0, 75.0))
     first = bad["rounds"][0]
     assert first["overlap"] < 0.03 and max(first["gap"]) > 10 and first["counted"] < first["windows"]
@@ -72,6 +73,11 @@ def test_growing_from_a_bad_start_ends_where_a_good_one_does(tmp_path):
         assert error < 1.2 * thermal_energy(300.0)
         assert abs(value - METADYNAMICS[0]) < CONVENTION * math.hypot(error, METADYNAMICS[1])
     assert abs(found[0][0] - found[1][0]) < CONVENTION * math.hypot(found[0][1], found[1][1])
+    assert not math.isfinite(bad["rounds"][4]["difference_error"])  # where the default budget ends
+    _, _, clash = grown(
+        tmp_path / "clash", frame_near(run, -81.0, 148.0), max_steps=12_000_000, max_rounds=14
+    )
+    assert "is not known" in clash["doubt"]
 
 
 @pytest.mark.slow
