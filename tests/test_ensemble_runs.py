@@ -22,7 +22,7 @@ from tps.paths.windows.windows import Windows
 from tps.pipeline import RunFolder
 from tps.pipeline.geodesic import load_curve
 from tps.pipeline.player_tracks import TrackMaker
-from tps.pipeline.player_windows import RoundWindows
+from tps.pipeline.player_windows import KeptWindows
 from tps.pipeline.report_player import player_scene
 from tps.pipeline.shooting import CHAINS
 from tps.report.player import Share
@@ -404,10 +404,28 @@ def test_the_player_of_a_run_holds_the_windows_of_its_last_round(copy):
     folder.mkdir(parents=True)
     samples.save(folder / "samples.npz")
     write_dcd(folder / "frames.dcd", positions)
-    found = RoundWindows.last(run)
-    assert found.size == (1, 4)
+    found = KeptWindows.of(run)[-1]
+    assert found.name == "windows of growing" and found.size == (1, 4)
     (track,) = found.tracks(TrackMaker.of(run, run.load_frames()), Share(1, 4)).tracks
     assert track.name == "window 1 at s = 1.00, ladder 0"
     np.testing.assert_allclose(track.columns["energy"], ensemble.potential_energy[0, 1:8:2])
     apart = [np.linalg.norm(xyz[:, 0] - xyz[:, 5], axis=-1) for xyz in (positions[1::2], track.positions)]
     np.testing.assert_allclose(*apart, atol=1e-6)  # superposed in double, kept in single precision
+
+
+def test_the_player_of_a_run_holds_the_windows_of_the_free_energy(tiny):
+    """Positions that were kept are those of the frames they are said to be of, a path for each window and ladder."""
+    run = RunFolder.open(tiny / "run")
+    (found,) = KeptWindows.of(run)
+    samples = found.samples
+    assert found.size == (samples.n_ladders * samples.windows.n_windows, 32)
+    # single precision of 1e-8 nm over arms of 0.1 nm
+    values = run.system.feature_values(samples.positions)
+    turns = run.system.space.difference(values, samples.values[:, samples.kept_frames])
+    np.testing.assert_allclose(turns, 0, atol=1e-4)
+    tracks = found.tracks(TrackMaker.of(run, run.load_frames()), Share(1000, 10)).tracks
+    assert len(tracks) == found.size[0] and {len(track.frames) for track in tracks} == {10}
+    assert tracks[0].frames[[0, -1]].tolist() == [0, samples.n_frames - 1]
+    on_curve, n_ladders = samples.windows.on_curve, samples.n_ladders
+    assert tracks[0].name == "window 0 at s = 0.00, ladder 0"
+    assert tracks[on_curve * n_ladders].name == f"window {on_curve} without a tilt, ladder 0"

@@ -25,8 +25,8 @@ from tps.report.player import (
     shares,
     thinned,
 )
-from tps.report.player.maps import Projection
 from tps.report.player.packed import MAX_ERROR, packed, packed_positions
+from tps.report.player.projection import Projection
 
 RNG = np.random.default_rng(0)
 ANGLES = FeatureSpace(
@@ -158,9 +158,12 @@ def test_components_are_the_directions_of_the_weighted_frames():
     along = RNG.normal(size=200)
     values = 0.1 * along[:, None] * np.array([0.6, 0.0, 0.8])
     stray = np.array([[0, 50.0, 0]])
-    found = Projection.of(space, np.concatenate([values, stray]), np.append(np.zeros(200), -np.inf))
+    found = Projection.principal(space, np.concatenate([values, stray]), np.append(np.zeros(200), -np.inf))
     np.testing.assert_allclose(found.directions[:, 0], [0.6, 0, 0.8], atol=1e-10)
     np.testing.assert_allclose(found(values)[:, 0], along - along.mean(), atol=1e-10)
+    assert Projection.slowest(space, [values[:19]]) is None  # no path is long enough
+    axes = MapAxes.of_frames(space, values, np.zeros(200), [values[:19]])
+    assert [axis.name for axis in axes.axes[3:5]] == ["PC 1 of weighted frames", "PC 2 of weighted frames"]
 
 
 def test_regions_are_clipped_and_split_where_angles_go_round():

@@ -140,16 +140,18 @@ def test_samples_tell_states_replicas_and_energies(torsion_samples):
     assert samples.n_evaluations == 6 * 6 * (1 + 180 * 61)
 
 
-def test_positions_are_kept_beside_their_features_where_asked_for():
+def test_positions_are_kept_beside_their_features_of_as_many_frames_as_asked_for():
     system = torsion_molecule()
     windows = Windows.along(*turning(), 3, untilted=False)
     starts = np.broadcast_to(system.positions_a, (2, 3, 4, 3))
     with local_executor("processes", 1) as executor:
-        settings = WindowSettings(5, 10, 1, keep_positions=True)
+        settings = WindowSettings(5, 10, 1, n_positions=3)
         samples = sample_windows(system, windows, starts, settings, HOT, REFERENCE, [3, 4], executor)
-    assert samples.positions.shape == (2, 5, 3, 4, 3)
+    assert samples.positions.shape == (2, 3, 3, 4, 3)
     # single precision of 1e-8 nm over arms of 0.1 nm
-    np.testing.assert_allclose(system.feature_values(samples.positions), samples.values, atol=1e-5)
+    kept = samples.values[:, [0, 2, 4]]
+    np.testing.assert_allclose(system.feature_values(samples.positions), kept, atol=1e-5)
+    assert samples.kept_frames.tolist() == [0, 2, 4]
 
 
 def test_windows_without_exchange_stay_apart_and_repeat(tmp_path):

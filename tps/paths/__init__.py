@@ -48,7 +48,7 @@ from tps.paths.windows.molecule import sample_windows
 from tps.paths.windows.samples import WindowSamples
 from tps.paths.windows.starts import barrier_place, starts_along
 from tps.paths.windows.surface import sample_surface_windows
-from tps.paths.windows.windows import Windows, WindowSettings, tightening
+from tps.paths.windows.windows import Windows, WindowSettings, evenly, tightening
 
 __all__ = [
     "LARGEST_MISFIT",
@@ -93,6 +93,7 @@ __all__ = [
     "crossings",
     "equal_steps",
     "estimate_committor",
+    "evenly",
     "find_transition_states",
     "fit_committor",
     "fitted_selection",

@@ -33,7 +33,7 @@ from tps.analysis import (
     work_roads,
 )
 from tps.arrays import save_arrays
-from tps.conformations import Conformations
+from tps.conformations import Conformations, write_dcd
 from tps.errors import ParameterError, RunFolderError
 from tps.paths import (
     PathEnsemble,
@@ -58,6 +58,8 @@ from tps.report import withheld_sentences
 #: Features over which a histogram of frames can be filled, to find the saddle.
 _MAX_MAP = 2
 _N_CELLS = 36
+#: Frames of each window and ladder whose positions stay, to look at.
+_N_POSITIONS = 32
 
 
 def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
@@ -68,7 +70,8 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         raise RunFolderError(same)
     doubt = weightless(run, frames)
     windows, notes = _windows(run, curve, frames, solved["anchor_log_snr"])
-    settings = WindowSettings(section.n_frames, section.frame_interval_steps)
+    n_positions = min(section.n_frames, _N_POSITIONS)
+    settings = WindowSettings(section.n_frames, section.frame_interval_steps, n_positions=n_positions)
     with run_dynamics(run, progress) as dynamics:
         starts, n_evaluations = _starts(run, dynamics, curve, windows)
         samples = dynamics.windows(windows, starts, settings, run.seeds(Chance.WINDOWS, section.n_ladders))
@@ -93,6 +96,8 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     folder = out / "free_energy"
     folder.mkdir()
     samples.save(folder / "samples.npz")
+    if run.surface is None and samples.positions is not None:
+        write_dcd(folder / "frames.dcd", samples.positions.reshape(-1, *samples.positions.shape[3:]), run.box)
     roads = {"anchored": anchored, "regions": regions}
     metrics = _save(run, folder, analysis, roads, anchored["windows (MBAR)"])
     notes += [f"free energy: {text}" for found in roads.values() for text in _withheld(found)]

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from tps.arrays import load_arrays
 from tps.conformations import Conformations, read_dcd
 from tps.export.source import heavy_atoms, structure
-from tps.paths import PathEnsemble
+from tps.paths import PathEnsemble, evenly
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.committor import TRANSITION_STATES
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.geodesic import load_curve
 from tps.pipeline.unbiased import Unbiased
-from tps.report.player import PROGRESS, MapAxes, Share, Track, TrackSet, spread, thinned
+from tps.report.player import PROGRESS, MapAxes, Share, Track, TrackSet, thinned
 from tps.systems.imaging import superpose
 
 _CANDIDATES = "Candidates: driven along the curve by a protocol, whose time is not physical time."
@@ -78,9 +78,13 @@ class TrackMaker:
     place: Placing
 
     @classmethod
-    def of(cls, run: RunFolder, frames: Conformations) -> TrackMaker:
-        """Take the axes from the weighted frames."""
-        axes = MapAxes.of_frames(run.system.space, frames.values, frames.log_weights)
+    def of(cls, run: RunFolder, frames: Conformations, unbiased: Unbiased | None = None) -> TrackMaker:
+        """Take the axes from the weighted frames, and from unbiased paths where there are any."""
+        paths = []
+        if unbiased is not None:
+            lengths = unbiased.paths.lengths.tolist()
+            paths = [values[:n] for values, n in zip(unbiased.frames.values, lengths, strict=True)]
+        axes = MapAxes.of_frames(run.system.space, frames.values, frames.log_weights, paths)
         return cls(run, axes, Placing.of(run))
 
     @property
@@ -126,7 +130,7 @@ class TrackMaker:
     def unbiased(self, unbiased: Unbiased, name: str, rows: NDArray[np.int64], share: Share) -> TrackSet:
         """Return unbiased paths of a channel."""
         longest = int(unbiased.paths.lengths[rows].max())
-        chosen = rows[spread(len(rows), share.n_paths)]
+        chosen = rows[evenly(len(rows), share.n_paths)]
         tracks = tuple(self._unbiased_path(unbiased, index, share) for index in chosen.tolist())
         note = f"{_UNBIASED} {kept_text(len(tracks), len(rows), share.n_frames, longest)}"
         unit = self.run.system.time_unit

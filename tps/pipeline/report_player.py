@@ -12,7 +12,7 @@ from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.geodesic import load_curve
 from tps.pipeline.player_tracks import TrackMaker
-from tps.pipeline.player_windows import RoundWindows
+from tps.pipeline.player_windows import KeptWindows
 from tps.pipeline.report_channels import channel_curves
 from tps.pipeline.unbiased import Unbiased
 from tps.report.player import PROGRESS, MapAxes, PlayerScene, Share, Trace, TrackSet, energy_map, line, shares
@@ -34,8 +34,8 @@ def player_scene(
 
     `names` is what readers call the methods of the candidates.
     """
-    system, maker = run.system, TrackMaker.of(run, frames)
-    unbiased = Unbiased.load(run) if "ensemble" in content else None
+    system, unbiased = run.system, Unbiased.load(run) if "ensemble" in content else None
+    maker = TrackMaker.of(run, frames, unbiased)
     sets = _sets(maker, ensembles, names, unbiased)
     if not sets:
         return None
@@ -76,8 +76,7 @@ def _sets(
         for name, rows in unbiased.rows_by_channel().items():
             size = len(rows), int(unbiased.paths.lengths[rows].max())
             planned.append((size, partial(maker.unbiased, unbiased, name, rows)))
-    if (windows := RoundWindows.last(maker.run)) is not None and windows.size[0]:
-        planned.append((windows.size, partial(windows.tracks, maker)))
+    planned += [(windows.size, partial(windows.tracks, maker)) for windows in KeptWindows.of(maker.run)]
     parts = shares([size for size, _ in planned], int(_PAGE_BYTES / maker.bytes_per_frame))
     return [make(part) for (_, make), part in zip(planned, parts, strict=True)]
 

@@ -48,15 +48,15 @@ class LadderTask:
 
 @dataclass(frozen=True, eq=False)
 class LadderRecord:
-    """What one context saw: values (n_frames, n, d) and so on, NaN from where it failed; positions if kept."""
+    """What one context saw: values (n_frames, n, d) and so on, NaN from where it failed."""
 
     values: NDArray[np.float64]
     potential_energy: NDArray[np.float64]
     in_regions: NDArray[np.bool_]
     replica: NDArray[np.int64]
+    positions: NDArray[np.float32]
     n_evaluations: int
     failure: str = ""
-    positions: NDArray[np.float32] | None = None
 
 
 def run_ladder(task: LadderTask) -> LadderRecord:
@@ -71,7 +71,8 @@ def run_ladder(task: LadderTask) -> LadderRecord:
     values = np.full((*shape, features.space.n_features), np.nan)
     energy, replica = np.full(shape, np.nan), np.tile(np.arange(n), (settings.n_frames, 1))
     inside, held, failure = np.zeros((2, *shape), dtype=np.bool_), np.arange(n), ""
-    kept = np.full((*shape, *task.starts.shape[1:]), np.nan, np.float32) if settings.keep_positions else None
+    places = {int(frame): place for place, frame in enumerate(settings.kept_frames)}
+    kept = np.full((len(places), n, *task.starts.shape[1:]), np.nan, np.float32)
     try:
         states = [_started(dynamics, start) for start in task.starts]
         for frame in range(-settings.n_equilibration_frames, settings.n_frames):
@@ -84,13 +85,13 @@ def run_ladder(task: LadderTask) -> LadderRecord:
                 values[frame], energy[frame], replica[frame] = now, [u for _, u in found], held
                 at = variable_values(task.variables, positions, box)
                 inside[:, frame] = [region.contains(at) for region in task.regions]
-                if kept is not None:
-                    kept[frame] = positions
+                if frame in places:
+                    kept[places[frame]] = positions
             if settings.exchange:
                 held = held[exchanged(task.eta @ features.space.statistic(now).T, rng)]
     except SimulationError as error:
         failure = str(error)
-    return LadderRecord(values, energy, inside, replica, dynamics.n_evaluations, failure, kept)
+    return LadderRecord(values, energy, inside, replica, kept, dynamics.n_evaluations, failure)
 
 
 def sample_windows(
@@ -182,7 +183,7 @@ def sample_windows(
         replica=replica.astype(np.int64),
         status=np.broadcast_to(np.array(status), (len(seeds), windows.n_windows)).copy(),
         n_evaluations=sum(record.n_evaluations for record in records),
-        positions=joined("positions", 1) if settings.keep_positions else None,
+        positions=joined("positions", 1),
     )
 
 

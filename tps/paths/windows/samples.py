@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tps.arrays import load_arrays, save_arrays
 from tps.errors import ParameterError, RunFolderError
 from tps.paths.ensemble import COMPLETED
-from tps.paths.windows.windows import Windows
+from tps.paths.windows.windows import Windows, evenly
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +36,8 @@ class WindowSamples:
         "completed", or "failed: why".
     n_evaluations : int
         Force evaluations, all together.
-    positions : (L, n_frames, K, ...) array or None
-        As `System.values` takes them, where they were kept; the file does not hold them.
+    positions : (L, n_kept, K, ...) array or None
+        Of `kept_frames`, as `System.values` takes them; the file does not hold them.
     """
 
     windows: Windows
@@ -63,10 +63,15 @@ class WindowSamples:
                 f"window samples need statistics and values {shape} and one more axis, but got "
                 f"{self.statistics.shape} and {self.values.shape}"
             )
-        if self.positions is not None and self.positions.shape[:3] != shape:
+        if self.positions is not None and self._misfits(self.positions):
             raise ParameterError(
-                f"window samples need positions {shape} and more, but got {self.positions.shape}"
+                f"window samples need positions {shape} and more, of as many frames or fewer, but got "
+                f"{self.positions.shape}"
             )
+
+    def _misfits(self, positions: NDArray[np.floating]) -> bool:
+        ladders, n_kept, windows = positions.shape[:3]
+        return (ladders, windows) != (self.n_ladders, self.windows.n_windows) or n_kept > self.n_frames
 
     @property
     def n_ladders(self) -> int:
@@ -77,6 +82,11 @@ class WindowSamples:
     def n_frames(self) -> int:
         """Number of frames of each window and ladder."""
         return self.statistics.shape[1]
+
+    @property
+    def kept_frames(self) -> NDArray[np.int64]:
+        """The frames that positions are of."""
+        return evenly(self.n_frames, 0 if self.positions is None else self.positions.shape[1])
 
     @property
     def valid(self) -> NDArray[np.bool_]:

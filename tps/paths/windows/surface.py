@@ -108,7 +108,7 @@ def sample_surface_windows(
         replica=replica.astype(np.int64),
         status=np.where(np.isfinite(energy).all(axis=1), COMPLETED, _FAILED),
         n_evaluations=evaluations,
-        positions=points if settings.keep_positions else None,
+        positions=points[:, settings.kept_frames],
     )
 
 

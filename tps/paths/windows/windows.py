@@ -26,15 +26,15 @@ class WindowSettings:
         Rounds of as many steps that come first and are thrown away, exchanges included.
     exchange : bool
         Whether the replicas of a ladder change windows; otherwise every window is a simulation of its own.
-    keep_positions : bool
-        Whether the positions of all frames are kept beside their features.
+    n_positions : int
+        Frames of each window and ladder whose positions are kept beside their features: see `kept_frames`.
     """
 
     n_frames: int = 250
     frame_interval: int = 250
     n_equilibration_frames: int = 20
     exchange: bool = True
-    keep_positions: bool = False
+    n_positions: int = 0
 
     def __post_init__(self) -> None:
         if min(self.n_frames, self.frame_interval) < 1 or self.n_equilibration_frames < 0:
@@ -42,6 +42,20 @@ class WindowSettings:
                 "windows need at least one frame, one step between frames and no negative equilibration, but got "
                 f"{self.n_frames}, {self.frame_interval} and {self.n_equilibration_frames}"
             )
+        if not 0 <= self.n_positions <= self.n_frames:
+            raise ParameterError(
+                f"windows keep positions of 0 to all {self.n_frames} frames, but got {self.n_positions}"
+            )
+
+    @property
+    def kept_frames(self) -> NDArray[np.int64]:
+        """The frames whose positions are kept, evenly spread with both ends."""
+        return evenly(self.n_frames, self.n_positions)
+
+
+def evenly(n: int, most: int) -> NDArray[np.int64]:
+    """Return at most `most` of the numbers 0 to n - 1, evenly spread with both ends."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)

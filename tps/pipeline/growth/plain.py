@@ -109,6 +109,6 @@ def _continued(
     run: RunFolder, dynamics: RunDynamics, starts: NDArray[np.floating], n_frames: int
 ) -> WindowSamples:
     """Return what walkers see who go on from starts (n_ladders, ...) without a tilt."""
-    settings = WindowSettings(n_frames, _interval(run), 0, exchange=False, keep_positions=True)
+    settings = WindowSettings(n_frames, _interval(run), 0, exchange=False, n_positions=n_frames)
     seeds = run.seeds(Chance.GROWING, run.config.grow.n_ladders)
     return dynamics.windows(Windows.untilted(run.system.space.n_statistics), starts[:, None], settings, seeds)

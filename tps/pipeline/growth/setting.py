@@ -84,7 +84,7 @@ class Growth:
         interval = self.run.config.conformations.frame_interval_steps
         n = max(2, self.section.n_window_steps // interval)
         thrown = round(self.section.equilibration_share * n)
-        return WindowSettings(n - thrown, interval, thrown, keep_positions=True)
+        return WindowSettings(n - thrown, interval, thrown, n_positions=n - thrown)
 
     def cost(self, windows: Windows) -> int:
         """Return the steps of a round."""

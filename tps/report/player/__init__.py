@@ -3,7 +3,7 @@
 from tps.report.player.maps import PROGRESS, MapAxes, energy_map, line
 from tps.report.player.scene import PlayerScene, Trace
 from tps.report.player.section import NO_PLAYER, PlayerParts, has_libraries, player_parts
-from tps.report.player.tracks import Share, Track, TrackSet, shares, spread, thinned
+from tps.report.player.tracks import Share, Track, TrackSet, shares, thinned
 
 __all__ = [
     "NO_PLAYER",
@@ -20,6 +20,5 @@ __all__ = [
     "line",
     "player_parts",
     "shares",
-    "spread",
     "thinned",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from tps.features import FeatureSpace
 from tps.report.density import free_energy_on_grid
 from tps.report.feature_axes import Ranges, range_pieces
 from tps.report.player.packed import packed_bytes, packed_table
+from tps.report.player.projection import Projection
 from tps.report.style import METHOD_COLORS
 
 #: Key of the axis that every player has besides the features.
@@ -48,50 +49,8 @@ class MapAxis:
 
 
 @dataclass(frozen=True, eq=False)
-class Projection:
-    """The two directions in which weighted frames spread most, angles by cosine and sine, the others over their scale.
-
-    Attributes
-    ----------
-    space : FeatureSpace
-    mean : (k,) array
-    directions : (k, 2) array
-    """
-
-    space: FeatureSpace
-    mean: NDArray[np.float64]
-    directions: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, space: FeatureSpace, values: NDArray[np.floating], log_weights: ArrayLike) -> Projection:
-        """Find the first two principal components of frames (n, d)."""
-        weights = np.exp(np.asarray(log_weights) - np.max(log_weights))
-        places = _places(space, values)
-        mean = np.average(places, axis=0, weights=weights)
-        apart = places - mean
-        _, vectors = np.linalg.eigh((weights[:, None] * apart).T @ apart)
-        directions = vectors[:, [-1, -2]]
-        largest = np.abs(directions).argmax(axis=0)
-        return cls(space, mean, directions * np.sign(directions[largest, [0, 1]]))
-
-    def __call__(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the components (n, 2) of values (n, d)."""
-        return np.asarray((_places(self.space, values) - self.mean) @ self.directions)
-
-
-def _places(space: FeatureSpace, values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the sufficient statistic of values (n, d) without its square."""
-    return space.statistic(values)[:, : 2 * space.n_circles + space.n_lines]
-
-
-_COMPONENTS = FeatureSpace(
-    ("PC 1", "PC 2"), (False, False), ("", ""), (1.0, 1.0), np.array([[-np.inf, np.inf]] * 2)
-)
-
-
-@dataclass(frozen=True, eq=False)
 class MapAxes:
-    """The axes that a player's maps are drawn over: the features, two principal components of many, and progress.
+    """The axes that a player's maps are drawn over: the features, two directions of many, and progress.
 
     Attributes
     ----------
@@ -108,13 +67,22 @@ class MapAxes:
     component_limits: NDArray[np.float64] | None = None
 
     @classmethod
-    def of_frames(cls, space: FeatureSpace, values: NDArray[np.floating], log_weights: ArrayLike) -> MapAxes:
-        """Return the axes for weighted frames (n, d); more than two features get principal components."""
+    def of_frames(
+        cls,
+        space: FeatureSpace,
+        values: NDArray[np.floating],
+        log_weights: ArrayLike,
+        paths: Sequence[NDArray[np.floating]] = (),
+    ) -> MapAxes:
+        """Return the axes for weighted frames (n, d) and unbiased paths (n_frames, d).
+
+        More than two features get two directions beside them: see `Projection`.
+        """
         limits = space.ranges(space.wrap(values))
         if space.n_features <= 2:
             return cls(space, limits)
-        projection = Projection.of(space, values, log_weights)
-        return cls(space, limits, projection, _COMPONENTS.ranges(projection(values)))
+        projection = Projection.slowest(space, paths) or Projection.principal(space, values, log_weights)
+        return cls(space, limits, projection, projection.components.ranges(projection(values)))
 
     @property
     def axes(self) -> tuple[MapAxis, ...]:
@@ -125,9 +93,12 @@ class MapAxes:
             MapAxis(_key(k), name, unit, ends[0], ends[1], turns)
             for k, (name, unit, ends, turns) in enumerate(named)
         ]
-        if self.component_limits is not None:
-            ends = zip(_COMPONENTS.names, self.component_limits.tolist(), strict=True)
-            found += [MapAxis(f"pc{k}", name, "", pair[0], pair[1]) for k, (name, pair) in enumerate(ends)]
+        if self.projection is not None and self.component_limits is not None:
+            names, said = self.projection.components.names, self.projection.said
+            found += [
+                MapAxis(f"pc{k}", f"{name} of {said}", "-", *ends)
+                for k, (name, ends) in enumerate(zip(names, self.component_limits.tolist(), strict=True))
+            ]
         return (*found, MapAxis(PROGRESS, "progress s along the curve", "-", -0.02, 1.02))
 
     def columns(self, values: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
@@ -166,7 +137,8 @@ class MapAxes:
             _, free = free_energy_on_grid(shown, values[:, [i, j]], log_weights, kt)
             found.append(energy_map(_key(i), _key(j), free, "Free energy", unit))
         if self.projection is not None:
-            _, free = free_energy_on_grid(_COMPONENTS, self.projection(values), log_weights, kt)
+            components = self.projection.components
+            _, free = free_energy_on_grid(components, self.projection(values), log_weights, kt)
             found.append(energy_map("pc0", "pc1", free, "Free energy", unit))
         return found
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError
+from tps.paths import evenly
 from tps.report.player.packed import packed_positions, packed_table
 
 #: Most frames of one path; what is longer than a plot is wide adds nothing to look at.
@@ -134,15 +135,6 @@ def _share(n_paths: int, longest: int, n_frames: int) -> Share:
     return Share(kept, max(2, min(longest, n_frames // kept, MOST_FRAMES)))
 
 
-def spread(n: int, most: int) -> NDArray[np.int64]:
-    """Return at most `most` of the numbers 0 to n - 1, evenly spread with both ends."""
-    return (
-        np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
-        if n
-        else np.empty(0, np.int64)
-    )
-
-
 def thinned(n: int, most: int, keep: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
     """Return at most about `most` of n frames: those to `keep`, as far as they fill half of them, and others between.
 
@@ -151,5 +143,5 @@ def thinned(n: int, most: int, keep: NDArray[np.integer] | None = None) -> NDArr
     if n <= most:
         return np.arange(n)
     kept = np.empty(0, np.int64) if keep is None else np.asarray(keep, dtype=np.int64)
-    kept = kept[spread(len(kept), max(1, most // 2))]
-    return np.union1d(kept, spread(n, max(2, most - len(kept))))
+    kept = kept[evenly(len(kept), max(1, most // 2))]
+    return np.union1d(kept, evenly(n, max(2, most - len(kept))))
