@@ -71,7 +71,7 @@ def test_a_failed_side_stage_does_not_cost_the_summary(failed):
     assert "ending in state B" in again.stdout
 
 
-def test_the_verdict_is_one_in_metrics_terminal_page_and_notebook(failed):
+def test_the_verdict_is_one_in_metrics_terminal_page_and_notebook(failed, monkeypatch):
     """Of a surface with an exact grid and no shooting: three sentences, on curve, candidates and rate."""
     run, result = failed
     verdict, page = metrics_of(run)["verdict"], (run / "report.html").read_text()
@@ -80,8 +80,10 @@ def test_the_verdict_is_one_in_metrics_terminal_page_and_notebook(failed):
     for found in verdict:
         assert found["sentence"] in said and html.escape(found["sentence"]) in page
     assert said.index(verdict[-1]["sentence"]) < said.index(str(run / "report.html"))
+    monkeypatch.chdir(run.parent)
     shown = RunFolder.open(run)._repr_html_()
     assert verdict_section(verdict, str(run)) in page and verdict_section(verdict, str(run)) in shown
+    assert f'<iframe src="{run.name}/report.html"' in shown
 
 
 def test_the_budget_of_growing_is_an_option(tmp_path):

@@ -125,10 +125,11 @@ class RunFolder:
         write_text(path, text.getvalue())
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows of a run: what can be trusted of it."""
-        file = self.path / "analysis" / "metrics.json"
+        """Return what a notebook shows of a run: what can be trusted of it, and its page with the player."""
+        file, page = self.path / "analysis" / "metrics.json", self.path / "report.html"
         verdict = read_json(file).get("verdict", []) if file.is_file() else []
-        return notebook_section(verdict, str(self.path))
+        address = Path(os.path.relpath(page)).as_posix() if page.is_file() else ""
+        return notebook_section(verdict, str(self.path), address)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

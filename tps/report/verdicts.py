@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 from tps.report.quantities import format_quantity
 
@@ -36,6 +37,8 @@ section.verdict .state { display: inline-block; min-width: 6.2rem; font-weight: 
 section.verdict .evidence, section.verdict .remedy { font-size: 0.9rem; opacity: 0.85; }
 h3.group { font-size: 1rem; margin: 1.2rem 0 0; }
 """
+#: The frame that a notebook shows a page in.
+_FRAME_STYLE = "width: 100%; height: 50rem; border: 1px solid #777; border-radius: 6px"
 
 
 def evidence_text(finding: Finding) -> str:
@@ -90,11 +93,22 @@ def verdict_section(verdict: Sequence[Finding], run: str) -> str:
     return f'<section class="verdict"><h2>Verdict</h2><ul>{items}</ul>{after}</section>'
 
 
-def notebook_section(verdict: Sequence[Finding], run: str) -> str:
-    """Return a verdict with its style as a notebook shows it, under the run's name; or how to come by one."""
+def notebook_section(verdict: Sequence[Finding], run: str, page: str = "") -> str:
+    """Return a verdict with its style as a notebook shows it, under the run's name, and the run's page in a frame.
+
+    `page` is the page's path from the notebook's folder; "" where there is none yet. The frame loads it from there:
+    Jupyter's servers drop an output of more than 3 MB, which a page is.
+    """
     head = f"<style>{VERDICT_STYLE}</style><h2>{escape(run)}</h2>"
-    how = f"<p>No verdict yet: <code>tps analyse {escape(shlex.quote(run))}</code> makes one.</p>"
-    return head + (verdict_section(verdict, run) or how)
+    shown = verdict_section(verdict, run) or _missing("verdict", "analyse", run)
+    address = escape(quote(page))
+    frame = f'<iframe src="{address}" title="Page of {escape(run)}" style="{_FRAME_STYLE}"></iframe>'
+    link = f'<p>The same as a page of its own: <a href="{address}" target="_blank">{escape(page)}</a></p>'
+    return head + shown + (frame + link if page else _missing("page", "report", run))
+
+
+def _missing(what: str, command: str, run: str) -> str:
+    return f"<p>No {what} yet: <code>tps {command} {escape(shlex.quote(run))}</code> makes one.</p>"
 
 
 def groups_section(groups: Mapping[str, Rows]) -> str:

@@ -7,7 +7,7 @@ function moleculeView(element) {
   if (!hasWebGL()) {
     element.textContent = "This browser has no WebGL here, so the molecule cannot be drawn; map and plots work without it.";
     element.classList.add("missing");
-    return;
+    return Promise.resolve();
   }
   const viewer = $3Dmol.createViewer(element, { backgroundColor: paint("panel"), antialias: true });
   const turns = { model: null };
@@ -27,11 +27,11 @@ function moleculeView(element) {
       if (scene.box) drawCell(viewer);
       viewer.zoomTo(scene.box ? {} : { model: turns.model });
     }
-    show();
+    return show();
   }
 
   function show() {
-    viewer.setFrame(state.frame).then(() => viewer.render());
+    return viewer.setFrame(state.frame).then(() => viewer.render());
   }
 
   whenChanged((changed) => {
@@ -40,7 +40,7 @@ function moleculeView(element) {
   });
   whenColoursChange(() => { viewer.setBackgroundColor(paint("panel")); viewer.render(); });
   new ResizeObserver(() => { viewer.resize(); viewer.render(); }).observe(element);
-  load();
+  return load();
 }
 
 function hasWebGL() {

@@ -10,9 +10,14 @@ placesView(part("places"));
 noteView(part("hint"));
 tracesView(part("traces"));
 listenToKeys();
-const finish = () => {
-  if (scene.atoms) moleculeView(part("molecule"));
-  window.tps.ready = performance.now(); // [ms] since the page was asked for
-};
-window.tps.usable = performance.now();
-requestAnimationFrame(() => setTimeout(finish));
+window.tps.usable = performance.now(); // [ms] since the page was asked for
+afterPaint(() => {
+  if (scene.atoms) moleculeView(part("molecule")).then(() => { window.tps.ready = performance.now(); });
+  else window.tps.ready = performance.now();
+});
+
+/** Call back once the page has been seen: WebGL may take a browser a second to start, in which it answers nothing. */
+function afterPaint(act) {
+  const watch = new PerformanceObserver(() => { watch.disconnect(); setTimeout(act); });
+  watch.observe({ type: "paint", buffered: true });
+}
