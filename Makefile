@@ -1,6 +1,8 @@
 # `make demo` and `make test` are all a new user needs; each makes .venv when it is missing.
 PYTHON ?= python3
 RUN ?= runs/demo
+N ?= 10000
+SEED ?= 1
 export OMP_NUM_THREADS ?= 1
 
 STAMP := .venv/installed
@@ -8,7 +10,7 @@ OPS_STAMP := .venv-ops/installed
 DOCS_STAMP := .venv/installed-docs
 PAGE_STAMP := .venv/installed-page
 
-.PHONY: demo test test-slow test-page test-ops benchmark lint docs docs-numbers clean
+.PHONY: demo test test-slow test-page test-ops fuzz benchmark lint docs docs-numbers clean
 
 demo: $(STAMP)
 	.venv/bin/tps run configs/demo.toml -o $(RUN)
@@ -19,6 +21,10 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	.venv/bin/python -m pytest -m slow
+
+# Ten thousand malformed inputs of every kind, by a fixed seed: `make fuzz N=300 SEED=2` for fewer, or others.
+fuzz: $(STAMP)
+	PYTHONPATH=tests .venv/bin/python -m fuzz $(N) $(SEED)
 
 # The page of a run in a browser: Debian's chromium, or the one that CHROMIUM names.
 test-page: $(PAGE_STAMP)

@@ -1,0 +1,173 @@
+"""Sound inputs of every kind, small, which are then spoilt."""
+
+from __future__ import annotations
+
+import shutil
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import mdtraj
+import numpy as np
+from click.testing import CliRunner
+from openmm import XmlSerializer, app
+
+from tps.cli import main
+from tps.systems import data_directory, load_system
+
+PREPARED = Path(__file__).parents[1] / "prepared"
+MINI = """
+[run]
+system = "double-well-2d"
+seed = 1
+n_workers = 1
+
+[conformations]
+n_grid_points = 20
+
+[geodesic]
+n_points = 8
+
+[paths]
+n_paths = 3
+n_baseline_paths = 1
+n_steps = 400
+n_updates = 40
+n_frames = 20
+n_equilibration_steps = 20
+
+[shooting]
+n_moves = 24
+n_chains = 2
+n_frame_shots = 20
+
+[committor]
+n_paths = 2
+n_shots = 4
+
+[free_energy]
+n_windows = 4
+n_bridge_windows = 2
+n_frames = 20
+frame_interval_steps = 5
+n_backward_paths = 2
+"""
+MOLECULE = MINI.replace('"double-well-2d"', '"../molecule"\nplatform = "Reference"').replace(
+    "n_grid_points = 20", "n_build_steps = 8_000\nn_sample_steps = 8_000\nframe_interval_steps = 20"
+)
+IMPORT = """
+[run]
+system = "../molecule"
+platform = "Reference"
+
+[conformations]
+method = "import"
+trajectories = ["../frames/frames.{suffix}"]
+{weights}
+"""
+#: File of weights -> what a run file says of it.
+WEIGHTS = {
+    "weights.npy": 'weights_kind = "weight"',
+    "weights.npz": 'weights_column = "logw"',
+    "weights.txt": 'weights_kind = "bias-kj-per-mol"',
+    "COLVAR": 'weights_column = "metad.rbias"',
+}
+TRAJECTORIES = ("dcd", "xtc", "trr", "h5", "nc", "pdb", "gro")
+
+
+def call(*arguments: object) -> None:
+    """Run a command that must work."""
+    result = CliRunner().invoke(main, [str(word) for word in arguments])
+    assert result.exit_code == 0, result.output
+
+
+def make_systems(folder: Path) -> None:
+    """Write a molecule with a force field of its own, its System as XML, prepared files, and surfaces."""
+    molecule = shutil.copytree(data_directory("systems") / "alanine-dipeptide", folder / "molecule")
+    text = (molecule / "system.toml").read_text()
+    write_force_field(molecule / "mine.xml")
+    (molecule / "system.toml").write_text(text.replace("amber99sbildn.xml", "mine.xml"))
+    given = shutil.copytree(molecule, folder / "given")
+    (given / "system.xml").write_text(XmlSerializer.serialize(load_system(molecule).create_openmm_system()))
+    old = 'files = ["mine.xml"]\nconstraints = "h-bonds"'
+    text = (given / "system.toml").read_text()
+    assert old in text
+    (given / "system.toml").write_text(text.replace(old, 'system_xml = "system.xml"'))
+    (folder / "prepared").mkdir()
+    for file in PREPARED.glob("alanine.*"):
+        shutil.copy(file, folder / "prepared")
+    make_surface(folder / "surface")
+
+
+def write_force_field(file: Path) -> None:
+    """Write what the peptide needs of a force field of OpenMM's as one of the user's own."""
+    root = ElementTree.parse(Path(app.__file__).parent / "data" / "amber99sbildn.xml").getroot()
+    residues = root.find("Residues")
+    for residue in [r for r in residues if r.get("name") not in ("ACE", "ALA", "NME")]:
+        residues.remove(residue)
+    types = {atom.get("type") for atom in residues.iter("Atom")}
+    kept = [kind for kind in root.find("AtomTypes") if kind.get("name") in types]
+    classes = {kind.get("class") for kind in kept}
+    for section in root:
+        for entry in [e for e in section if section.tag != "Residues" and not _needed(e, types, classes)]:
+            section.remove(entry)
+    ElementTree.ElementTree(root).write(file)
+
+
+def _needed(entry: ElementTree.Element, types: set[str | None], classes: set[str | None]) -> bool:
+    names = [value for key, value in entry.attrib.items() if key.startswith("class") and value]
+    numbers = [value for key, value in entry.attrib.items() if key.startswith("type")]
+    named = entry.get("name") in types if entry.tag == "Type" else True
+    return named and set(names) <= classes and set(numbers) <= types
+
+
+def make_surface(folder: Path) -> None:
+    """Write a surface with a table, as text and as npz."""
+    folder.mkdir()
+    angle = np.arange(-180, 180, 30)
+    phi, psi = np.meshgrid(angle, angle, indexing="ij")
+    u = 3 * np.cos(np.deg2rad(2 * phi)) + np.cos(np.deg2rad(psi))
+    np.savetxt(folder / "table.txt", np.stack([phi.ravel(), psi.ravel(), u.ravel()], axis=1), fmt="%.4f")
+    np.savez(folder / "table.npz", phi_degree=angle, psi_degree=angle, u=u)
+    text = (data_directory("systems") / "alanine-surface" / "system.toml").read_text()
+    (folder / "system.toml").write_text(text)
+    (folder / "npz").mkdir()
+    (folder / "npz" / "system.toml").write_text(text.replace('"table.txt"', '"../table.npz"'))
+
+
+def make_frames(folder: Path) -> None:
+    """Write trajectories of the molecule and weights, and a run folder to import each into."""
+    system = load_system(folder / "molecule")
+    rng = np.random.default_rng(1)
+    ends = np.repeat(np.stack([system.positions_a, system.positions_b]), 30, axis=0)
+    xyz = ends + rng.normal(0, 0.002, ends.shape)
+    frames = folder / "frames"
+    frames.mkdir()
+    trajectory = mdtraj.Trajectory(xyz, system.mdtraj_topology)
+    for suffix in TRAJECTORIES:
+        trajectory.save(str(frames / f"frames.{suffix}"))
+    weights = rng.uniform(0.5, 1, len(xyz))
+    np.save(frames / "weights.npy", weights)
+    np.savez(frames / "weights.npz", logw=np.log(weights))
+    np.savetxt(frames / "weights.txt", weights)
+    np.savetxt(
+        frames / "COLVAR",
+        np.stack([np.arange(len(xyz)), weights], 1),
+        header="! FIELDS time metad.rbias",
+        comments="#",
+    )
+    for suffix in TRAJECTORIES:
+        _import(folder / f"import-{suffix}", suffix, "")
+    for file, said in WEIGHTS.items():
+        _import(folder / f"import-{file}", "dcd", f'weights_file = "../frames/{file}"\n{said}')
+
+
+def _import(folder: Path, suffix: str, weights: str) -> None:
+    folder.mkdir()
+    (folder / "run.toml").write_text(IMPORT.format(suffix=suffix, weights=weights))
+
+
+def make_run(folder: Path, text: str = MINI, until: str = "report") -> None:
+    """Run the whole pipeline at its shortest, into `folder`; its run file lies beside it."""
+    file = folder.with_name(f"{folder.name}.toml")
+    file.write_text(text)
+    call("run", file, "-o", folder, "--until", until)
