@@ -102,9 +102,9 @@ def check_system(system: System, *, seed: int = 0, platform: str | None = None) 
     if apart.max() < SEPARATION:
         best = int(apart.argmax())
         raise SystemDefinitionError(
-            f"{system.directory / 'system.toml'} [system] features: none of {', '.join(system.feature_names)} tells A "
-            f"from B: at most {apart[best]:.1f} times its spread apart in short runs ({system.feature_names[best]}), "
-            f"and {SEPARATION:g} are needed; name features that do, such as `tps init` proposes"
+            f"{system.directory / 'system.toml'} [system] features: none of {len(apart)} tells A from B: the best, "
+            f"{system.feature_names[best]}, is {apart[best]:.1f} times its spread apart in short runs, and "
+            f"{SEPARATION:g} are needed; name features that do, such as `tps init` proposes"
         )
     return CheckResult(tuple(lines), tuple(warnings))
 
