@@ -82,6 +82,7 @@ n_moves = 0
 n_windows = 0
 """
 STATE = "window.tps.state"
+PATIENCE = 120_000  # ms, of a busy machine
 
 
 @pytest.fixture(scope="session")
@@ -124,6 +125,39 @@ def solvated(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.fixture(scope="session")
+def many(tiny, tmp_path_factory):
+    """A run of a molecule with 1,000 paths: those of the tiny one, again and again."""
+    run = tmp_path_factory.mktemp("many") / "run"
+    shutil.copytree(tiny / "run", run)
+    stored = dict(np.load(run / "paths" / "paths.npz"))
+    n_paths = len(stored["status"])
+    again = np.arange(1000) % n_paths
+    of_paths = {name for name, found in stored.items() if found.shape[:1] == (n_paths,)}
+    np.savez(run / "paths" / "paths.npz", **{k: v[again] if k in of_paths else v for k, v in stored.items()})
+    for path in range(n_paths, 1000):
+        shutil.copy(run / "paths" / f"{path % n_paths:04d}.dcd", run / "paths" / f"{path:04d}.dcd")
+    tps("report", run, "--force")
+    return run
+
+
+def page_seconds(browser):
+    """Return the CPU time [s] of the processes that run a browser's pages, without the one that draws for WebGL."""
+    session = browser.new_browser_cdp_session()
+    found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    session.detach()
+    return sum(process["cpuTime"] for process in found if process["type"] == "renderer")
+
+
+def until(page, frame, condition):
+    """Wait for a condition in a page or its frame; the page's policy keeps playwright's own waiting out."""
+    for _ in range(PATIENCE // 50):
+        if frame.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"never came about: {condition}")
+
+
 class Watched:
     """A page, and everything it asked for or complained about."""
 
@@ -139,7 +173,7 @@ class Watched:
         )
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda asked: self.requests.append(asked.url))
-        self.page.goto(address)
+        self.page.goto(address, timeout=PATIENCE)
         self.until("window.tps.ready > 0")
         self.page.locator(".player").scroll_into_view_if_needed()
         self.address, self.first = address, self.state["set"]
@@ -150,12 +184,8 @@ class Watched:
         return self.page.evaluate(STATE)
 
     def until(self, condition):
-        """Wait for a condition; the page's policy keeps playwright's own waiting out."""
-        for _ in range(600):
-            if self.page.evaluate(condition):
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError(f"never came about: {condition}")
+        """Wait for a condition."""
+        until(self.page, self.page, condition)
 
     def place(self):
         return tuple(self.state[key] for key in ("set", "path", "frame"))
@@ -203,6 +233,16 @@ def shown(browser, run):
     page = Watched(browser, run)
     yield page
     page.close()
+
+
+def test_a_run_with_1000_paths_opens_with_little_work(browser, many):
+    """Of the two seconds that it may take, half are left to a browser that must start WebGL without a GPU."""
+    before = page_seconds(browser)
+    shown = Watched(browser, many)
+    assert page_seconds(browser) - before < 1
+    assert "1000 are here" in shown.page.evaluate("window.tps.scene.sets[0].note")
+    assert shown.page.evaluate("window.tps.usable < window.tps.ready")
+    shown.close()
 
 
 def test_what_is_shown_first_are_unbiased_paths(shown):
@@ -375,6 +415,20 @@ def test_without_webgl_the_rest_works(browser, tiny):
     assert shown.place() == (0, 0, 1)
     agrees(shown)
     shown.close()
+
+
+def test_a_notebook_shows_the_player_in_a_frame(browser, tiny, monkeypatch):
+    """As JupyterLab and an export to HTML do: the run's HTML in a page of the folder that holds the run."""
+    monkeypatch.chdir(tiny)
+    notebook = tiny / "notebook.html"
+    notebook.write_text(RunFolder.open(tiny / "run")._repr_html_())
+    page = browser.new_page()
+    page.goto(notebook.as_uri(), timeout=PATIENCE)
+    (frame,) = page.main_frame.child_frames
+    until(page, frame, "window.tps.ready > 0")
+    assert frame.evaluate("window.tps.viewer.getNumFrames()") > 1
+    assert page.locator("section.verdict li").count() >= 3
+    page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
