@@ -38,6 +38,18 @@ def test_paths_are_spread_as_their_weights_say():
     assert [int(path[0, 0]) for path in made.spread(8)] == [0, 1, 1, 2, 2, 2, 2, 2]
 
 
+def test_ways_apart_get_their_shares_of_few_paths():
+    """A third of 300 paths about 1, the others about -1, in random order: a third of 12, 30, 90 to within one."""
+    rng = np.random.default_rng(3)
+    side = rng.permuted(np.repeat([1.0, -1.0], [100, 200]))
+    paths = tuple(at + 0.1 * rng.normal(size=(5, 2)) for at in side)
+    made = ReweightedPaths(paths, shots_with_paths(rng.normal(0.0, 0.3, size=300), 300))
+    share = np.exp(made.log_weights)[side > 0].sum()
+    for n in (12, 30, 90):
+        taken = np.array([path.mean() > 0 for path in made.spread(n, lambda x: x)])
+        assert abs(taken.sum() - n * share) <= 1
+
+
 def exact_share():
     """Of the way over the higher barrier: the current through an arc is 1/∫ e^u over it (Kramers 1940)."""
     x = np.linspace(0.35, math.pi - 0.35, 4001)

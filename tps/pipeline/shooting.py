@@ -60,7 +60,7 @@ def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         candidates = _kept(run, folder)
         if candidates is None:
             independent = _from_frames(run, dynamics, flights, folder, progress)
-            candidates = _candidates(run, dynamics, independent, candidate_seed, progress)
+            candidates = _candidates(run, dynamics, flights, independent, candidate_seed, progress)
             _keep(run, folder, candidates)
         shooting = _Shooting(flights, candidates.positions, dynamics, progress)
         n_evaluations = candidates.n_evaluations
@@ -240,6 +240,7 @@ def _from_frames(
 def _candidates(
     run: RunFolder,
     dynamics: RunDynamics,
+    flights: TransitionDynamics,
     independent: ReweightedPaths | None,
     seed: int,
     progress: Progress,
@@ -252,7 +253,7 @@ def _candidates(
     """
     n_chains = run.config.shooting.n_chains
     if independent is not None and independent.effective_paths >= n_chains:
-        starts = list(independent.spread(n_chains))
+        starts = list(independent.spread(n_chains, flights.features))
         in_channels = Counter(_channel(run, path) for path in starts)
         return _Candidates(starts, dict(in_channels), independent.shots.n_steps, drawn=True)
     by_channel: dict[str, list[Positions]] = defaultdict(list)
@@ -270,7 +271,7 @@ def _candidates(
     if independent is not None:
         n_evaluations += independent.shots.n_steps
     if independent is not None and len(independent):
-        paths = independent.spread(n_chains)
+        paths = independent.spread(n_chains, flights.features)
         turns = {name: itertools.cycle(segments) for name, segments in by_channel.items()}
         names = [_channel(run, path) for path in paths]
         chosen = [next(turns[name]) for name in names if name in turns]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
@@ -156,8 +157,24 @@ class ReweightedPaths:
         """Effective number of paths (Kish)."""
         return self.shots.effective_paths
 
-    def spread(self, n: int) -> tuple[NDArray[np.floating], ...]:
-        """Return n of the paths, each as often as its weight says to within one."""
-        weights = np.cumsum(np.exp(self.log_weights))
-        picked = np.searchsorted(weights, (np.arange(n) + 0.5) / n * weights[-1])
+    def spread(
+        self, n: int, features: Callable[[NDArray[np.floating]], NDArray[np.float64]] | None = None
+    ) -> tuple[NDArray[np.floating], ...]:
+        """Return n of the paths, each as often as its weight says to within one.
+
+        Parameters
+        ----------
+        n : int
+        features : callable, optional
+            Maps positions (n_frames, *position) to features (n_frames, d). Paths are then taken along the direction in
+            which their mean features differ most, so that ways apart get their shares to within one as well.
+        """
+        weights, order = np.exp(self.log_weights), np.arange(len(self))
+        if features is not None:
+            means = np.array([features(path).mean(axis=0) for path in self.positions])
+            away = means - weights @ means
+            _, directions = np.linalg.eigh(away.T @ (weights[:, None] * away))
+            order = np.argsort(away @ directions[:, -1], kind="stable")
+        below = np.cumsum(weights[order])
+        picked = order[np.searchsorted(below, (np.arange(n) + 0.5) / n * below[-1])]
         return tuple(self.positions[i] for i in picked)
