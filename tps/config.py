@@ -359,6 +359,11 @@ def _n_updates(n_steps: int, n_frames: int) -> int:
     return n_steps // max(n for n in range(1, _STEPS_PER_UPDATE + 1) if per_frame % n == 0)
 
 
+def n_lessons(n_shots: int) -> int:
+    """Return how many shots come first that only teach from where to shoot, where nothing else does."""
+    return min(n_shots // 2, 500)
+
+
 class ShootingSection(Section):
     """[shooting] Transition-path sampling from the reactive segments of the paths."""
 
@@ -374,7 +379,7 @@ class ShootingSection(Section):
     n_frame_shots: NonNegativeInt = Field(
         600,
         description="Shots from the weighted frames, which give each channel's share, after half as many that teach "
-        "from where to shoot, where plain dynamics that goes over does not; 0 for none.",
+        "(500 at most) from where to shoot, where plain dynamics that goes over does not; 0 for none.",
     )
     frame_interval_steps: PositiveInt = Field(5, description="Steps between frames of a path.")
     max_frames: int = Field(10_000, ge=3, description="Longest path, and longest committor shot.")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.arrays import load_arrays
+from tps.config import n_lessons
 from tps.conformations import states_next_and_last
 from tps.dynamics import OUTSIDE, TransitionDynamics
 from tps.paths import LARGEST_MISFIT, FrameShots, ReweightedPaths, n_tasks, shoot_from_frames
@@ -17,7 +18,7 @@ from tps.pipeline.progress import Progress, counted
 
 #: The record of the shots, in the folders of shooting and of the rate.
 FRAME_SHOTS = "frame_shots.npz"
-#: Passages of plain dynamics that teach a committor.
+#: Passages of plain dynamics that teach a committor, at least.
 _LEAST_PASSAGES = 4
 #: Why there are none where imported frames have weights that the features do not tell.
 UNKNOWN_SELECTION = (
@@ -38,7 +39,7 @@ def frame_shots(
 ) -> ReweightedPaths | None:
     """Shoot from the weighted frames; None where S is not known.
 
-    Plain dynamics that went over by itself teaches from where; where there is none, half as many shots that come first.
+    Plain dynamics that went over by itself teaches from where; where there is none, half as many shots that come first, 500 at most.
     With `earlier` shots, what those were taught is taken over, and chance goes on where they ended.
     """
     selection = dynamics.log_selection()
@@ -47,7 +48,7 @@ def frame_shots(
     seed = run.seeds(Chance.SHOOTING, 4)[3] + (0 if earlier is None else earlier.n_shots)
     positions = run.frame_positions(run.load_frames())
     known = _known_ends(run, flights, positions) if earlier is None else None
-    n_learning = n_shots // 2 if earlier is None and known is None else 0
+    n_learning = n_lessons(n_shots) if earlier is None and known is None else 0
     with progress.task("shots from frames", n_tasks(flights, n_shots, n_learning)) as advance:
         return shoot_from_frames(
             flights,

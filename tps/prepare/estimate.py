@@ -11,7 +11,7 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
-from tps.config import RunConfig
+from tps.config import RunConfig, n_lessons
 from tps.engine import Dynamics, LangevinSettings, PlatformChoice
 
 #: Time that a shot or a trial path is taken to fly until it is in A or B [ps]; nobody knows before it has.
@@ -211,7 +211,7 @@ def _paths(config: RunConfig, cost: _Cost) -> StageEstimate:
 
 def _shooting(config: RunConfig, cost: _Cost, n_flight: float) -> StageEstimate:
     section, paths = config.shooting, config.paths
-    n_shots = section.n_frame_shots + section.n_frame_shots // 2
+    n_shots = section.n_frame_shots + n_lessons(section.n_frame_shots)
     tasks = [
         (2 * n_shots, n_flight),
         (min(_PATHS_OF_OTHER_CHANNELS, paths.n_paths), paths.n_steps + paths.n_equilibration_steps),
