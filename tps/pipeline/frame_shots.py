@@ -39,7 +39,7 @@ def frame_shots(
 ) -> ReweightedPaths | None:
     """Shoot from the weighted frames; None where S is not known.
 
-    Plain dynamics that went over by itself teaches from where; where there is none, half as many shots that come first, 500 at most.
+    Plain dynamics that went over by itself teaches from where; where there is none, shots that come first.
     With `earlier` shots, what those were taught is taken over, and chance goes on where they ended.
     """
     selection = dynamics.log_selection()
