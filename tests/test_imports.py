@@ -10,7 +10,7 @@ import tps
 ROOT = Path(tps.__file__).parent
 LAYERS = [
     {"errors"},
-    {"units", "quiet", "sections", "arrays"},
+    {"units", "quiet", "sections", "arrays", "files", "lock"},
     {"features"},
     {"systems"},
     {"engine"},

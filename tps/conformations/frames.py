@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 from pathlib import Path
 
 import mdtraj
@@ -16,10 +19,18 @@ _ANGSTROM_PER_NM = np.float32(10.0)
 #: same bytes.
 _TITLE_OFFSET, _TITLE_BYTES = 100, 160
 _TITLE = b"Created by tps"
+#: Of a file without frames; of the cell of one frame.
+_HEADER_BYTES, _CELL_BYTES = 276, 56
 
 
 def write_dcd(path: Path, positions: NDArray[np.float32], box: ArrayLike | None = None) -> None:
-    """Write positions (n_frames, n_atoms, 3) [nm] as a DCD file, with the cell of a box (3, 3) [nm] that all share."""
+    """Write positions (n_frames, n_atoms, 3) [nm] as a DCD file, with the cell of a box (3, 3) [nm] that all share.
+
+    Raises
+    ------
+    OSError
+        If not all of it could be written.
+    """
     cell: dict[str, NDArray[np.float32]] = {}
     if box is not None:
         found = np.array(
@@ -27,11 +38,24 @@ def write_dcd(path: Path, positions: NDArray[np.float32], box: ArrayLike | None 
         )
         every = np.tile(found, (len(positions), 1))
         cell = {"cell_lengths": every[:, :3] * _ANGSTROM_PER_NM, "cell_angles": every[:, 3:]}
-    with mdtraj.formats.DCDTrajectoryFile(str(path), "w", force_overwrite=True) as file:
+    with (
+        silent_stdout(),
+        mdtraj.formats.DCDTrajectoryFile(str(path), "w", force_overwrite=True) as file,
+        contextlib.suppress(TypeError),  # MDTraj stumbles over its own message that the disk is full
+    ):
         file.write(positions.astype(np.float32) * _ANGSTROM_PER_NM, **cell)
+    _check_whole(path, positions, bool(cell))
     with path.open("r+b") as raw:
         raw.seek(_TITLE_OFFSET)
         raw.write(_TITLE.ljust(_TITLE_BYTES))
+
+
+def _check_whole(path: Path, positions: NDArray[np.float32], cell: bool) -> None:
+    """Raise where a file is shorter than it should be: what the plugin writes last it does not look after."""
+    n_frames, n_atoms, n_axes = positions.shape
+    frame_bytes = _CELL_BYTES * cell + n_axes * (_ANGSTROM_PER_NM.itemsize * n_atoms + 8)
+    if path.stat().st_size != _HEADER_BYTES + n_frames * frame_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def read_dcd(path: Path) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from tps.diffusion.model import Model
 from tps.diffusion.product_model import ProductModel
 from tps.errors import ModelError
 from tps.features import FeatureSpace
+from tps.files import whole
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,8 @@ def save_model(path: Path, network: Model, settings: ModelSettings) -> None:
         "bounds": settings.space.bounds.tolist()
     }
     header = {"kind": settings.kind, "space": space, "size": network.size}
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(to_bytes(tensors, metadata={"tps": json.dumps(header, sort_keys=True)}))
-    partial.replace(path)
+    with whole(path) as partial:
+        partial.write_bytes(to_bytes(tensors, metadata={"tps": json.dumps(header, sort_keys=True)}))
 
 
 def load_model(path: Path) -> tuple[Model, ModelSettings]:

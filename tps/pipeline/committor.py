@@ -15,6 +15,7 @@ from tps.analysis.metrics import mean_and_deviation
 from tps.arrays import save_arrays
 from tps.conformations import write_dcd
 from tps.errors import ParameterError, RunFolderError
+from tps.files import whole
 from tps.paths import (
     CommittorEstimate,
     committor_histogram,
@@ -165,10 +166,10 @@ def save_committors(run: RunFolder, name: str, found: FrameCommittors) -> Path:
     """Write committor/NAME.npz, replacing it at one stroke, and return it."""
     file = run.path / "committor" / f"{name}.npz"
     file.parent.mkdir(exist_ok=True)
-    partial = file.with_suffix(".partial.npz")
     values = run.system.feature_values(found.positions)
-    save_arrays(partial, frame=found.frames, values=values, **_arrays(found.estimate))
-    return partial.replace(file)
+    with whole(file) as partial:
+        save_arrays(partial, frame=found.frames, values=values, **_arrays(found.estimate))
+    return file
 
 
 def _committors(

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import platform as host
 import shutil
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,8 @@ from tps.arrays import FORMAT_VERSION
 from tps.config import ConformationsSection, RunConfig, load_config
 from tps.conformations import Conformations, read_dcd
 from tps.errors import ConfigError, RunFolderError, SystemDefinitionError
+from tps.files import partial_of, whole
+from tps.lock import LOCK_FILE, locked
 from tps.paths import PathEnsemble
 from tps.pipeline.constraints import avoided_regions
 from tps.report import notebook_section
@@ -96,7 +97,7 @@ class RunFolder:
                     f"run folder {path} holds a run with another configuration: choose another folder with -o, or "
                     "replace what differs with --force"
                 )
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        elif path.exists() and not _is_unborn(path):
             raise RunFolderError(f"{path} exists and is not a run folder: choose another folder with -o")
         # what is wrong with it must show before anything is written
         avoided_regions(run.system, config.geodesic)
@@ -276,25 +277,35 @@ class RunFolder:
             shutil.rmtree(partial, ignore_errors=True)
             raise
         self.record(stage, None)
-        for name in outputs:
-            place = self.path / name
-            if place.is_dir():
-                shutil.rmtree(place)
-            else:
-                place.unlink(missing_ok=True)
-            if (partial / name).exists():
-                place.parent.mkdir(exist_ok=True)
-                (partial / name).rename(place)
+        with self._set_aside(stage, outputs):
+            for name in outputs:
+                if (partial / name).exists():
+                    (self.path / name).parent.mkdir(exist_ok=True)
+                    (partial / name).rename(self.path / name)
         shutil.rmtree(partial)
 
     @contextlib.contextmanager
     def growing(self, stage: str, outputs: tuple[str, ...], *, anew: bool) -> Iterator[Path]:
         """Yield the run folder itself for a stage that goes on from what it has written; `anew` removes that first."""
-        self.record(stage, None)
-        if anew:
-            for name in outputs:
-                shutil.rmtree(self.path / name, ignore_errors=True)
+        with self._set_aside(stage, outputs if anew else ()):
+            self.record(stage, None)
         yield self.path
+
+    @contextlib.contextmanager
+    def _set_aside(self, stage: str, outputs: tuple[str, ...]) -> Iterator[None]:
+        """Move what a stage has written out of the way at one stroke each, and delete it afterwards.
+
+        A program that is killed meanwhile leaves a stage without its outputs, never one with a part of them; what it
+        has not deleted the next one does.
+        """
+        old = self.path / f".{stage}.old"
+        shutil.rmtree(old, ignore_errors=True)
+        for name in outputs:
+            if (self.path / name).exists():
+                (old / name).parent.mkdir(parents=True, exist_ok=True)
+                (self.path / name).rename(old / name)
+        yield
+        shutil.rmtree(old, ignore_errors=True)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -303,18 +314,16 @@ class RunFolder:
         Raises
         ------
         RunFolderError
-            If a living process holds the lock.
+            If one works there already.
         """
-        path = self.path / ".lock"
-        if path.exists() and _alive(path.read_text()):
-            raise RunFolderError(
-                f"another tps (process {path.read_text()}) works in {self.path}: wait for it"
-            )
-        path.write_text(str(os.getpid()))
-        try:
+        with locked(self.path):
             yield
-        finally:
-            path.unlink(missing_ok=True)
+
+
+def _is_unborn(path: Path) -> bool:
+    """Return whether a folder holds nothing but what was written before its configuration."""
+    own = (LOCK_FILE, partial_of(path / CONFIG_FILE).name)
+    return path.is_dir() and all(entry.name in own for entry in path.iterdir())
 
 
 def sampling_method(section: ConformationsSection, system: System) -> str:
@@ -395,16 +404,5 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a text file at one stroke."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
-
-
-def _alive(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
-        return False
-    except PermissionError:
-        return True
-    return int(pid) != os.getpid()
+    with whole(path) as partial:
+        partial.write_text(text)

@@ -23,9 +23,45 @@ def run_stage(run: RunFolder, name: str, progress: Progress, *, force: bool = Fa
     Raises
     ------
     RunFolderError
-        If the stage before it is missing or out of date, or the result of other inputs would be overwritten.
+        If the stage before it is missing or out of date, the result of other inputs would be overwritten, or another
+        program works in the folder.
     """
     stage = find_stage(name)
+    _check_needed(run, stage)
+    if not force and stage_state(run, stage) == "up to date":
+        return {**run.manifest()["stages"][name], "reused": True}
+    with run.lock():
+        return _run_stage(run, stage, progress, force)
+
+
+def _run_stage(run: RunFolder, stage: Stage, progress: Progress, force: bool) -> dict[str, Any]:
+    """Run one stage on a run folder that nobody else writes in."""
+    _check_needed(run, stage)
+    state = stage_state(run, stage)
+    if state == "up to date" and not force:
+        return {**run.manifest()["stages"][stage.name], "reused": True}
+    if not (force or stage.derived or state == "missing" or can_go_on(run, stage)):
+        raise RunFolderError(
+            f"{run.path} holds a {stage.name} result of other settings or inputs: replace it with --force, or start "
+            "another run folder"
+        )
+    start = time.perf_counter()
+    writing = (
+        run.growing(stage.name, stage.outputs, anew=force)
+        if stage.grows
+        else run.writing(stage.name, stage.outputs)
+    )
+    with writing as out:
+        result = stage.function(run, out, progress)
+        run.write_config()
+    entry = _entry(run, stage, result, time.perf_counter() - start)
+    run.record(stage.name, entry)
+    for note in result.notes:
+        progress.say(f"note: {note}")
+    return {**entry, "reused": False}
+
+
+def _check_needed(run: RunFolder, stage: Stage) -> None:
     if stage.needs is not None:
         state = stage_state(run, find_stage(stage.needs))
         if state != "up to date":
@@ -33,33 +69,10 @@ def run_stage(run: RunFolder, name: str, progress: Progress, *, force: bool = Fa
                 f"`tps {stage.name}` needs the result of `tps {stage.needs}`, which is {state} in {run.path}: "
                 f"run `tps {stage.needs} {run.path}` first"
             )
-    state = stage_state(run, stage)
-    if state == "up to date" and not force:
-        return {**run.manifest()["stages"][name], "reused": True}
-    if not (force or stage.derived or state == "missing" or can_go_on(run, stage)):
-        raise RunFolderError(
-            f"{run.path} holds a {stage.name} result of other settings or inputs: replace it with --force, or start "
-            "another run folder"
-        )
-    with run.lock():
-        start = time.perf_counter()
-        writing = (
-            run.growing(stage.name, stage.outputs, anew=force)
-            if stage.grows
-            else run.writing(stage.name, stage.outputs)
-        )
-        with writing as out:
-            result = stage.function(run, out, progress)
-            run.write_config()
-        entry = _entry(run, stage, result, time.perf_counter() - start)
-        run.record(stage.name, entry)
-    for note in result.notes:
-        progress.say(f"note: {note}")
-    return {**entry, "reused": False}
 
 
 def run_all(run: RunFolder, progress: Progress, *, force: bool = False, until: str | None = None) -> None:
-    """Run every stage that is asked for and not up to date, up to `until`.
+    """Start a run folder and run every stage that is asked for and not up to date, up to `until`.
 
     A stage that cannot give what was asked for ends the run; but after shooting, committors, free energies or rates
     the run still goes on to its report, and fails then.
@@ -67,13 +80,16 @@ def run_all(run: RunFolder, progress: Progress, *, force: bool = False, until: s
     Raises
     ------
     RunFolderError
-        As `run_stage`; or if a stage's result is not what was asked for.
+        As `run_stage`; or if a stage's result is not what was asked for, or another program works in the folder.
     SideStageError
         After the last stage, if shooting, committors, free energies or rates are not what was asked for.
     """
     failures: list[str] = []
-    for stage in asked_stages(run, until):
-        failures += _step(run, stage, progress, force)
+    run.path.mkdir(parents=True, exist_ok=True)
+    with run.lock():
+        run.start()
+        for stage in asked_stages(run, until):
+            failures += _step(run, stage, progress, force)
     if failures:
         raise SideStageError("; ".join(failures))
 
@@ -89,7 +105,7 @@ def _step(run: RunFolder, stage: Stage, progress: Progress, force: bool) -> list
     stale = stage_state(run, stage) == "out of date" and not can_go_on(run, stage)
     with progress.stage(stage.name) as ended:
         try:
-            entry = run_stage(run, stage.name, progress, force=force and stale)
+            entry = _run_stage(run, stage, progress, force and stale)
         except TpsError as error:
             ended("failed")
             if not stage.side:

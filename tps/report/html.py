@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 from tps.errors import RunFolderError
+from tps.files import whole
 from tps.report.page import page
 from tps.report.player import NO_PLAYER, PlayerParts, PlayerScene, player_parts
 from tps.report.quantities import format_quantity, format_value, grouped
@@ -95,9 +96,9 @@ def write_report(
     content = page(escape(title), body, scripts, (VERDICT_STYLE, *styles))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(content, encoding="utf-8")
-    return partial.replace(path)
+    with whole(path) as partial:
+        partial.write_text(content, encoding="utf-8")
+    return path
 
 
 def _warnings(warnings: Sequence[str]) -> str:

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 
+from tps.files import whole
+
 P = ParamSpec("P")
 
 #: Okabe and Ito's colours; the first entries tell methods apart.
@@ -74,11 +76,10 @@ def new_figure(width: float, height: float, *, gap: float = 0.04) -> Figure:
 def save_figure(figure: Figure, path: Path, *, dpi: int = 160) -> Path:
     """Write `figure` as PNG, the same bytes every time, and return its path."""
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _our_settings():
+    with _our_settings(), whole(path) as partial:
         figure.savefig(partial, format="png", dpi=dpi, metadata={"Software": None})
-    return partial.replace(path)
+    return path
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike
 
 from tps.dynamics.transition import TransitionDynamics
 from tps.errors import RunFolderError
+from tps.files import whole
 from tps.paths.shooting.moves import ShootingSettings
+from tps.paths.shooting.store import stored_chains
 
 _FILE = "shooting.json"
 #: May grow from one call to the next: more candidates may join.
@@ -33,7 +35,7 @@ def claim(
     Raises
     ------
     RunFolderError
-        Naming what differs.
+        Naming what differs; or if there are chains, and nothing says of what.
     """
     digests = [hashlib.sha256(np.asarray(c).tobytes()).hexdigest() for c in candidates]
     said: dict[str, Any] = {
@@ -56,10 +58,12 @@ def claim(
                 f"the chains in {folder} were started with other {', '.join(differ)}: shoot into another folder, or "
                 "remove it"
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{_FILE}.partial"
-    partial.write_text(json.dumps(said, indent=1) + "\n")
-    partial.replace(folder / _FILE)
+    elif stored_chains(folder):
+        raise RunFolderError(
+            f"{folder} holds chains, but no {_FILE} that says of what: shoot into another folder, or remove it"
+        )
+    with whole(folder / _FILE) as partial:
+        partial.write_text(json.dumps(said, indent=1) + "\n")
 
 
 def read_claim(folder: Path) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tps.dynamics.transition import TransitionDynamics
 from tps.errors import ParameterError, RunFolderError, SimulationError
+from tps.lock import locked
 from tps.paths.shooting.chain import Block, BlockTask, run_block
 from tps.paths.shooting.claim import claim, read_claim
 from tps.paths.shooting.moves import Chain, ShootingSettings
@@ -93,6 +95,7 @@ def shoot(
     seed: int,
     block_moves: int = 50,
     done: Callable[[int], None] = lambda n: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> ShootingRun:
     """Run one chain per candidate until all have made `n_moves` together, going on from the blocks in the folder.
 
@@ -117,6 +120,8 @@ def shoot(
         Moves between two visits to the disk: what a kill may cost.
     done : callable
         Called with the number of moves made, block after block; first with those found in the folder.
+    stop : callable
+        Asked after each block: where it says so no more are begun, and the chains stay shorter than asked for.
 
     Returns
     -------
@@ -127,27 +132,41 @@ def shoot(
     ParameterError
         If no candidate can start a chain, or there are fewer moves than chains.
     RunFolderError
-        If the folder holds chains with other settings, another seed or another system, or is damaged.
+        If the folder holds chains with other settings, another seed or another system, or is damaged; or another
+        program shoots into it.
     SimulationError
         If a worker process dies; what was written stays.
     """
     if n_moves < 1 or block_moves < 1:
         raise ParameterError(f"shooting needs at least one move and one per block: {n_moves}, {block_moves}")
-    chains, refused = _starting_chains(dynamics, candidates, folder)
-    if not chains:
-        why = next(iter(refused.values()), "none were given")
-        raise ParameterError(f"none of the {len(candidates)} candidates can start a chain: {why}")
-    n_moves_per_chain = shares(n_moves, [chain.index for chain in chains])
-    claim(folder, dynamics, settings, seed, candidates, refused)
-    done(sum(chain.move for chain in chains))
-    tasks = [
-        BlockTask(dynamics, tuple(group), settings, seed, min(block_moves, left))
-        for group, left in _groups(dynamics, chains, n_moves_per_chain)
-    ]
-    for block, task in _finished_blocks(executor, tasks, n_moves_per_chain, block_moves):
-        save_block(folder, block)
-        done(task.n_moves)
-    return load_shooting(folder)
+    with _alone_in(folder):
+        chains, refused = _starting_chains(dynamics, candidates, folder)
+        if not chains:
+            why = next(iter(refused.values()), "none were given")
+            raise ParameterError(f"none of the {len(candidates)} candidates can start a chain: {why}")
+        n_moves_per_chain = shares(n_moves, [chain.index for chain in chains])
+        claim(folder, dynamics, settings, seed, candidates, refused)
+        done(sum(chain.move for chain in chains))
+        tasks = [
+            BlockTask(dynamics, tuple(group), settings, seed, min(block_moves, left))
+            for group, left in _groups(dynamics, chains, n_moves_per_chain)
+        ]
+        for block, task in _finished_blocks(executor, tasks, n_moves_per_chain, block_moves, stop):
+            save_block(folder, block)
+            done(task.n_moves)
+        return load_shooting(folder)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other programs out of a folder, which is made if it is not there, and not left behind empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder):
+            yield
+    finally:
+        with suppress(OSError):  # it holds something
+            folder.rmdir()
 
 
 def shares(n_moves: int, chains: Sequence[int]) -> dict[int, int]:
@@ -212,9 +231,13 @@ def _groups(
 
 
 def _finished_blocks(
-    executor: Executor, tasks: Sequence[BlockTask], n_moves_per_chain: Mapping[int, int], block_moves: int
+    executor: Executor,
+    tasks: Sequence[BlockTask],
+    n_moves_per_chain: Mapping[int, int],
+    block_moves: int,
+    stop: Callable[[], bool],
 ) -> Iterator[tuple[Block, BlockTask]]:
-    """Yield blocks as they are finished; a chain's next block starts when its last one is done."""
+    """Yield blocks as they are finished; a chain starts its next one when the last is done, until `stop` says so."""
     running: dict[Future[list[Block]], BlockTask] = {executor.submit(run_block, task): task for task in tasks}
     try:
         while running:
@@ -223,7 +246,7 @@ def _finished_blocks(
                 task, blocks = running.pop(future), future.result()
                 chains = tuple(block.chain for block in blocks)
                 left = n_moves_per_chain[chains[0].index] - chains[0].move
-                if left > 0:
+                if left > 0 and not stop():
                     following = BlockTask(
                         task.dynamics, chains, task.settings, task.seed, min(block_moves, left)
                     )

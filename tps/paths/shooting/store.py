@@ -6,13 +6,13 @@ where to go on from can never disagree.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from tps.arrays import load_arrays, save_arrays
 from tps.errors import RunFolderError
+from tps.files import whole
 from tps.paths.shooting.chain import Block
 from tps.paths.shooting.moves import Chain
 from tps.paths.shooting.path import ChainPath
@@ -30,23 +30,20 @@ def save_block(folder: Path, block: Block) -> Path:
     place = chain_folder(folder, block.chain.index)
     place.mkdir(parents=True, exist_ok=True)
     file = place / f"moves-{int(block.records['move'][0]):08d}.npz"
-    partial = place / "partial.npz"  # a name that is no block's, and a chain has one writer
     path = block.chain.path
-    save_arrays(
-        partial,
-        records=block.records,
-        shots=block.shots,
-        path_lengths=np.array([len(p) for p in block.paths], dtype=np.int64),
-        path_positions=np.concatenate([block.shots[:0], *block.paths]),
-        chain=np.array([block.chain.index, block.chain.move], dtype=np.int64),
-        tally=np.empty((0, 2), dtype=np.int64) if block.chain.tally is None else block.chain.tally,
-        points=path.points,
-        onward=path.onward,
-        born=path.born,
-    )
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    partial.replace(file)
+    with whole(file) as partial:
+        save_arrays(
+            partial,
+            records=block.records,
+            shots=block.shots,
+            path_lengths=np.array([len(p) for p in block.paths], dtype=np.int64),
+            path_positions=np.concatenate([block.shots[:0], *block.paths]),
+            chain=np.array([block.chain.index, block.chain.move], dtype=np.int64),
+            tally=np.empty((0, 2), dtype=np.int64) if block.chain.tally is None else block.chain.tally,
+            points=path.points,
+            onward=path.onward,
+            born=path.born,
+        )
     return file
 
 

@@ -1,0 +1,91 @@
+"""Results are replaced so that a kill between any two steps leaves nothing half old and half new."""
+
+import sys
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tps.config import load_config
+from tps.pipeline import RunFolder
+from tps.pipeline.folder import write_json
+
+CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
+OLD, NEW = {"one": "old", "two": "old"}, {"one": "new", "three": "new"}
+
+
+class KilledError(BaseException):
+    """Stands for a kill: after it nothing more is written."""
+
+
+class Disk:
+    """Lets so many changes of files through."""
+
+    def __init__(self):
+        self.left = None
+        sys.addaudithook(self)
+
+    def __call__(self, event, arguments):
+        reads = event == "open" and not set(str(arguments[1])) & set("wax+")
+        if self.left is None or event not in CHANGES or reads:
+            return
+        self.left -= 1
+        if self.left < 0:
+            raise KilledError
+
+
+DISK = Disk()
+
+
+def fill(folder, content):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in content.items():
+        (folder / name).write_text(text)
+
+
+def content_of(folder):
+    return {file.name: file.read_text() for file in folder.iterdir()} if folder.is_dir() else None
+
+
+def a_run(folder):
+    run = RunFolder(folder, load_config(Path("double-well")))
+    fill(run.path / "result", OLD)
+    fill(run.path / "deep" / "result", OLD)
+    write_json(run.path / "manifest.json", {"format_version": 3, "stages": {"stage": {"key": 1}}})
+    return run
+
+
+def grown(run):
+    with run.growing("stage", ("result",), anew=True) as out:
+        fill(out / "result", NEW)
+
+
+def written(run):
+    with run.writing("stage", ("result", "deep/result")) as out:
+        fill(out / "result", NEW)
+        fill(out / "deep" / "result", NEW)
+
+
+@pytest.mark.parametrize("replace", [grown, written])
+def test_a_kill_between_any_two_steps(tmp_path, replace):
+    for n_steps in count():
+        run = a_run(tmp_path / str(n_steps))
+        DISK.left = n_steps
+        try:
+            replace(run)
+            break
+        except KilledError:
+            pass
+        finally:
+            DISK.left = None
+        recorded, there = "stage" in run.manifest()["stages"], content_of(run.path / "result")
+        if recorded:
+            assert there in (OLD, None)
+        elif replace is grown:  # what is there is gone on with: then nothing of it may be old
+            assert "old" not in (there or {}).values()
+        replace(run)
+        assert content_of(run.path / "result") == NEW
+        assert not list(run.path.glob(".*"))
+    assert n_steps > 8
+    assert content_of(run.path / "result") == NEW
+    assert not list(run.path.glob(".*"))
