@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
 
@@ -253,37 +252,3 @@ def test_a_script_that_workers_cannot_read_again_is_told_so_and_not_that_memory_
 def test_a_worker_that_dies_at_work_may_have_run_out_of_memory():
     with pytest.raises(SimulationError, match="out of memory"), local_executor("processes", 1) as executor:
         map_tasks(executor, os._exit, [9])
-
-
-_LONG_WORK = """
-import os
-import signal
-import time
-from tps.engine import local_executor, map_tasks
-
-def work(seconds):
-    os.write(1, b"ready\\n")  # at once, so that two workers' lines never run into each other
-    time.sleep(seconds)
-
-if __name__ == "__main__":
-    # a shell's background jobs are born deaf to it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with local_executor("processes", 2) as executor:
-        map_tasks(executor, work, [600.0, 600.0, 600.0])
-"""
-
-
-def test_an_interrupt_of_the_program_alone_ends_its_workers_too(tmp_path):
-    """A scheduler's signal, unlike Ctrl-C, does not reach the workers."""
-    script = tmp_path / "long_work.py"
-    script.write_text(_LONG_WORK)
-    with subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    ) as program:
-        assert program.stdout.readline().strip() == b"ready"
-        program.send_signal(signal.SIGINT)
-        try:
-            assert program.wait(timeout=120) != 0
-        finally:
-            if program.poll() is None:
-                os.killpg(program.pid, signal.SIGKILL)

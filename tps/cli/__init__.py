@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import shlex
+import sys
+
 import click
 
 import tps
@@ -13,6 +17,7 @@ from tps.cli.import_ops import import_ops
 from tps.cli.info import contents, doctor, systems
 from tps.cli.init import init
 from tps.cli.run import run
+from tps.cli.signals import ending_on_signals
 from tps.cli.stages import (
     analyse,
     conformations,
@@ -24,8 +29,10 @@ from tps.cli.stages import (
     shoot,
     train,
 )
+from tps.cli.time_limit import stopping_when_asked
 from tps.cli.view import view
 from tps.errors import TpsError
+from tps.pipeline import STAGES, StoppedEarly
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 #: The commands by what they are for, each in the order in which it is needed.
@@ -34,6 +41,19 @@ GROUPS = {
     "Make": (run, conformations, train, geodesic, paths, shoot, committor, free_energy, rate),
     "Look": (analyse, report, view, contents, compare),
     "Exchange": (export, import_ops),
+}
+
+
+_REMEDIES = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room within your quota",
+    errno.EROFS: "write to another disk",
+    errno.EACCES: "get the permission, or write somewhere else",
+    errno.EPERM: "get the permission, or write somewhere else",
+    errno.ENOTDIR: "a file stands where a folder should be, give another place",
+    errno.EEXIST: "a file stands where a folder should be, give another place",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENAMETOOLONG: "give a shorter name",
 }
 
 
@@ -55,11 +75,45 @@ class TpsGroup(click.Group):
                 )
 
     def invoke(self, context: click.Context) -> object:
-        """Run the command; no traceback for a `TpsError`."""
+        """Run the command; no traceback for a `TpsError`, a signal or a wish to stop."""
+
+        def say(ended: BaseException) -> None:
+            click.echo(f"stopped {_why(ended)}{_to_go_on(context)}", err=True)
+
         try:
-            return super().invoke(context)
+            with ending_on_signals(say), stopping_when_asked():
+                return super().invoke(context)
+        except StoppedEarly as ended:
+            say(ended)
+            return None
         except TpsError as error:
             raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise  # who read the output has gone: click ends quietly
+        except OSError as error:
+            raise click.ClickException(f"{_trouble(error)}{_to_go_on(context)}") from error
+
+
+def _trouble(error: OSError) -> str:
+    """Return what a disk refuses, where, and what to do about it."""
+    what = (error.strerror or str(error)).lower()
+    where = f" ({error.filename})" if error.filename is not None else ""
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{what}{where}" + (f": {remedy}" if remedy else "")
+
+
+def _why(ended: BaseException) -> str:
+    return "as asked" if isinstance(ended, StoppedEarly) else f"by {ended}"
+
+
+def _to_go_on(context: click.Context) -> str:
+    """Return what is kept, and the command that goes on: without --force, where that would remove blocks."""
+    name = context.invoked_subcommand
+    if name not in {command.name for command in GROUPS["Make"]}:
+        return ""
+    blocks = name in {stage.name for stage in STAGES if stage.grows}
+    words = [word for word in sys.argv[1:] if not (blocks and word == "--force")]
+    return f"; what was finished is kept, go on with: {shlex.join(['tps', *words])}"
 
 
 @click.group(cls=TpsGroup, context_settings=CONTEXT)

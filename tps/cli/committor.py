@@ -10,6 +10,7 @@ from tps.cli.console import ConsoleProgress
 from tps.cli.output import JSON, print_json
 from tps.cli.results import committor_text, metrics_text
 from tps.cli.stages import FORCE, RUN, execute
+from tps.cli.time_limit import TIME_LIMIT
 from tps.pipeline import TRANSITION_STATES, RunFolder, committor_of_file, committor_of_path, save_committors
 from tps.pipeline.folder import read_json
 
@@ -28,6 +29,7 @@ _PATH_FRAMES = 12
 @click.option("--n-paths", type=click.IntRange(min=1), help="ts: paths to look for a transition state on.")
 @click.option("--path", type=click.IntRange(min=0), default=0, show_default=True, help="path: which one.")
 @click.option("--n-frames", type=click.IntRange(min=1), help="path, file: frames, evenly spread.")
+@TIME_LIMIT
 @FORCE
 @JSON
 def committor(

@@ -13,6 +13,7 @@ from tps.cli.info import stage_rows
 from tps.cli.output import JSON, print_json
 from tps.cli.results import side_by_side
 from tps.cli.stage_list import StageList
+from tps.cli.time_limit import TIME_LIMIT
 from tps.config import load_config
 from tps.errors import SideStageError
 from tps.pipeline import (
@@ -51,6 +52,7 @@ _COMPARED = (
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed than the run file names.")
 @click.option("-n", "--n-paths", type=click.IntRange(min=1), help="Another number of paths.")
 @click.option("--until", type=click.Choice([stage.name for stage in STAGES]), help="Stop after this stage.")
+@TIME_LIMIT
 @click.option("--force", is_flag=True, help="Replace results of other settings.")
 @JSON
 def run(

@@ -12,6 +12,7 @@ from tps.analysis import RATES
 from tps.cli.console import ConsoleProgress
 from tps.cli.output import JSON, print_json
 from tps.cli.results import free_energy_text, metrics_text, shooting_found, shooting_text
+from tps.cli.time_limit import TIME_LIMIT
 from tps.cli.view import open_page
 from tps.config import CONSTRAINT_KEYS, GeodesicSection
 from tps.diffusion import KINDS
@@ -102,6 +103,7 @@ def _taking_off(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--max-steps", type=click.IntRange(min=1), help="Frames that grow: MD steps of all simulations together."
 )
+@TIME_LIMIT
 @FORCE
 @JSON
 def conformations(run: Path, force: bool, as_json: bool, max_steps: int | None, **changes: Any) -> None:
@@ -122,6 +124,7 @@ def conformations(run: Path, force: bool, as_json: bool, max_steps: int | None, 
 )
 @click.option("--n-steps", type=click.IntRange(min=1), help="Training steps.")
 @click.option("--device", help="Torch device, such as cpu or cuda.")
+@TIME_LIMIT
 @FORCE
 @JSON
 def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
@@ -182,6 +185,7 @@ def train(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
     "--method-log-snr", type=float, help="Level of methods that know one level only; the anchors' by default."
 )
 @_taking_off
+@TIME_LIMIT
 @FORCE
 @JSON
 def geodesic(
@@ -266,6 +270,7 @@ def _ranking(solved: Mapping[str, Any]) -> str:
 @click.option(
     "--enforce/--no-enforce", default=None, help="Wall the regions to avoid off during the dynamics."
 )
+@TIME_LIMIT
 @FORCE
 @JSON
 def paths(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
@@ -289,6 +294,7 @@ def paths(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
     help="Shoot from any frame, or near p_B = 1/2 of a learned committor.",
 )
 @click.option("--max-frames", type=click.IntRange(min=3), help="Longest path.")
+@TIME_LIMIT
 @FORCE
 @JSON
 def shoot(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
@@ -305,6 +311,7 @@ def shoot(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 @click.option("--n-windows", type=click.IntRange(min=2), help="Windows along the curve.")
 @click.option("--n-frames", type=click.IntRange(min=1), help="Frames of each window and ladder.")
 @click.option("--n-ladders", type=click.IntRange(min=1), help="Independent ladders of windows.")
+@TIME_LIMIT
 @FORCE
 @JSON
 def free_energy(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
@@ -335,6 +342,7 @@ def free_energy(run: Path, force: bool, as_json: bool, **changes: Any) -> None:
 @click.option("--n-walkers", type=click.IntRange(min=1), help="Walkers that start in A, for the flux.")
 @click.option("--n-frames", type=click.IntRange(min=1), help="Frames of each walker.")
 @click.option("--shots", "n_shots", type=click.IntRange(min=1), help="Shots from each crossing.")
+@TIME_LIMIT
 @FORCE
 @JSON
 def rate(run: Path, force: bool, as_json: bool, **changes: Any) -> None:

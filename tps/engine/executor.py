@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import (
     BrokenExecutor,
     Executor,
-    ProcessPoolExecutor,
     ThreadPoolExecutor,
     as_completed,
 )
@@ -16,6 +14,7 @@ from contextlib import contextmanager
 from typing import Literal, TypeVar
 
 from tps.engine.platform import PlatformChoice
+from tps.engine.workers import Workers
 from tps.errors import ParameterError, SimulationError
 
 Task = TypeVar("Task")
@@ -76,11 +75,15 @@ def local_executor(kind: Literal["threads", "processes"], n_workers: int) -> Ite
 
 
 def _stop(executor: Executor, error: BaseException) -> None:
-    """End the workers: after an interrupt at once, although it may have reached this process alone."""
+    """End the workers: after an interrupt at once, although it may have reached this process alone.
+
+    Threads cannot be ended: they finish their tasks, for nobody, or end with the program.
+    """
     executor.shutdown(wait=False, cancel_futures=True)
     if isinstance(error, KeyboardInterrupt):
-        for worker in multiprocessing.active_children():
-            worker.terminate()
+        if not isinstance(executor, Workers):
+            return
+        executor.kill()
     executor.shutdown(wait=True)
 
 
@@ -88,23 +91,8 @@ def _executor(kind: Literal["threads", "processes"], n_workers: int) -> Executor
     if n_workers < 1:
         raise ParameterError(f"the number of workers must be at least 1, but got {n_workers}")
     return (
-        ThreadPoolExecutor(n_workers, thread_name_prefix="tps") if kind == "threads" else _Workers(n_workers)
+        ThreadPoolExecutor(n_workers, thread_name_prefix="tps") if kind == "threads" else Workers(n_workers)
     )
-
-
-class _Workers(ProcessPoolExecutor):
-    """Processes that start anew, and so read the user's script again before anything else.
-
-    Attributes
-    ----------
-    started : multiprocessing.Event
-        Set once any of them has come through that.
-    """
-
-    def __init__(self, n_workers: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.started = context.Event()
-        super().__init__(n_workers, context, initializer=self.started.set)
 
 
 def map_tasks(
@@ -142,7 +130,7 @@ def map_tasks(
 
 
 def _why_broken(executor: Executor) -> str:
-    if isinstance(executor, _Workers) and not executor.started.is_set():
+    if isinstance(executor, Workers) and not executor.started.is_set():
         return (
             "no worker process could start: each reads the running script again, so what the script does must stand in "
             'a file and under `if __name__ == "__main__":`'

@@ -15,6 +15,7 @@ from tps.pipeline.report import COMPARED, spoken, summary_groups, summary_rows
 from tps.pipeline.runner import asked_stages, run_all, run_stage
 from tps.pipeline.shooting import load_chains
 from tps.pipeline.stages import STAGES, find_stage, stage_state
+from tps.pipeline.stopping import StoppedEarly
 from tps.pipeline.unbiased import Unbiased
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Progress",
     "RunFolder",
     "Silent",
+    "StoppedEarly",
     "Unbiased",
     "asked_stages",
     "barrier_text",

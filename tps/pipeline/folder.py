@@ -111,11 +111,12 @@ class RunFolder:
     def start(self) -> None:
         """Write what every run folder holds: configuration, topology, and a record of its stages."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self.write_config()
-        if self.surface is None:
-            self.write_structure(self.path / TOPOLOGY_FILE, self.molecule.positions_a)
-        if not self.started:
-            self.write_manifest({"kind": _MARK, "format_version": FORMAT_VERSION, "stages": {}})
+        with self.lock():
+            self.write_config()
+            if self.surface is None:
+                self.write_structure(self.path / TOPOLOGY_FILE, self.molecule.positions_a)
+            if not self.started:
+                self.write_manifest({"kind": _MARK, "format_version": FORMAT_VERSION, "stages": {}})
 
     def write_structure(self, path: Path, positions: NDArray[np.floating]) -> None:
         """Write positions (n_atoms, 3) [nm] of the molecule as PDB."""

@@ -72,7 +72,7 @@ def _check_needed(run: RunFolder, stage: Stage) -> None:
 
 
 def run_all(run: RunFolder, progress: Progress, *, force: bool = False, until: str | None = None) -> None:
-    """Start a run folder and run every stage that is asked for and not up to date, up to `until`.
+    """Run every stage that is asked for and not up to date, up to `until`.
 
     A stage that cannot give what was asked for ends the run; but after shooting, committors, free energies or rates
     the run still goes on to its report, and fails then.
@@ -85,9 +85,7 @@ def run_all(run: RunFolder, progress: Progress, *, force: bool = False, until: s
         After the last stage, if shooting, committors, free energies or rates are not what was asked for.
     """
     failures: list[str] = []
-    run.path.mkdir(parents=True, exist_ok=True)
     with run.lock():
-        run.start()
         for stage in asked_stages(run, until):
             failures += _step(run, stage, progress, force)
     if failures:

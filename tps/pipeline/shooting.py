@@ -17,6 +17,7 @@ from tps.analysis import channel_name, reweighted_channel_weights, reweighted_tr
 from tps.arrays import load_arrays, save_arrays
 from tps.dynamics import TransitionDynamics
 from tps.errors import RunFolderError
+from tps.files import whole
 from tps.paths import (
     CommittorChoice,
     ReweightedPaths,
@@ -36,6 +37,7 @@ from tps.pipeline.frame_shots import FRAME_SHOTS, UNKNOWN_SELECTION, frame_shots
 from tps.pipeline.geodesic import BASELINES, MAIN, load_curve, load_solved
 from tps.pipeline.progress import Progress, summed
 from tps.pipeline.stage import StageResult
+from tps.pipeline.stopping import block_by_block
 from tps.pipeline.withheld import weightless
 
 #: Where chains lie in the folder of shooting, and those a committor is learned from.
@@ -114,8 +116,8 @@ class _Shooting:
     def run(
         self, what: str, settings: ShootingSettings, folder: Path, n_moves: int, seed: int
     ) -> ShootingRun:
-        """Run the chains until they have made `n_moves` together."""
-        with self.progress.task(what, n_moves) as advance:
+        """Run the chains until they have made `n_moves` together, or the program is to stop."""
+        with self.progress.task(what, n_moves) as advance, block_by_block() as stop:
             return shoot(
                 self.flights,
                 self.candidates,
@@ -126,6 +128,7 @@ class _Shooting:
                 seed=seed,
                 block_moves=_BLOCK_MOVES,
                 done=summed(advance),
+                stop=stop,
             )
 
 
@@ -200,9 +203,8 @@ def _keep(run: RunFolder, folder: Path, candidates: _Candidates) -> None:
         "n_evaluations": candidates.n_evaluations,
         "drawn": candidates.drawn,
     }
-    partial = (folder / _CANDIDATES).with_suffix(".partial.npz")
-    save_arrays(partial, **arrays)
-    partial.replace(folder / _CANDIDATES)
+    with whole(folder / _CANDIDATES) as partial:
+        save_arrays(partial, **arrays)
 
 
 def _from_frames(
