@@ -10,7 +10,7 @@ OPS_STAMP := .venv-ops/installed
 DOCS_STAMP := .venv/installed-docs
 PAGE_STAMP := .venv/installed-page
 
-.PHONY: demo test test-slow test-page test-ops fuzz benchmark lint docs docs-numbers clean
+.PHONY: demo test test-slow test-survive test-page test-ops fuzz benchmark lint docs docs-numbers clean
 
 demo: $(STAMP)
 	.venv/bin/tps run configs/demo.toml -o $(RUN)
@@ -18,6 +18,10 @@ demo: $(STAMP)
 # Each file's tests stay in one process, which makes what they share once.
 test: $(STAMP)
 	.venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+
+# Kills at random moments, signals and full disks: about two hours.
+test-survive: $(STAMP)
+	.venv/bin/python -m pytest -m survive tests/survive
 
 test-slow: $(STAMP)
 	.venv/bin/python -m pytest -m slow

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import platform as host
 import shutil
 from collections.abc import Iterator, Mapping
