@@ -68,7 +68,7 @@ class ConformationsSection(Section):
         600.0,
         description="The highest of them; the system's own is the lowest, and factors between them are equal.",
     )
-    n_grid_points: int = Field(120, ge=8, description="method = grid: points per axis of a surface.")
+    n_grid_points: int = Field(120, ge=8, le=4000, description="method = grid: points per axis of a surface.")
     trajectories: tuple[str, ...] = Field((), description="method = import: files MDTraj reads.")
     stride: PositiveInt = Field(1, description="method = import: every so many frames are taken.")
     weights_file: str | None = Field(

@@ -41,3 +41,33 @@ class SideStageError(RunFolderError):
 
 class SimulationError(TpsError, RuntimeError):
     """Dynamics that left the numbers."""
+
+
+#: A message quotes no more characters of what it was given.
+MOST_QUOTED = 80
+#: Longest reason that a library gives, as messages repeat it.
+_MOST_SAID = 240
+#: A word longer than any path one would read.
+_MOST_WORD = 300
+
+
+def quoted(value: object) -> str:
+    """Return a value as messages quote it: as Python writes it, cut after 80 characters."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists without end
+        text = f"a very long {type(value).__name__}"
+    return text if len(text) <= MOST_QUOTED else f"{text[: MOST_QUOTED - 1]}…"
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what a library says of its own failure in one line, without its full stop."""
+    text = shortened(str(error)).rstrip(".") or type(error).__name__
+    return text if len(text) <= _MOST_SAID else f"{text[: _MOST_SAID - 1]}…"
+
+
+def shortened(text: str) -> str:
+    """Return a message in one line, its words cut where they are longer than any path."""
+    return " ".join(
+        word if len(word) <= _MOST_WORD else f"{word[: MOST_QUOTED - 1]}…" for word in text.split()
+    )

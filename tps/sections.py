@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
-from tps.errors import TpsError
+from tps.errors import MOST_QUOTED, TpsError, quoted, reason_of
+
+#: Integers of files lie below; seeds and counts beyond are a slip, and no library takes them.
+_INTEGER_LIMIT = 2**63
+#: So many mistakes of one file are named, and the others counted.
+_MOST_MISTAKES = 12
 
 
 class Section(BaseModel):
-    """A table of a TOML file: immutable, and every key must be known."""
+    """A table of a TOML file: immutable, every key must be known, and numbers are finite ones."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what pydantic would turn into a number: true and false, and integers beyond any machine's."""
+        kinds = list(_kinds(cls.model_fields[info.field_name or ""].annotation))
+        if Any not in kinds and object not in kinds:
+            for part in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(part, bool) and bool not in kinds:
+                    raise ValueError(f"should not be {str(part).lower()}")
+                if isinstance(part, int) and abs(part) >= _INTEGER_LIMIT:
+                    raise ValueError(f"should be smaller than 2^63, but got {quoted(part)}")
+        return value
 
 
 SectionT = TypeVar("SectionT", bound=BaseModel)
@@ -34,8 +52,12 @@ def read_toml(path: Path, model: type[SectionT], error: type[TpsError]) -> Secti
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise error(f"{path} does not exist") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as reason:
-        raise error(f"{path} cannot be read as TOML: {reason}") from None
+    except RecursionError:
+        raise error(
+            f"{path} cannot be read as TOML: its lists or tables lie too deep in each other"
+        ) from None
+    except (OSError, ValueError) as reason:  # not UTF-8, not TOML, an integer of thousands of digits
+        raise error(f"{path} cannot be read as TOML: {reason_of(reason)}") from None
     return validate(data, model, str(path), error)
 
 
@@ -45,7 +67,9 @@ def validate(data: dict[str, Any], model: type[SectionT], source: str, error: ty
         return model.model_validate(data)
     except ValidationError as failure:
         mistakes = [_explain(mistake, model) for mistake in _one_a_key(failure.errors())]
-        raise error(f"{source}: {'; '.join(dict.fromkeys(mistakes))}") from None
+        told = list(dict.fromkeys(mistakes))
+        more = [f"and {len(told) - _MOST_MISTAKES} more mistakes"] if len(told) > _MOST_MISTAKES else []
+        raise error(f"{source}: {'; '.join([*told[:_MOST_MISTAKES], *more])}") from None
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -70,7 +94,7 @@ def _one_a_key(mistakes: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def _explain(mistake: Any, model: type[BaseModel]) -> str:
-    keys = [str(part) for part in mistake["loc"]]
+    keys = [_name(part) for part in mistake["loc"]]
     where = ".".join(keys)
     if mistake["type"] == "extra_forbidden":
         owner = _model_at(model, keys[:-1])
@@ -80,8 +104,20 @@ def _explain(mistake: Any, model: type[BaseModel]) -> str:
     message = mistake["msg"].removeprefix("Value error, ").replace(" after validation", "")
     if mistake["type"] != "value_error":  # pydantic's own words; TOML has lists where Python has tuples
         message = message.removeprefix("Input ").replace("valid tuple", "list").replace("Tuple", "list")
-        message = f"{message}, but got {mistake['input']!r}"
+        message = f"{message}, but got {quoted(mistake['input'])}"
     return f"{where}: {message}" if where else message
+
+
+def _name(part: str | int) -> str:
+    """Return a key as messages write it."""
+    return part if isinstance(part, str) and len(part) <= MOST_QUOTED and part.isprintable() else quoted(part)
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """Yield the types that an annotation is made of."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _kinds(part)
 
 
 def _model_at(model: type[BaseModel], keys: list[str]) -> type[BaseModel] | None:

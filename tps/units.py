@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tps.errors import ParameterError
 
 #: Molar gas constant [kJ/mol/K] (exact since the 2019 SI).
@@ -14,8 +16,8 @@ def thermal_energy(temperature: float) -> float:
     Raises
     ------
     ParameterError
-        If `temperature` is not positive.
+        If `temperature` is not positive and finite.
     """
-    if not temperature > 0:
-        raise ParameterError(f"temperature must be positive, but got {temperature} K")
+    if not 0 < temperature < math.inf:
+        raise ParameterError(f"temperature must be positive and finite, but got {temperature} K")
     return GAS_CONSTANT * temperature

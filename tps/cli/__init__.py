@@ -31,7 +31,7 @@ from tps.cli.stages import (
 )
 from tps.cli.time_limit import stopping_when_asked
 from tps.cli.view import view
-from tps.errors import TpsError
+from tps.errors import TpsError, shortened
 from tps.pipeline import STAGES, StoppedEarly
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -87,7 +87,13 @@ class TpsGroup(click.Group):
             say(ended)
             return None
         except TpsError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(shortened(str(error))) from error
+        except click.UsageError as error:
+            raise click.UsageError(shortened(error.format_message()), ctx=error.ctx) from error
+        except MemoryError as error:
+            raise click.ClickException(
+                "the memory of this machine does not suffice for what is asked: ask for fewer frames, points or paths"
+            ) from error
         except BrokenPipeError:
             raise  # who read the output has gone: click ends quietly
         except OSError as error:
@@ -97,7 +103,7 @@ class TpsGroup(click.Group):
 def _trouble(error: OSError) -> str:
     """Return what a disk refuses, where, and what to do about it."""
     what = (error.strerror or str(error)).lower()
-    where = f" ({error.filename})" if error.filename is not None else ""
+    where = f" ({shortened(str(error.filename))})" if error.filename is not None else ""
     remedy = _REMEDIES.get(error.errno or 0)
     return f"{what}{where}" + (f": {remedy}" if remedy else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,9 @@ class Request:
             raise ConfigError(
                 "--parameters belongs to a CHARMM psf file: give it as --top, or leave --parameters out"
             )
-        if not (min(self.padding, self.hours, self.short_run) > 0 and self.ionic_strength >= 0):
+        numbers = (self.padding, self.hours, self.short_run, self.ionic_strength, self.ph)
+        positive = min(self.padding, self.hours, self.short_run) > 0
+        if not (positive and self.ionic_strength >= 0 and all(map(math.isfinite, numbers))):
             raise ConfigError(
                 "--padding, --hours and --short-run must be positive and --ionic-strength not negative, but got "
                 f"{self.padding:g} nm, {self.hours:g} h, {self.short_run:g} ps and {self.ionic_strength:g} mol/L"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, PositiveFloat, model_validator
 
 from tps.sections import Section
+
+#: Two bounds, of which one may be infinite.
+Bound = Annotated[float, Field(allow_inf_nan=True)]
+Range = tuple[Bound, Bound]
 
 
 class SystemSection(Section):
@@ -16,7 +20,7 @@ class SystemSection(Section):
     description: str = Field("", description="One sentence about the molecule and the transition.")
     structure_a: str = Field(description="End structure A, a PDB or mmCIF file beside system.toml.")
     structure_b: str = Field(description="End structure B, the same molecule in the same atom order.")
-    temperature_kelvin: PositiveFloat = Field(300.0, allow_inf_nan=False, description="Bath temperature.")
+    temperature_kelvin: PositiveFloat = Field(300.0, description="Bath temperature.")
     features: tuple[str, ...] = Field(
         min_length=1, description="Collective variables that are the features, or names of groups of them."
     )
@@ -29,11 +33,9 @@ class ConfinementSection(Section):
     """[confinement] Ranges that the molecule is kept in by flat-bottomed walls, such as d_nm = [0, 1.2]; part of U."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, tuple[float, float]]
+    __pydantic_extra__: dict[str, Range]
 
-    stiffness_kj_per_mol: PositiveFloat = Field(
-        1000.0, allow_inf_nan=False, description="k of k/2 d² outside, per nm² or rad²."
-    )
+    stiffness_kj_per_mol: PositiveFloat = Field(1000.0, description="k of k/2 d² outside, per nm² or rad².")
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:
@@ -61,6 +63,10 @@ class ForceFieldSection(Section):
     system_xml: str | None = Field(
         None, description="Serialised openmm.System beside system.toml, instead of files."
     )
+    allow_code: bool = Field(
+        False,
+        description="Whether your files may run the Python code that they hold, as scripts of yours do.",
+    )
     constraints: Literal["none", "h-bonds", "all-bonds"] = Field(
         "h-bonds", description="Bonds of fixed length."
     )
@@ -83,7 +89,7 @@ class ForceFieldSection(Section):
                 "give either files (force-field XML), amber_prmtop, gromacs_top, charmm_psf (with charmm_parameters) "
                 f"or system_xml (a serialised OpenMM System){but}"
             )
-        beside = sorted(self.model_fields_set - {"system_xml"})
+        beside = sorted(self.model_fields_set - {"system_xml", "allow_code"})
         if self.system_xml is not None and beside:
             raise ValueError(f"system_xml already says everything: remove {', '.join(beside)}")
         if self.gromacs_include is not None and self.gromacs_top is None:
@@ -97,7 +103,7 @@ class StateSection(Section):
     """[states.A], [states.B] A name, and ranges such as phi_degree = [-180, -40] or oh_nm = [0, 0.25]."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, tuple[float, float]]
+    __pydantic_extra__: dict[str, Range]
 
     name: str = Field(min_length=1, description="Name of the state, such as C5.")
 

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, PositiveFloat
 
 from tps.errors import SystemDefinitionError
 from tps.sections import Section, nearest, read_toml, validate
+from tps.systems.definition import Range
 from tps.systems.regions import State, region_from_keys
 from tps.systems.surface import Potential, SurfaceSystem
 from tps.systems.surface_axis import Axis
@@ -22,27 +23,27 @@ from tps.systems.surface_table import TablePotential, read_table
 class MuellerBrownParameters(Section):
     """[surface.parameters] of mueller-brown."""
 
-    scale: PositiveFloat = Field(1.0, allow_inf_nan=False, description="Factor on the energy.")
+    scale: PositiveFloat = Field(1.0, description="Factor on the energy.")
 
 
 class DoubleWellParameters(Section):
     """[surface.parameters] of double-well."""
 
-    barrier: PositiveFloat = Field(allow_inf_nan=False, description="Energy at the saddle point.")
+    barrier: PositiveFloat = Field(description="Energy at the saddle point.")
 
 
 class DoubleWell2DParameters(DoubleWellParameters):
     """[surface.parameters] of double-well with two axes."""
 
-    stiffness: PositiveFloat = Field(allow_inf_nan=False, description="Force constant of the second axis.")
+    stiffness: PositiveFloat = Field(description="Force constant of the second axis.")
 
 
 class DualChannelParameters(Section):
     """[surface.parameters] of dual-channel."""
 
-    stiffness: PositiveFloat = Field(allow_inf_nan=False, description="Of the ring the channels lie on.")
-    barrier: PositiveFloat = Field(allow_inf_nan=False, description="About the height of both channels.")
-    asymmetry: float = Field(0.0, allow_inf_nan=False, description="About half their difference.")
+    stiffness: PositiveFloat = Field(description="Of the ring the channels lie on.")
+    barrier: PositiveFloat = Field(description="About the height of both channels.")
+    asymmetry: float = Field(0.0, description="About half their difference.")
 
 
 #: Kind and number of axes -> what parameters there are, and the potential made of them.
@@ -64,7 +65,7 @@ class SurfaceSection(Section):
     kind: str = Field(description="mueller-brown, double-well, dual-channel or table.")
     axes: tuple[str, ...] = Field(min_length=1, max_length=2, description="Names of the axes.")
     periodic: bool = Field(False, description="Whether the axes are angles; of a table only.")
-    kt: PositiveFloat = Field(allow_inf_nan=False, description="Thermal energy, in the unit of the energy.")
+    kt: PositiveFloat = Field(description="Thermal energy, in the unit of the energy.")
     energy_unit: str = Field("", description="Label of the unit of energies.")
     bounds: tuple[tuple[float, float], ...] | None = Field(
         None, description="Where grids and pictures go, [low, high] per axis; a table has its own."
@@ -77,7 +78,7 @@ class SurfaceStateSection(Section):
     """[states.A], [states.B] Name, end point, and ranges such as x = [-1.5, -0.5] or phi_degree = [-180, -40]."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, tuple[float, float]]
+    __pydantic_extra__: dict[str, Range]
 
     name: str = Field(min_length=1, description="Name of the state.")
     point: tuple[float, ...] | None = Field(None, description="End point, one number per axis.")
