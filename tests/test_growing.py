@@ -17,12 +17,13 @@ from tps.config import ConformationsSection, RunConfig
 from tps.features import Torsion
 from tps.pipeline import RunFolder, run_stage
 from tps.pipeline.dynamics import SurfaceRun, run_dynamics
-from tps.pipeline.folder import read_json, sampling_method
+from tps.pipeline.folder import sampling_method
 from tps.pipeline.growth.plain import plain_frames
 from tps.pipeline.growth.rounds import RoundsFolder
 from tps.pipeline.growth.verdict import doubt_of
 from tps.pipeline.progress import Silent
 from tps.pipeline.withheld import as_sure_as_grown
+from tps.stored import read_json
 from tps.systems import load_system
 from tps.units import thermal_energy
 

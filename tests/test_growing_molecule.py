@@ -12,8 +12,8 @@ from openmm import app
 from tps.config import RunConfig
 from tps.conformations import Conformations, read_dcd
 from tps.pipeline import RunFolder, run_stage
-from tps.pipeline.folder import read_json
 from tps.pipeline.progress import Silent
+from tps.stored import read_json
 from tps.units import thermal_energy
 
 SHIPPED = Path(__file__).parents[1] / "systems" / "alanine-dipeptide"

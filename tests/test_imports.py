@@ -10,7 +10,8 @@ import tps
 ROOT = Path(tps.__file__).parent
 LAYERS = [
     {"errors"},
-    {"units", "quiet", "sections", "arrays", "files", "lock"},
+    {"stored"},
+    {"units", "quiet", "sections", "arrays", "apart", "files", "lock"},
     {"features"},
     {"systems"},
     {"engine"},

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.errors import RunFolderError
+from tps.errors import ParameterError, RunFolderError, reason_of
+from tps.stored import Stored, remedy
 
 #: Of every npz file that tps writes and reads back; raised when what is stored, or what it is called, changes.
 FORMAT_VERSION = 3
 _KEY = "format_version"
+#: What tps writes: truth values, numbers, words, and records of them.
+_KINDS = "biufUV"
+Content = TypeVar("Content")
 
 
 def save_arrays(path: Path, **arrays: Any) -> None:
@@ -22,24 +26,91 @@ def save_arrays(path: Path, **arrays: Any) -> None:
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read what `save_arrays` wrote.
+    """Read what `save_arrays` wrote; an array that is missed names the file.
 
     Raises
     ------
     RunFolderError
         If the file is missing or damaged, or has the layout of another version of tps.
     """
-    try:
-        with np.load(path) as data:
-            found = {name: data[name] for name in data.files}
-    except FileNotFoundError:
-        raise RunFolderError(f"{path} does not exist") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as reason:
-        raise RunFolderError(f"{path} cannot be read as an npz file: {reason}") from None
-    version = int(found.pop(_KEY, 1))
+    found = Stored(path, _stored(read_npz, path))
+    version = found.pop(_KEY, np.array(1))
+    if version.shape or version.dtype.kind not in "iu":
+        raise RunFolderError(f"{path} is damaged, its {_KEY} is no number: {remedy(path)}")
     if version != FORMAT_VERSION:
         raise RunFolderError(
             f"{path} has the layout of {'an older' if version < FORMAT_VERSION else 'a newer'} tps (version {version}, "
             f"this one reads {FORMAT_VERSION}): make it anew with this one, in a new folder or with --force"
         )
+    strange = [name for name, array in found.items() if array.dtype.kind not in _KINDS]
+    if strange:
+        raise RunFolderError(
+            f"{path} is damaged, {strange[0]} holds {found[strange[0]].dtype} numbers: {remedy(path)}"
+        )
     return found
+
+
+def load_array(path: Path) -> NDArray[Any]:
+    """Read a single array that lies in a run folder as a npy file.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is missing or damaged.
+    """
+    return _stored(read_npy, path)
+
+
+def _stored(read: Callable[[Path], Content], path: Path) -> Content:
+    """Read a file of a run folder."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        raise RunFolderError(f"{path} does not exist: {remedy(path)}") from None
+    except ParameterError as reason:
+        raise RunFolderError(f"{path} {reason}: {remedy(path)}") from None
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an npz file, no pickles among them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ParameterError
+        If it is damaged or no npz file, in a sentence without its name.
+    """
+    found = _load(path, "npz")
+    if isinstance(found, np.ndarray):
+        raise ParameterError("cannot be read as an npz file (it holds a single array)")
+    return found
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """Read the array of a npy file, no pickle.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ParameterError
+        If it is damaged or no npy file, in a sentence without its name.
+    """
+    found = _load(path, "npy")
+    if not isinstance(found, np.ndarray):
+        raise ParameterError("cannot be read as an npy file (it holds several arrays)")
+    return found
+
+
+def _load(path: Path, kind: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
+    try:
+        data = np.load(path, allow_pickle=False)
+        if isinstance(data, np.ndarray):
+            return data
+        with data:
+            return {name: np.asarray(data[name]) for name in data.files}
+    except FileNotFoundError:
+        raise
+    except Exception as reason:  # zip, zlib and numpy raise whatever damaged headers lead them to
+        raise ParameterError(f"cannot be read as an {kind} file ({reason_of(reason)})") from None

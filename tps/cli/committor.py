@@ -12,7 +12,7 @@ from tps.cli.results import committor_text, metrics_text
 from tps.cli.stages import FORCE, RUN, execute
 from tps.cli.time_limit import TIME_LIMIT
 from tps.pipeline import TRANSITION_STATES, RunFolder, committor_of_file, committor_of_path, save_committors
-from tps.pipeline.folder import read_json
+from tps.stored import read_json
 
 _PATH_FRAMES = 12
 

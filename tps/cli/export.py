@@ -13,6 +13,7 @@ from tps.errors import ParameterError
 from tps.export import FORMATS, VIEWER_FORMATS, export_ops, export_paths, write_viewer_scripts
 from tps.pipeline import RunFolder
 from tps.pipeline.dynamics import langevin
+from tps.pipeline.stages import check_whole
 
 
 @click.command()
@@ -59,6 +60,8 @@ def export(
     In any MDTraj format, with scripts for PyMOL, VMD and ChimeraX. As ops: whole reactive trajectories with
     velocities, and a script that samples on with OpenPathSampling.
     """
+    for stage in ("paths", "shoot"):
+        check_whole(RunFolder.open(run), stage)
     if file_format == "ops":
         if atoms is not None:
             raise ParameterError("OpenPathSampling needs all atoms of the molecule: leave --atoms out")

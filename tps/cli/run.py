@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -30,6 +29,7 @@ from tps.pipeline import (
 )
 from tps.prepare.check import check_run, check_system, estimate_run
 from tps.report import groups_text, verdict_text
+from tps.stored import read_json
 
 #: Numbers of the paths that the run ends with, beside those of the straight lines.
 _COMPARED = (
@@ -119,7 +119,7 @@ def listed(folder: RunFolder, until: str | None) -> StageList:
 
 def show(folder: RunFolder, as_json: bool) -> None:
     """Print the summary of a run that has its report."""
-    content = json.loads((folder.path / "analysis" / "metrics.json").read_text())
+    content = read_json(folder.path / "analysis" / "metrics.json")
     if as_json:
         print_json(content)
         return

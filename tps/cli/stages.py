@@ -20,8 +20,8 @@ from tps.errors import ConfigError, RunFolderError
 from tps.pipeline import MAIN, RunFolder, barrier_text, constraint_text, run_stage
 from tps.pipeline.avoidance import avoidance_text
 from tps.pipeline.constraints import in_force
-from tps.pipeline.folder import read_json
 from tps.spacetime import CURVE_METHODS
+from tps.stored import read_json
 
 RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
 #: Shots of `tps rate` where the run file names none.

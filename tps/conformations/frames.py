@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import struct
 from pathlib import Path
 
 import mdtraj
@@ -12,7 +13,9 @@ import numpy as np
 from mdtraj.utils.unitcell import box_vectors_to_lengths_and_angles
 from numpy.typing import ArrayLike, NDArray
 
+from tps.errors import RunFolderError, TrajectoryError, reason_of
 from tps.quiet import silent_stdout
+from tps.stored import remedy
 
 _ANGSTROM_PER_NM = np.float32(10.0)
 #: MDTraj writes the date and what happens to lie in memory into the two title lines; the same frames should be the
@@ -59,7 +62,37 @@ def _check_whole(path: Path, positions: NDArray[np.float32], cell: bool) -> None
 
 
 def read_dcd(path: Path) -> NDArray[np.float32]:
-    """Read positions (n_frames, n_atoms, 3) [nm] of a DCD file; the box is its system's."""
-    with silent_stdout(), mdtraj.formats.DCDTrajectoryFile(str(path), "r") as file:
-        xyz, _, _ = file.read()
+    """Read positions (n_frames, n_atoms, 3) [nm] of a DCD file of a run folder; the box is its system's.
+
+    Raises
+    ------
+    RunFolderError
+        If it is missing, damaged or cut off.
+    """
+    if not path.is_file():
+        raise RunFolderError(f"{path} does not exist: {remedy(path)}")
+    try:
+        with silent_stdout(), mdtraj.formats.DCDTrajectoryFile(str(path), "r") as file:
+            xyz, _, _ = file.read()
+        check_dcd_length(path, len(xyz))
+    except (OSError, ValueError, MemoryError, RuntimeError) as reason:
+        raise RunFolderError(f"{path} cannot be read ({reason_of(reason)}): {remedy(path)}") from None
     return np.asarray(xyz / _ANGSTROM_PER_NM, dtype=np.float32)
+
+
+def check_dcd_length(path: Path, n_frames: int) -> None:
+    """Check that a DCD file holds the frames that its header counts, where it counts them.
+
+    Raises
+    ------
+    TrajectoryError
+        If some are missing: the file was cut off.
+    """
+    with path.open("rb") as file:
+        header = file.read(12)
+    order = "<" if header[:1] == b"T" else ">"  # a record of 84 bytes comes first
+    counted = struct.unpack(f"{order}i", header[8:])[0] if header[4:8] == b"CORD" else 0
+    if counted > n_frames:
+        raise TrajectoryError(
+            f"{path} is cut off: its header counts {counted} frames, and {n_frames} are there"
+        )

@@ -13,6 +13,7 @@ from tps.diffusion.training import (
     TrainingFrames,
     TrainingRecord,
     TrainingSettings,
+    check_device,
     fit,
     held_out_frames,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "TrainingRecord",
     "TrainingSettings",
     "alpha_sigma",
+    "check_device",
     "fit",
     "held_out_error",
     "held_out_frames",

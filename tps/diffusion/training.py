@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from tps.diffusion.blocks import Blocks
-from tps.errors import ModelError, ParameterError
+from tps.errors import ModelError, ParameterError, quoted, reason_of
 from tps.features import FeatureSpace
 
 Loss = Callable[[], Tensor]
@@ -131,6 +131,22 @@ def held_out_frames(n_frames: int) -> Tensor:
     """Return a mask of the frames held out: every tenth of a hundred blocks, so that neighbours stay together."""
     block = torch.arange(n_frames) * _BLOCKS // n_frames
     return block % 10 == 9
+
+
+def check_device(device: str) -> None:
+    """Check that torch computes on a device here.
+
+    Raises
+    ------
+    ParameterError
+        If there is none of that name.
+    """
+    try:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, ValueError) as reason:  # by what torch was built with
+        raise ParameterError(
+            f"train.device = {quoted(device)} cannot be used here ({reason_of(reason)}): set it to cpu"
+        ) from None
 
 
 def prepare_frames(

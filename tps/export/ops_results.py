@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.errors import TrajectoryError
+from tps.arrays import read_npz
+from tps.errors import TrajectoryError, reason_of
 from tps.paths import TransitionPaths
 from tps.paths.shooting.records import MOVE_RECORD, Records
 from tps.systems import MolecularSystem
@@ -106,13 +106,13 @@ def read_ops_paths(files: Sequence[Path], system: MolecularSystem) -> OpsPaths:
 
 def _read(file: Path, n_atoms: int) -> _Chain:
     try:
-        with np.load(file, allow_pickle=False) as data:
-            positions = np.asarray(data["positions"], dtype=np.float32)
-            lengths, accepted = np.asarray(data["lengths"]), np.asarray(data["accepted"], dtype=bool)
-            flown, frame_time = int(data["n_frames_flown"].sum()), float(data["frame_time_ps"])
-    except (KeyError, ValueError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        data = read_npz(file)
+        positions = np.asarray(data["positions"], dtype=np.float32)
+        lengths, accepted = np.asarray(data["lengths"]), np.asarray(data["accepted"], dtype=bool)
+        flown, frame_time = int(data["n_frames_flown"].sum()), float(data["frame_time_ps"])
+    except (KeyError, ValueError, TypeError, OSError) as error:
         raise TrajectoryError(
-            f"{file} is not an ops_paths.npz ({str(error).splitlines()[0]}): give the .npz file that setup_ops.py "
+            f"{file} is not an ops_paths.npz ({reason_of(error)}): give the .npz file that setup_ops.py "
             "writes beside the OPS storage"
         ) from error
     if positions.ndim != 3 or positions.shape[1:] != (n_atoms, 3) or not np.isfinite(positions).all():

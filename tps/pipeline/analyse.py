@@ -37,13 +37,14 @@ from tps.pipeline.avoidance import expected_metrics
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.committor import TRANSITION_STATES
 from tps.pipeline.constraints import avoided_regions
-from tps.pipeline.folder import RunFolder, read_json, write_json
+from tps.pipeline.folder import RunFolder, write_json
 from tps.pipeline.friction import predicted_dissipation
 from tps.pipeline.geodesic import FISHER_CLOCK, MAIN, load_solved
 from tps.pipeline.unbiased import Unbiased, stored_metrics
 from tps.pipeline.verdict import run_verdict
 from tps.pipeline.withheld import model_free_energy, one_end, weightless
 from tps.report import withheld_sentences
+from tps.stored import read_json
 
 #: Where stages that are no paths write their metrics.
 STAGE_METRICS = {

@@ -13,7 +13,6 @@ from torch import Tensor
 from tps.arrays import load_arrays
 from tps.config import GeodesicSection
 from tps.conformations import Conformations
-from tps.pipeline.folder import read_json
 from tps.pipeline.progress import Progress
 from tps.spacetime import (
     MAX_COMBINED_ANGLES,
@@ -34,6 +33,7 @@ from tps.spacetime import (
     via_curves,
     winding_name,
 )
+from tps.stored import read_json
 from tps.systems import System
 
 _N_BLOCKS = 10

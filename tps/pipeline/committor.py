@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from tps.analysis import Metric, Metrics
 from tps.analysis.metrics import mean_and_deviation
-from tps.arrays import save_arrays
+from tps.apart import SUFFIXES as APART
+from tps.apart import load_apart
+from tps.arrays import read_npy, save_arrays
 from tps.conformations import write_dcd
-from tps.errors import ParameterError, RunFolderError
+from tps.errors import ParameterError, RunFolderError, reason_of
 from tps.files import whole
 from tps.paths import (
     CommittorEstimate,
@@ -148,12 +150,22 @@ def read_positions(run: RunFolder, file: Path) -> Positions:
         raise RunFolderError(f"there is no file {file}: give ts, path, or a trajectory")
     try:
         if run.surface is not None:
-            positions: Positions = np.atleast_2d(np.load(file) if file.suffix == ".npy" else np.loadtxt(file))
+            positions: Positions = np.atleast_2d(
+                read_npy(file) if file.suffix == ".npy" else np.loadtxt(file)
+            )
         else:
             with silent_stdout():
-                positions = mdtraj.load(str(file), top=run.molecule.mdtraj_topology).xyz
-    except (OSError, ValueError, TypeError) as error:
-        raise ParameterError(f"{file} cannot be read as frames of {system.name}: {error}") from error
+                topology = run.molecule.mdtraj_topology
+                apart = file.suffix.lower() in APART
+                positions = (
+                    load_apart(file, topology) if apart else mdtraj.load(str(file), top=topology)
+                ).xyz
+    except Exception as error:  # MDTraj's readers raise whatever a damaged file leads them to
+        raise ParameterError(
+            f"{file} cannot be read as frames of {system.name}: {reason_of(error)}"
+        ) from error
+    if positions.dtype.kind not in "iuf":
+        raise ParameterError(f"{file} should hold numbers, but holds {positions.dtype}")
     if positions.shape[1:] != system.ends.shape[1:] or not np.isfinite(positions).all():
         raise ParameterError(
             f"{file} should hold frames of shape {system.ends.shape[1:]} and finite numbers, but its frames have shape "

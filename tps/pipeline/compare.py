@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from tps.errors import RunFolderError
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.report import spoken
+from tps.pipeline.stages import check_whole
+from tps.stored import read_json
 
 #: What is compared, in this order, and what a reader calls it.
 SHOWN = {
@@ -70,7 +71,8 @@ def compared_runs(folders: Sequence[Path], *, baselines: bool = False) -> dict[s
         file = folder / "analysis" / "metrics.json"
         if not file.is_file():
             raise RunFolderError(f"{folder} has no analysis: run `tps analyse {folder}` first")
-        content = json.loads(file.read_text())
+        check_whole(run, "analyse")
+        content = read_json(file)
         label = _label(folder, found)
         method = content["method"]
         found[label if method == "geodesic" else f"{label} ({spoken('paths', method)})"] = content["metrics"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.analysis import log_selection_of_energy
-from tps.arrays import load_arrays
+from tps.arrays import load_array, load_arrays
 from tps.config import ConformationsSection, PathsSection
 from tps.conformations import bias_energies
 from tps.dynamics import MoleculeDynamics, SurfaceDynamics, TransitionDynamics
@@ -302,7 +302,7 @@ class MoleculeRun:
             )
             return fitted if misfit <= LARGEST_MISFIT else None
         file = self.run.path / "conformations" / "bias.npy"
-        bias, variables = np.load(file), biased_variables(molecule, section)
+        bias, variables = load_array(file), biased_variables(molecule, section)
         n_atoms, platform, box = molecule.n_atoms, self.platform, molecule.box
         return biased_selection(
             lambda x: bias_energies(n_atoms, variables, bias, x, platform, box), molecule.kt

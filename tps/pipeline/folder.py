@@ -26,15 +26,18 @@ import tps
 from tps.arrays import FORMAT_VERSION
 from tps.config import ConformationsSection, RunConfig, load_config
 from tps.conformations import Conformations, read_dcd
+from tps.diffusion import check_device
 from tps.errors import ConfigError, RunFolderError, SystemDefinitionError
 from tps.files import partial_of, whole
 from tps.lock import LOCK_FILE, locked
 from tps.paths import PathEnsemble
 from tps.pipeline.constraints import avoided_regions
+from tps.pipeline.manifest import MANIFEST_FILE, damaged, digests, read_manifest
 from tps.report import notebook_section
+from tps.stored import read_json
 from tps.systems import MolecularSystem, SurfaceSystem, System, load_system
 
-CONFIG_FILE, MANIFEST_FILE, TOPOLOGY_FILE = "run.toml", "manifest.json", "topology.pdb"
+CONFIG_FILE, TOPOLOGY_FILE = "run.toml", "topology.pdb"
 _MARK = "tps run folder"
 #: Features that metadynamics is left to by itself.
 _MOST_BIASED = 2
@@ -101,6 +104,7 @@ class RunFolder:
         elif path.exists() and not _is_unborn(path):
             raise RunFolderError(f"{path} exists and is not a run folder: choose another folder with -o")
         # what is wrong with it must show before anything is written
+        check_device(config.train.device)
         avoided_regions(run.system, config.geodesic)
         return run
 
@@ -265,7 +269,20 @@ class RunFolder:
         content["stages"].pop(stage, None)
         if entry is not None:
             content["stages"][stage] = dict(entry)
+        else:
+            content.get("files", {}).pop(stage, None)
         self.write_manifest(content)
+
+    def seal(self, stage: str, outputs: tuple[str, ...]) -> None:
+        """Store the digests of the files that a stage has left."""
+        content = self.manifest()
+        self.write_manifest(
+            {**content, "files": {**content.get("files", {}), stage: digests(self.path, outputs)}}
+        )
+
+    def damaged_files(self, stage: str) -> list[str]:
+        """Return which files of a stage are not what it left; none where an earlier tps kept no digests."""
+        return damaged(self.path, self.manifest().get("files", {}).get(stage, {}))
 
     @contextlib.contextmanager
     def writing(self, stage: str, outputs: tuple[str, ...]) -> Iterator[Path]:
@@ -285,6 +302,7 @@ class RunFolder:
                     (self.path / name).parent.mkdir(exist_ok=True)
                     (partial / name).rename(self.path / name)
         shutil.rmtree(partial)
+        self.seal(stage, outputs)
 
     @contextlib.contextmanager
     def growing(self, stage: str, outputs: tuple[str, ...], *, anew: bool) -> Iterator[Path]:
@@ -292,6 +310,7 @@ class RunFolder:
         with self._set_aside(stage, outputs if anew else ()):
             self.record(stage, None)
         yield self.path
+        self.seal(stage, outputs)
 
     @contextlib.contextmanager
     def _set_aside(self, stage: str, outputs: tuple[str, ...]) -> Iterator[None]:
@@ -341,30 +360,6 @@ def sampling_method(section: ConformationsSection, system: System) -> str:
     return "grow" if n_biased > _MOST_BIASED else "metadynamics"
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of a run folder.
-
-    Raises
-    ------
-    RunFolderError
-        If it is missing or damaged, or the folder has the layout of another version of tps.
-    """
-    file = path / MANIFEST_FILE
-    try:
-        content = dict(json.loads(file.read_text()))
-    except (OSError, ValueError) as error:
-        raise RunFolderError(
-            f"{file} is missing or damaged ({error}): the stages of this run cannot be trusted, start a new run folder"
-        ) from error
-    version = content.get("format_version", 1)
-    if version != FORMAT_VERSION:
-        raise RunFolderError(
-            f"run folder {path} has the layout of another version of tps (version {version}, this one reads "
-            f"{FORMAT_VERSION}): start a new run folder"
-        )
-    return content
-
-
 def versions() -> dict[str, str]:
     """Return the versions that made a result."""
     packages = {name: metadata.version(name) for name in ("openmm", "torch", "mdtraj", "numpy")}
@@ -392,11 +387,6 @@ def file_digest(path: Path) -> str:
         raise ConfigError(f"there is no file {path}: check conformations.trajectories and weights_file")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return what `write_json` wrote."""
-    return dict(json.loads(path.read_text()))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

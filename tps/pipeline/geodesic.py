@@ -18,7 +18,7 @@ from tps.errors import ConfigError
 from tps.pipeline.avoidance import avoidance_notes, with_bounds
 from tps.pipeline.channels import channel_file, channel_said, read_channels
 from tps.pipeline.constraints import check_anchors
-from tps.pipeline.folder import read_json, write_json
+from tps.pipeline.folder import write_json
 from tps.pipeline.geodesic_inputs import GeodesicInputs
 from tps.pipeline.geodesic_said import geodesic_said, geodesic_warnings
 from tps.pipeline.progress import Progress
@@ -33,6 +33,7 @@ from tps.spacetime import (
     ranked,
     support_warning,
 )
+from tps.stored import read_json
 from tps.systems import System
 
 #: The curve that the paths follow, whatever its method, and what is always run beside it.

@@ -8,7 +8,7 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.arrays import load_arrays
+from tps.arrays import load_array, load_arrays
 from tps.conformations import Conformations, read_dcd
 from tps.export.source import heavy_atoms, structure
 from tps.paths import PathEnsemble, evenly
@@ -174,7 +174,7 @@ class TrackMaker:
         folder = self.run.path / TRANSITION_STATES
         data = load_arrays(folder / "committor.npz")
         order = np.argsort(data["path_index"], kind="stable")
-        stored = np.load(folder / "states.npy") if self.run.surface else read_dcd(folder / "states.dcd")
+        stored = load_array(folder / "states.npy") if self.run.surface else read_dcd(folder / "states.dcd")
         rows, at, p_b = data["path_index"][order], data["frame"][order], data["p_b"][order]
         columns = {
             "time": np.arange(len(order)),

@@ -16,7 +16,7 @@ from tps.pipeline.avoidance import avoidance_text
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.channels import constraint_text
 from tps.pipeline.constraints import avoided_regions
-from tps.pipeline.folder import RunFolder, read_json
+from tps.pipeline.folder import RunFolder
 from tps.pipeline.friction import load_friction
 from tps.pipeline.geodesic import MAIN, load_curve, load_solved
 from tps.pipeline.growth import GROWTH
@@ -45,6 +45,7 @@ from tps.report import (
     write_report,
 )
 from tps.report.player import has_libraries
+from tps.stored import read_json
 
 #: Points per axis of a surface's picture, and the most paths drawn on it.
 _GRID, _SHOWN_PATHS = 181, 60

@@ -9,7 +9,16 @@ from typing import Any
 from tps.errors import RunFolderError, SideStageError, TpsError
 from tps.pipeline.folder import RunFolder, versions
 from tps.pipeline.progress import Progress
-from tps.pipeline.stages import STAGES, Stage, StageResult, can_go_on, find_stage, stage_key, stage_state
+from tps.pipeline.stages import (
+    STAGES,
+    Stage,
+    StageResult,
+    can_go_on,
+    check_whole,
+    find_stage,
+    stage_key,
+    stage_state,
+)
 
 
 def run_stage(run: RunFolder, name: str, progress: Progress, *, force: bool = False) -> dict[str, Any]:
@@ -41,6 +50,7 @@ def _run_stage(run: RunFolder, stage: Stage, progress: Progress, force: bool) ->
     if state == "up to date" and not force:
         return {**run.manifest()["stages"][stage.name], "reused": True}
     if not (force or stage.derived or state == "missing" or can_go_on(run, stage)):
+        check_whole(run, stage.name)
         raise RunFolderError(
             f"{run.path} holds a {stage.name} result of other settings or inputs: replace it with --force, or start "
             "another run folder"
@@ -100,7 +110,7 @@ def asked_stages(run: RunFolder, until: str | None = None) -> list[Stage]:
 
 def _step(run: RunFolder, stage: Stage, progress: Progress, force: bool) -> list[str]:
     """Run one stage of all; return why a side stage has failed, raise where another has."""
-    stale = stage_state(run, stage) == "out of date" and not can_go_on(run, stage)
+    stale = stage_state(run, stage) in ("out of date", "damaged") and not can_go_on(run, stage)
     with progress.stage(stage.name) as ended:
         try:
             entry = _run_stage(run, stage, progress, force and stale)

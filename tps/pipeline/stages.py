@@ -13,6 +13,7 @@ from tps.conformations import Conformations
 from tps.diffusion import (
     ModelSettings,
     TrainingSettings,
+    check_device,
     held_out_error,
     load_model,
     save_model,
@@ -24,7 +25,7 @@ from tps.pipeline.analyse import analyse_run
 from tps.pipeline.candidates import make_paths, path_folder
 from tps.pipeline.committor import transition_states
 from tps.pipeline.dynamics import run_dynamics
-from tps.pipeline.folder import Chance, RunFolder, digest, file_digest, read_json, write_json
+from tps.pipeline.folder import Chance, RunFolder, digest, file_digest, write_json
 from tps.pipeline.free_energy import free_energies
 from tps.pipeline.geodesic import BASELINES, MAIN, solve_geodesic
 from tps.pipeline.growth import GROWTH, grow_conformations
@@ -38,8 +39,9 @@ from tps.pipeline.third_basin import THIRD, third_basin
 from tps.pipeline.withheld import few_carry, grown_doubt, one_end
 from tps.report.player import NO_PLAYER, has_libraries
 from tps.spacetime import empirical_family, model_family, tightest_anchor
+from tps.stored import read_json, remedy
 
-StageState = Literal["missing", "up to date", "out of date"]
+StageState = Literal["missing", "up to date", "out of date", "damaged"]
 
 
 def conformations(run: RunFolder, out: Path, progress: Progress) -> StageResult:
@@ -77,6 +79,7 @@ def train(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     if run.model_kind == "frames":
         write_json(folder / "frames.json", {"model": "frames", "frames": frames.n_frames})
         return StageResult(details={"model": "frames"})
+    check_device(section.device)
     settings = TrainingSettings(
         n_steps=section.n_steps,
         batch_size=section.batch_size,
@@ -181,7 +184,12 @@ def analyse(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     with progress.task("analysis", len(ensembles)) as advance:
         analysed = analyse_run(run, run.load_frames(), ensembles, done, advance)
     analysed.save(out / "analysis")
-    return StageResult(analysed.n_evaluations, notes=analysed.notes)
+    lost = [
+        f"the result of `tps {name}` is damaged and left out"
+        for name in SIDE_STAGES
+        if run.damaged_files(name)
+    ]
+    return StageResult(analysed.n_evaluations, notes=(*analysed.notes, *lost))
 
 
 def report(run: RunFolder, out: Path, progress: Progress) -> StageResult:
@@ -264,7 +272,20 @@ def stage_state(run: RunFolder, stage: Stage) -> StageState:
     entry = run.manifest()["stages"].get(stage.name)
     if entry is None or not (run.path / stage.outputs[0]).exists():
         return "missing"
+    if run.damaged_files(stage.name):
+        return "damaged"
+    if _rests_on_damage(run, stage):
+        return "out of date"
     return "up to date" if entry["key"] == stage_key(run, stage) else "out of date"
+
+
+def _rests_on_damage(run: RunFolder, stage: Stage) -> bool:
+    """Return whether a stage that this one needs, directly or not, is damaged."""
+    while stage.needs is not None:
+        stage = find_stage(stage.needs)
+        if run.damaged_files(stage.name):
+            return True
+    return False
 
 
 def stage_key(run: RunFolder, stage: Stage, *, grown: bool = True) -> str:
@@ -307,9 +328,23 @@ def can_go_on(run: RunFolder, stage: Stage) -> bool:
     return (
         bool(stage.open_keys)
         and entry is not None
+        and not run.damaged_files(stage.name)
         and entry["growth_key"] == stage_key(run, stage, grown=False)
         and all((run.path / name).exists() for name in stage.outputs)
     )
+
+
+def check_whole(run: RunFolder, name: str) -> None:
+    """Check that the files of a stage are what it left.
+
+    Raises
+    ------
+    RunFolderError
+        Naming the first that is not.
+    """
+    wrong = run.damaged_files(name)
+    if wrong:
+        raise RunFolderError(f"{run.path / wrong[0]} is damaged: {remedy(run.path / wrong[0])}")
 
 
 def find_stage(name: str) -> Stage:

@@ -24,8 +24,9 @@ from tps.analysis import (
     path_channels,
 )
 from tps.paths import PathEnsemble, ShootingRun, TransitionPaths, load_transition_paths
-from tps.pipeline.folder import RunFolder, read_json
+from tps.pipeline.folder import RunFolder
 from tps.pipeline.shooting import FROM_FRAMES, load_chains
+from tps.stored import read_json
 
 _DIVERGENCE = (
     "Jensen-Shannon divergence of the histograms over the first two features (24 bins each) of {what} and of the "

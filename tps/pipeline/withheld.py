@@ -11,11 +11,12 @@ import numpy as np
 
 from tps.analysis import Metric, frames_anchored_difference, model_difference
 from tps.conformations import Conformations
-from tps.pipeline.folder import RunFolder, read_json
+from tps.pipeline.folder import RunFolder
 from tps.pipeline.geodesic import FISHER_CLOCK, MAIN, load_curve
 from tps.pipeline.growth.rounds import GROWTH
 from tps.pipeline.sample import frames_verdict
 from tps.spacetime import SUPPORTED_FRAMES, indistinct_ends, needed_support
+from tps.stored import read_json
 
 
 def one_end(run: RunFolder, solved: Mapping[str, Any]) -> str:

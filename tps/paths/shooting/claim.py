@@ -16,6 +16,7 @@ from tps.errors import RunFolderError
 from tps.files import whole
 from tps.paths.shooting.moves import ShootingSettings
 from tps.paths.shooting.store import stored_chains
+from tps.stored import read_json
 
 _FILE = "shooting.json"
 #: May grow from one call to the next: more candidates may join.
@@ -77,7 +78,4 @@ def read_claim(folder: Path) -> dict[str, Any] | None:
     file = folder / _FILE
     if not file.is_file():
         return None
-    try:
-        return dict(json.loads(file.read_text()))
-    except (TypeError, ValueError) as error:
-        raise RunFolderError(f"{file} is damaged ({error}): remove the folder and shoot again") from error
+    return read_json(file)

@@ -15,8 +15,9 @@ from tps.analysis import FramePool
 from tps.arrays import load_arrays, save_arrays
 from tps.conformations import Conformations, read_dcd, write_dcd
 from tps.paths import WindowSamples
-from tps.pipeline.folder import read_json, write_json
+from tps.pipeline.folder import write_json
 from tps.pipeline.sample import SampledConformations
+from tps.stored import read_json
 from tps.systems import MolecularSystem, System
 
 #: Rounds in progress, and where they lie in conformations/ when growing has ended, with what it says.
