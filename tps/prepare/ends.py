@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from tps.errors import ConfigError, SystemDefinitionError
+from tps.errors import ConfigError, SystemDefinitionError, reason_of
 from tps.prepare.gromacs_top import flatten_top
 from tps.prepare.request import DEFAULT_FORCE_FIELD, DEFAULT_WATER, PREPARED_SUFFIXES, Request
 from tps.sections import nearest
@@ -24,6 +24,7 @@ from tps.systems.molecular import solute_atoms
 from tps.systems.molecular_graph import MolecularGraph, graph_of
 from tps.systems.prepared import Prepared, open_prepared
 from tps.systems.structures import Structure, check_same_molecule, describe_box, read_structure
+from tps.systems.trust import check_no_code
 
 #: Least density [g/mL] of a box that is full, rather than the cell of a crystal with its solvent left out.
 FULL_BOX = 0.6
@@ -127,10 +128,12 @@ def open_force_field(files: tuple[str, ...], folder: Path) -> app.ForceField:
         If one does not exist or cannot be read.
     """
     _check_known(files, folder)
+    found = [str(folder / name) if (folder / name).is_file() else name for name in files]
+    check_no_code([Path(name) for name in found if Path(name).is_file()], "--forcefield")
     try:
-        return app.ForceField(*(str(folder / name) if (folder / name).is_file() else name for name in files))
+        return app.ForceField(*found)
     except Exception as reason:  # OpenMM raises a bare Exception for damaged XML
-        raise SystemDefinitionError(f"OpenMM cannot read {', '.join(files)}: {reason}") from None
+        raise SystemDefinitionError(f"OpenMM cannot read {', '.join(files)}: {reason_of(reason)}") from None
 
 
 def _check_known(files: tuple[str, ...], folder: Path) -> None:

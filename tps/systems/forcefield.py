@@ -12,13 +12,14 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from tps.errors import SystemDefinitionError
+from tps.errors import SystemDefinitionError, reason_of
 from tps.sections import nearest
 from tps.systems.definition import ForceFieldSection
 from tps.systems.identity import check_system_fits, periodic_box
 from tps.systems.native_obc import use_native_obc
 from tps.systems.prepared import Prepared, open_prepared
 from tps.systems.structures import BOX_TOLERANCE, describe_box
+from tps.systems.trust import check_energies, check_no_code, check_no_pickle, check_numbers
 
 CONSTRAINTS = {"none": None, "h-bonds": app.HBonds, "all-bonds": app.AllBonds}
 NONBONDED_METHODS = {
@@ -66,7 +67,8 @@ def build_openmm_system(
     where = f"{directory / 'system.toml'} [force_field]"
     if settings.system_xml is not None:
         source = str(directory / settings.system_xml)
-        system, notes = keep_constant_volume(_read_system(directory / settings.system_xml))
+        given = _read_system(directory / settings.system_xml, allow_code=settings.allow_code)
+        system, notes = keep_constant_volume(given)
         system, more = _use_box(system, topology)
         notes += more
     elif settings.files:
@@ -85,13 +87,15 @@ def build_openmm_system(
     if not settings.files:
         check_system_fits(system, topology, structures, source)
     _check_cutoff(system, where)
+    if settings.system_xml is not None or any((directory / name).is_file() for name in settings.files):
+        check_energies(system, structures, source)
     return system, notes
 
 
 def _apply_files(
     settings: ForceFieldSection, directory: Path, topology: app.Topology, where: str
 ) -> tuple[openmm.System, tuple[str, ...]]:
-    force_field = _load_files(settings.files, directory, where)
+    force_field = _load_files(settings, directory, where)
     in_box = _box_of(topology) is not None
     notes: tuple[str, ...] = ()
     if in_box and settings.nonbonded_method == "auto" and _has_implicit_solvent(force_field):
@@ -120,7 +124,7 @@ def _create(
             hydrogenMass=mass,
         )
     except Exception as reason:  # OpenMM raises many kinds, some bare, for what a file lacks
-        raise SystemDefinitionError(f"{where} {explain(' '.join(str(reason).split()))}") from None
+        raise SystemDefinitionError(f"{where} {explain(reason_of(reason))}") from None
 
 
 def _choose_method(settings: ForceFieldSection, in_box: bool) -> ForceFieldSection:
@@ -197,7 +201,8 @@ def _check_cutoff(system: openmm.System, where: str) -> None:
                 )
 
 
-def _load_files(files: tuple[str, ...], directory: Path, where: str) -> app.ForceField:
+def _load_files(settings: ForceFieldSection, directory: Path, where: str) -> app.ForceField:
+    files = settings.files
     found = [str(directory / name) if (directory / name).is_file() else name for name in files]
     shipped = Path(app.__file__).parent / "data"
     for name, path in zip(files, found, strict=True):
@@ -207,11 +212,13 @@ def _load_files(files: tuple[str, ...], directory: Path, where: str) -> app.Forc
             raise SystemDefinitionError(
                 f"{where} files: {name!r} is neither beside system.toml nor a force field of OpenMM{close}"
             )
+    if not settings.allow_code:
+        check_no_code([Path(path) for path in found if Path(path).is_file()], where)
     try:
         return app.ForceField(*found)
     except Exception as reason:  # OpenMM raises a bare Exception for damaged XML
         raise SystemDefinitionError(
-            f"{where} files: OpenMM cannot read {', '.join(files)}: {reason}"
+            f"{where} files: OpenMM cannot read {', '.join(files)}: {reason_of(reason)}"
         ) from None
 
 
@@ -228,17 +235,25 @@ def _explain(message: str, topology: app.Topology, files: tuple[str, ...]) -> st
     return f"cannot be used: OpenMM cannot build the System: {reason}"
 
 
-def _read_system(path: Path) -> openmm.System:
+def _read_system(path: Path, *, allow_code: bool) -> openmm.System:
     if not path.is_file():
         raise SystemDefinitionError(
             f"{path} does not exist: write it with openmm.XmlSerializer.serialize(system)"
         )
     try:
-        system = openmm.XmlSerializer.deserialize(path.read_text(encoding="utf-8"))
-    except ValueError as reason:
-        raise SystemDefinitionError(f"{path} is not a serialised openmm.System: {reason}") from None
+        text = path.read_text(encoding="utf-8")
+        if not allow_code:
+            check_no_pickle(text, path)
+        system = openmm.XmlSerializer.deserialize(text)
+    except SystemDefinitionError:
+        raise
+    except Exception as reason:  # OpenMM raises whatever damaged XML leads it to
+        raise SystemDefinitionError(
+            f"{path} is not a serialised openmm.System: {reason_of(reason)}"
+        ) from None
     if not isinstance(system, openmm.System):
         raise SystemDefinitionError(
             f"{path} holds a serialised {type(system).__name__}, not an openmm.System"
         )
+    check_numbers(text, system, path)
     return system

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, RectBivariateSpline
 
-from tps.errors import SystemDefinitionError
+from tps.arrays import read_npz
+from tps.errors import ParameterError, SystemDefinitionError, reason_of, shortened
 
 #: Cells a periodic table is continued by at each side: a cubic spline forgets its border by a factor 3.7 per cell.
 _PADDING = 32
@@ -149,25 +150,28 @@ def read_table(file: Path, keys: Sequence[str], periodic: bool) -> TablePotentia
 
 def _read_npz(file: Path, keys: Sequence[str]) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     try:
-        with np.load(file) as data:
-            missing = [key for key in (*keys, "u") if key not in data]
-            if missing:
-                raise SystemDefinitionError(
-                    f"needs the arrays {', '.join((*keys, 'u'))}, but holds {', '.join(sorted(data)) or 'none'}"
-                )
-            axes = [np.array(data[key], dtype=np.float64) for key in keys]
-            return axes, np.array(data["u"], dtype=np.float64)
-    except (OSError, ValueError) as reason:
-        if isinstance(reason, SystemDefinitionError):
-            raise
-        raise SystemDefinitionError(f"cannot be read as npz: {reason}") from None
+        data = read_npz(file)
+    except ParameterError as reason:
+        raise SystemDefinitionError(str(reason)) from None
+    if set(data) < {*keys, "u"}:
+        raise SystemDefinitionError(
+            f"needs the arrays {', '.join((*keys, 'u'))}, but holds {shortened(', '.join(sorted(data))) or 'none'}"
+        )
+    for name in (*keys, "u"):
+        if data[name].dtype.kind not in "iuf":
+            raise SystemDefinitionError(f"{name} should hold numbers, but holds {data[name].dtype}")
+        if name != "u" and data[name].ndim != 1:
+            raise SystemDefinitionError(
+                f"{name} should be a list of values, but has the shape {data[name].shape}"
+            )
+    return [np.array(data[key], dtype=np.float64) for key in keys], np.array(data["u"], dtype=np.float64)
 
 
 def _read_text(file: Path, keys: Sequence[str]) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     try:
         rows = np.loadtxt(file, dtype=np.float64, ndmin=2)
     except (OSError, ValueError) as reason:
-        raise SystemDefinitionError(f"cannot be read as columns of numbers: {reason}") from None
+        raise SystemDefinitionError(f"cannot be read as columns of numbers: {reason_of(reason)}") from None
     if rows.shape[1] != len(keys) + 1:
         raise SystemDefinitionError(
             f"needs {len(keys) + 1} columns ({', '.join(keys)} and the energy), but has {rows.shape[1]}"
