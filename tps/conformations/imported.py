@@ -10,9 +10,12 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
+from tps.apart import SUFFIXES as APART
+from tps.apart import load_apart
 from tps.conformations.cells import whole_positions
+from tps.conformations.frames import check_dcd_length
 from tps.conformations.weights import WeightColumn, WeightKind, check_weights, read_weights
-from tps.errors import TrajectoryError
+from tps.errors import TrajectoryError, reason_of
 from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
 
@@ -132,9 +135,15 @@ def _read(system: MolecularSystem, file: Path) -> mdtraj.Trajectory:
     needed = f"{file} must hold the {system.n_atoms} atoms of {system.name}"
     try:
         with silent_stdout():
-            loaded = mdtraj.load(str(file), **_topology_argument(system, file))
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, IndexError, EOFError) as error:
-        raise TrajectoryError(f"{needed}, but MDTraj cannot read it ({_first_line(error)})") from error
+            loaded = (
+                load_apart(file, system.mdtraj_topology)
+                if file.suffix.lower() in APART
+                else mdtraj.load(str(file), **_topology_argument(system, file))
+            )
+    except Exception as error:  # MDTraj's readers raise whatever a damaged file leads them to
+        raise TrajectoryError(f"{needed}, but MDTraj cannot read it ({reason_of(error)})") from error
+    if file.suffix.lower() == ".dcd":
+        check_dcd_length(file, loaded.n_frames)
     if loaded.n_atoms != system.n_atoms:
         raise TrajectoryError(
             f"{needed}, but has {loaded.n_atoms}: export the molecule alone, in its atom order"
@@ -154,7 +163,3 @@ def _topology_argument(system: MolecularSystem, file: Path) -> dict[str, mdtraj.
     """Give the topology to the formats that have none of their own."""
     own = (".pdb", ".pdb.gz", ".h5", ".lh5", ".gro", ".pdbx", ".cif", ".mol2", ".hoomdxml", ".gsd", ".arc")
     return {} if file.name.lower().endswith(own) else {"top": system.mdtraj_topology}
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -6,13 +6,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from tps.errors import TrajectoryError
+from tps.arrays import read_npy, read_npz
+from tps.errors import ParameterError, TrajectoryError, reason_of
 from tps.systems import Ranged
 
 WeightKind = Literal["weight", "log-weight", "bias-kj-per-mol"]
@@ -245,17 +246,18 @@ def _read_table(file: Path) -> tuple[list[str], NDArray[np.float64]]:
     fields: list[str] = []
     try:
         if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as arrays:
-                fields = list(arrays.files)
-                table = np.stack([np.asarray(arrays[name], dtype=np.float64) for name in fields], axis=-1)
+            arrays = read_npz(file)
+            fields = list(arrays)
+            table = np.stack([_numbers(array) for array in arrays.values()], axis=-1)
         elif file.suffix == ".npy":
-            table = np.asarray(np.load(file, allow_pickle=False), dtype=np.float64)
+            table = _numbers(read_npy(file))
         else:
             table = np.loadtxt(file, ndmin=2, dtype=np.float64)
             fields = _text_fields(file)
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TrajectoryError(f"weights file {file} is not a table of numbers ({reason})") from error
+    except (OSError, ValueError) as error:
+        raise TrajectoryError(
+            f"weights file {file} is not a table of numbers ({reason_of(error)})"
+        ) from error
     table = table[:, None] if table.ndim == 1 else table
     if table.ndim != 2 or table.size == 0:
         raise TrajectoryError(
@@ -264,9 +266,15 @@ def _read_table(file: Path) -> tuple[list[str], NDArray[np.float64]]:
     return (fields if len(fields) == table.shape[1] else []), table
 
 
+def _numbers(array: NDArray[Any]) -> NDArray[np.float64]:
+    if array.dtype.kind not in "iuf":
+        raise ParameterError(f"it holds {array.dtype}")
+    return array.astype(np.float64)
+
+
 def _text_fields(file: Path) -> list[str]:
     """Return the names in the first line, `#! FIELDS a b` or `# a b`."""
-    with file.open() as lines:
+    with file.open(encoding="utf-8", errors="replace") as lines:
         first = lines.readline().split()
     return first[2 if first[:2] == ["#!", "FIELDS"] else 1 :] if first and first[0] in ("#", "#!") else []
 
@@ -275,5 +283,5 @@ def _plumed_settings(file: Path) -> set[str]:
     """Return what PLUMED's header sets, such as min_phi of a periodic phi."""
     if file.suffix in (".npy", ".npz"):
         return set()
-    with file.open() as lines:
+    with file.open(encoding="utf-8", errors="replace") as lines:
         return {words[2] for line in lines if (words := line.split())[:2] == ["#!", "SET"] and len(words) > 2}

@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from tps.diffusion.kinds import KINDS
 from tps.diffusion.model import Model
 from tps.diffusion.product_model import ProductModel
-from tps.errors import ModelError
+from tps.errors import ModelError, quoted, reason_of
 from tps.features import FeatureSpace
 from tps.files import whole
+from tps.stored import remedy
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,29 @@ def load_model(path: Path) -> tuple[Model, ModelSettings]:
         settings = ModelSettings(header["kind"], space)
         network = _build(KINDS[settings.kind].network, space, header["size"])
         network.load_state_dict(state)
-    except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{path} is not a model of tps, or is damaged ({error}): train again") from error
+        strange = [name for name, tensor in state.items() if not _finite(tensor)]
+        if strange:
+            raise ValueError(f"{quoted(strange[0])} has values that are not finite real numbers")
+    except (
+        SafetensorError,
+        KeyError,
+        IndexError,
+        TypeError,
+        RuntimeError,
+        ValueError,
+        AttributeError,
+        MemoryError,
+        OSError,
+    ) as error:  # headers lead torch and safetensors into all of them
+        raise ModelError(
+            f"{path} is not a model of tps, or is damaged ({reason_of(error)}): {remedy(path)}"
+        ) from None
     network.eval()
     return network, settings
+
+
+def _finite(tensor: Tensor) -> bool:
+    return not tensor.is_complex() and bool(torch.isfinite(tensor).all())
 
 
 def _build(network: Callable[..., Model], space: FeatureSpace, size: dict[str, Any]) -> Model:

@@ -195,13 +195,22 @@ def choose_platform(
     said = [_CACHE_FORMAT, system_xml, openmm.Platform.getOpenMMVersion(), *names, str(n_cores)]
     key = hashlib.sha256("|".join(said).encode()).hexdigest()
     known, now = _read_cache(cache), load()
-    if key in known:
-        found = Measurement(**known[key])
-        if not (found.busy and now <= _BUSY_LOAD):
-            return _fastest(found, "cached")
+    earlier = _measurement(known.get(key))
+    if earlier is not None and not (earlier.busy and now <= _BUSY_LOAD):
+        return _fastest(earlier, "cached")
     found = _measure_all(system_xml, positions, names, n_cores, now)
     _write_cache(cache, {**known, key: asdict(found)})
-    return _fastest(found, "measured again" if key in known else "measured")
+    return _fastest(found, "measured" if earlier is None else "measured again")
+
+
+def _measurement(entry: Any) -> Measurement | None:
+    """Return a measurement of the cache; None where it holds none, or something else."""
+    try:
+        found = Measurement(**entry)
+        speeds = [*found.steps_per_second.values(), found.all_cores, found.load, found.spread]
+    except (TypeError, AttributeError):
+        return None
+    return found if len(speeds) > 3 and all(isinstance(speed, int | float) for speed in speeds) else None
 
 
 def _fastest(found: Measurement, source: str) -> PlatformChoice:
@@ -267,7 +276,7 @@ def _default_cache() -> Path:
 def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
     try:
         known = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError, RecursionError):  # a cache is only a cache
         return {}
     return known if isinstance(known, dict) else {}
 
