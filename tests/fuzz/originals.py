@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from openmm import XmlSerializer, app
 
 from tps.cli import main
+from tps.config import load_config
+from tps.pipeline import RunFolder
 from tps.systems import data_directory, load_system
 
 PREPARED = Path(__file__).parents[1] / "prepared"
@@ -162,8 +164,11 @@ def make_frames(folder: Path) -> None:
 
 
 def _import(folder: Path, suffix: str, weights: str) -> None:
+    """Make a run folder whose first stage, which has not run yet, imports frames that lie beside it."""
     folder.mkdir()
     (folder / "run.toml").write_text(IMPORT.format(suffix=suffix, weights=weights))
+    run = RunFolder.create(folder, load_config(folder / "run.toml"))
+    (folder / "run.toml").write_text(run.config.to_toml().replace(str(folder.parent), ".."))
 
 
 def make_run(folder: Path, text: str = MINI, until: str = "report") -> None:

@@ -115,12 +115,13 @@ def system_targets() -> list[Target]:
         "--parameters prepared/alanine.prm",
         "xml": "init prepared/alanine.pdb prepared/alanine.pdb --system-xml prepared/alanine.xml",
     }
+    short = "-o new --short-run 0.01 --platform Reference"
     return [
         *(Target("molecule", name, show) for name in ("system.toml", "c5.pdb", "c7ax.pdb", "mine.xml")),
         *(Target("given", name, ("systems given",)) for name in ("system.toml", "system.xml", "system.xml")),
         *(Target("surface", name, ("systems surface",)) for name in ("system.toml", "table.txt")),
         *(Target("surface", name, ("systems surface/npz",)) for name in ("table.npz", "npz/system.toml")),
-        *(Target("prepared", f"alanine.{s}", (f"{c} -o new --short-run 0.01",)) for s, c in prepared.items()),
+        *(Target("prepared", f"alanine.{s}", (f"{c} {short}",)) for s, c in prepared.items()),
     ]
 
 
@@ -129,8 +130,7 @@ def frame_targets() -> list[Target]:
     runs = {f"frames.{suffix}": f"import-{suffix}" for suffix in TRAJECTORIES}
     runs |= {file: f"import-{file}" for file in WEIGHTS}
     return [
-        Target("frames", file, (f"run {run}/run.toml -o out --until conformations",), ("molecule", run))
-        for file, run in runs.items()
+        Target("frames", file, (f"conformations {run}",), ("molecule", run)) for file, run in runs.items()
     ]
 
 
