@@ -1,8 +1,11 @@
 """The command line as tests call it, and a run of a few seconds."""
 
+from pathlib import Path
+
 from click.testing import CliRunner
 
 from tps.cli import main
+from tps.pipeline import RunFolder, find_stage
 
 TINY = """
 [run]
@@ -55,6 +58,11 @@ def tps(*arguments, code=0):
     assert result.exit_code == code, result.output
     assert "Traceback" not in result.output
     return result
+
+
+def sealed(folder, stage):
+    """Take what a test has made of a stage's files for what the stage left."""
+    RunFolder.open(Path(folder)).seal(stage, find_stage(stage).outputs)
 
 
 def complaint(*arguments):

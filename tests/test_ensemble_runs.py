@@ -12,7 +12,7 @@ import time
 import mdtraj
 import numpy as np
 import pytest
-from commands import complaint, tps
+from commands import complaint, sealed, tps
 
 from tps.cli.results import shooting_text
 from tps.conformations import read_dcd, write_dcd
@@ -312,6 +312,7 @@ def test_times_of_chains_that_the_frames_contradict_are_withheld(well, tmp_path)
     numbers = content.get("metrics", content)["transition_time_from_frames"]
     numbers["value"] *= 10
     file.write_text(json.dumps(content))
+    sealed(tmp_path / "run", "shoot")
     tps("analyse", tmp_path / "run", "--force")
     found = metrics_of(tmp_path / "run")["metrics"]["mean_transition_time"]
     assert found["value"] is None

@@ -252,7 +252,7 @@ def test_damaged_runs_are_refused(run, tmp_path):
         export_paths(run, tmp_path / "out", SYSTEM)
     del table["status"]
     save_arrays(run / "paths" / "paths.npz", **table)
-    with pytest.raises(TrajectoryError, match="status"):
+    with pytest.raises(RunFolderError, match="has no status"):
         export_paths(run, tmp_path / "out", SYSTEM)
 
 

@@ -4,7 +4,7 @@ import html
 import json
 
 import pytest
-from commands import TINY, complaint, tps
+from commands import TINY, complaint, sealed, tps
 
 from tps.pipeline import RunFolder
 from tps.report import verdict_section
@@ -124,12 +124,14 @@ def test_the_models_number_is_withheld_where_the_frames_contradict_it(failed, tm
     for curve in solved["curves"].values():
         curve["delta_psi_model"] += 34.0
     file.write_text(json.dumps(solved))
+    sealed(run, "geodesic")
     try:
         tps("analyse", run, "--force")
         content = metrics_of(run)
         tps("report", run, "--force")
     finally:
         file.write_text(kept)
+        sealed(run, "geodesic")
     for found in (content["metrics"], *content["baselines"].values()):
         assert found["dissipated_work"]["value"] is None and found["work"]["value"] is not None
     difference = content["metrics"]["free_energy_difference"]

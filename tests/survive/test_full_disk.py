@@ -78,7 +78,7 @@ def filled_up(whole_run, place, share):
     with small_disk(place, max(4096, int(share * need))) as make_room:
         said = complaint(*command)
         assert "no space left on device" in said
-        assert "make room; what was finished is kept, go on with: tps " in said
+        assert "make room; what was finished is kept, go on with: tps" in said
         make_room()
         tps(*command)
         assert results(place / "run") == expected

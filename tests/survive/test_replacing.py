@@ -11,6 +11,17 @@ from tps.pipeline import RunFolder
 from tps.pipeline.folder import write_json
 
 CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
+ENTRY = {
+    "status": "done",
+    "failure": "",
+    "seconds": 1.0,
+    "force_evaluations": 0,
+    "platform": None,
+    "notes": [],
+    "details": {},
+    "key": "1",
+    "growth_key": "1",
+}
 OLD, NEW = {"one": "old", "two": "old"}, {"one": "new", "three": "new"}
 
 
@@ -51,7 +62,7 @@ def a_run(folder):
     run = RunFolder(folder, load_config(Path("double-well")))
     fill(run.path / "result", OLD)
     fill(run.path / "deep" / "result", OLD)
-    write_json(run.path / "manifest.json", {"format_version": 3, "stages": {"stage": {"key": 1}}})
+    write_json(run.path / "manifest.json", {"format_version": 3, "stages": {"stage": ENTRY}})
     return run
 
 
