@@ -9,8 +9,9 @@ STAMP := .venv/installed
 OPS_STAMP := .venv-ops/installed
 DOCS_STAMP := .venv/installed-docs
 PAGE_STAMP := .venv/installed-page
+DASK_STAMP := .venv/installed-dask
 
-.PHONY: demo test test-slow test-survive test-page test-ops fuzz benchmark lint docs docs-numbers clean
+.PHONY: demo test test-slow test-survive test-page test-dask test-ops fuzz benchmark lint docs docs-numbers clean
 
 demo: $(STAMP)
 	.venv/bin/tps run configs/demo.toml -o $(RUN)
@@ -33,6 +34,10 @@ fuzz: $(STAMP)
 # The page of a run in a browser: Debian's chromium, or the one that CHROMIUM names.
 test-page: $(PAGE_STAMP)
 	.venv/bin/python -m pytest -m page tests/page
+
+# The same bytes from a Dask cluster as from this machine, with workers killed and a scheduler restarted.
+test-dask: $(DASK_STAMP)
+	.venv/bin/python -m pytest -m dask tests/test_cluster_runs.py
 
 test-ops: $(OPS_STAMP)
 	.venv-ops/bin/python -m pytest -m 'ops and not slow' tests/ops
@@ -70,6 +75,10 @@ $(DOCS_STAMP): $(STAMP)
 
 $(PAGE_STAMP): $(STAMP)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[page]'
+	touch $@
+
+$(DASK_STAMP): $(STAMP)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,dask]'
 	touch $@
 
 # OpenPathSampling asks for numpy 1 and forgets six.

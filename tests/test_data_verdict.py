@@ -20,7 +20,7 @@ from tps.conformations import (
     states_next_and_last,
 )
 from tps.conformations.mean_force import _turning_derivatives, _turns
-from tps.engine import LangevinSettings, PlatformChoice, potential_energies
+from tps.engine import LangevinSettings, PlatformChoice, potential_energies, shared_executor
 from tps.errors import ParameterError, TrajectoryError
 from tps.features import Distance
 from tps.pipeline.constraints import build_constraints
@@ -100,7 +100,10 @@ def test_the_sentence_has_the_numbers():
 def sampled(molecule, method, **options):
     section = ConformationsSection(method=method, frame_interval_steps=20, **options)
     seeds = list(range(2 * section.n_walkers))
-    found = sample_conformations(molecule, section, LANGEVIN, PlatformChoice("Reference"), seeds, 1, Silent())
+    with shared_executor("processes", 1) as executor:
+        found = sample_conformations(
+            molecule, section, LANGEVIN, PlatformChoice("Reference"), seeds, 1, executor, Silent()
+        )
     return frames_verdict(molecule, section, found.frames, found.positions)
 
 
@@ -275,9 +278,10 @@ def imported_run(molecule, folder, logs, kind="log-weight"):
         weights_file=str(folder / "w.txt"),
         weights_kind=kind,
     )
-    return sample_conformations(
-        molecule, section, LANGEVIN, PlatformChoice("Reference"), [0] * 4, 1, Silent()
-    )
+    with shared_executor("processes", 1) as executor:
+        return sample_conformations(
+            molecule, section, LANGEVIN, PlatformChoice("Reference"), [0] * 4, 1, executor, Silent()
+        )
 
 
 def test_the_sign_and_the_unit_of_weights_are_held_against_the_forces(folder, theta):

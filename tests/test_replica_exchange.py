@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from tps.analysis import log_selection_of_energy, temperature_log_strength
 from tps.config import ConformationsSection
 from tps.conformations import ReplicaTask, judge_frames, run_replicas, temperature_ladder
-from tps.engine import LangevinSettings, PlatformChoice
+from tps.engine import LangevinSettings, PlatformChoice, shared_executor
 from tps.errors import ConfigError
 from tps.pipeline.progress import Silent
 from tps.pipeline.replica_exchange import replica_exchange
@@ -49,7 +49,10 @@ def sampled(**changes):
     section = ConformationsSection(**(settings | changes))
     molecule = torsion_molecule(WELLS)
     seeds = list(range(1, section.n_walkers + 1))
-    found = replica_exchange(molecule, section, LANGEVIN, PlatformChoice("Reference"), seeds, 1, Silent())
+    with shared_executor("processes", 1) as executor:
+        found = replica_exchange(
+            molecule, section, LANGEVIN, PlatformChoice("Reference"), seeds, 1, executor, Silent()
+        )
     return molecule, section, found
 
 

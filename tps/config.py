@@ -20,12 +20,16 @@ from pydantic import (
 
 from tps.conformations import WeightKind
 from tps.diffusion import KINDS, ModelSection
+from tps.engine import ClusterSection, default_workers
 from tps.errors import ConfigError
 from tps.sections import Section, nearest, read_toml, validate
 from tps.spacetime import CurveMethod
 from tps.systems import data_directory
 
 _STEPS_PER_UPDATE = 20  # of the tilt along a curve, at most: moves of it take a tenth of the time there
+
+#: Keys of [run] that, like all of [cluster], say where the work is done: no result depends on them.
+WHERE = ("n_workers", "executor")
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
@@ -35,7 +39,12 @@ class RunSection(Section):
 
     system: str = Field(description="Name of a built-in system, or the folder of your own.")
     seed: NonNegativeInt = Field(0, description="Everything random follows from it.")
-    n_workers: PositiveInt | None = Field(None, description="Cores to use; all of them by default.")
+    executor: Literal["local", "dask"] = Field(
+        "local", description="Where the work is done: on this machine, or by the workers of [cluster]."
+    )
+    n_workers: PositiveInt | None = Field(
+        None, description="executor = local: cores to use; all of them by default."
+    )
     platform: str | None = Field(None, description="OpenMM platform; the fastest measured one by default.")
     timestep_ps: PositiveFloat = Field(0.002, description="Time step of Langevin dynamics.")
     friction_per_ps: PositiveFloat = Field(1.0, description="Friction of Langevin dynamics.")
@@ -437,12 +446,38 @@ class RunConfig(Section):
     committor: CommittorSection = CommittorSection()
     free_energy: FreeEnergySection = FreeEnergySection()
     rate: RateSection = RateSection()
+    cluster: ClusterSection = ClusterSection()
+
+    @model_validator(mode="after")
+    def _dask_needs_cluster(self) -> RunConfig:
+        if self.run.executor == "dask" and not (self.cluster.scheduler or self.cluster.kind):
+            raise ValueError(
+                'run.executor = "dask" needs cluster.scheduler, an address, or cluster.kind, a queue'
+            )
+        return self
 
     @model_validator(mode="after")
     def _wall_needs_region(self) -> RunConfig:
         if self.paths.enforce and not self.geodesic.avoid:
             raise ValueError("paths.enforce needs a region to keep out of: give geodesic.avoid")
         return self
+
+    @property
+    def used_cluster(self) -> ClusterSection | None:
+        """The cluster that does the work; None where this machine does."""
+        return self.cluster if self.run.executor == "dask" else None
+
+    @property
+    def n_workers(self) -> int:
+        """Tasks that are done side by side, at most."""
+        if self.run.executor == "dask":
+            return self.cluster.max_workers
+        return self.run.n_workers or default_workers()
+
+    def gives_the_same_as(self, other: RunConfig) -> bool:
+        """Return whether another configuration differs at most in where the work is done."""
+        left_out: dict[str, Any] = {"run": set(WHERE), "cluster": True}
+        return self.model_dump(exclude=left_out) == other.model_dump(exclude=left_out)
 
     @property
     def n_rate_shots(self) -> int:

@@ -1,5 +1,6 @@
 """OpenMM at work: platforms, contexts, counted force evaluations, executors."""
 
+from tps.engine.cluster import ClusterSection
 from tps.engine.dynamics import (
     BIAS_GROUP,
     MOLECULE_GROUP,
@@ -27,6 +28,7 @@ __all__ = [
     "BIAS_GROUP",
     "MOLECULE_GROUP",
     "WALL_GROUP",
+    "ClusterSection",
     "Dynamics",
     "LangevinSettings",
     "Measurement",

@@ -13,6 +13,7 @@ from concurrent.futures import (
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
+from tps.engine.cluster import ClusterSection, cluster_executor
 from tps.engine.platform import PlatformChoice
 from tps.engine.workers import Workers
 from tps.errors import ParameterError, SimulationError
@@ -32,17 +33,25 @@ def executor_kind(platform: PlatformChoice) -> Literal["threads", "processes"]:
 
 
 @contextmanager
-def shared_executor(kind: Literal["threads", "processes"], n_workers: int) -> Iterator[Executor]:
+def shared_executor(
+    kind: Literal["threads", "processes"],
+    n_workers: int,
+    cluster: ClusterSection | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Iterator[Executor]:
     """Yield workers that one stage after another takes over: starting processes costs seconds.
 
-    They end with this process; after a failure or an interrupt, at once.
+    They end with this process; after a failure or an interrupt, at once. Those of a cluster, if there is one, are
+    processes, and as many as it has; `say` is told once where it is.
 
     Raises
     ------
     ParameterError
         If `n_workers` is not positive.
+    ConfigError, SimulationError
+        If there is no cluster where there should be: see `cluster_executor`.
     """
-    executor = _shared(kind, n_workers)
+    executor = _shared(kind, n_workers) if cluster is None else cluster_executor(cluster, say)
     try:
         yield executor
     except BaseException as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from tps.engine import (
     LangevinSettings,
     PlatformChoice,
     choose_platform,
-    default_workers,
     executor_kind,
     map_tasks,
     potential_energies,
@@ -159,21 +158,24 @@ class MoleculeRun:
 
     def _platform(self, n_tasks: int) -> PlatformChoice:
         """Return the platform for so many simulations side by side."""
-        return self.platform.for_tasks(n_tasks, n_workers(self.run))
+        return self.platform.for_tasks(n_tasks, n_cores(self.run))
 
     def conformations(self, section: ConformationsSection) -> SampledConformations:
         """See `RunDynamics`."""
         replicas = section.method == "replica-exchange"
         sample, n_seeds = (replica_exchange, 1) if replicas else (sample_conformations, 2)
-        return sample(
-            self.run.molecule,
-            section,
-            langevin(self.run),
-            self.platform,
-            self.run.seeds(Chance.CONFORMATIONS, n_seeds * section.n_walkers),
-            n_workers(self.run),
-            self.progress,
-        )
+        # in metadynamics Python itself works
+        with _workers(self.run, self.progress, "processes", section.n_walkers) as executor:
+            return sample(
+                self.run.molecule,
+                section,
+                langevin(self.run),
+                self.platform,
+                self.run.seeds(Chance.CONFORMATIONS, n_seeds * section.n_walkers),
+                n_cores(self.run),
+                executor,
+                self.progress,
+            )
 
     def annealed(
         self,
@@ -415,12 +417,21 @@ class SurfaceRun:
 def run_dynamics(run: RunFolder, progress: Progress) -> Iterator[RunDynamics]:
     """Yield the dynamics of a run's system; its workers live as long as the context."""
     if run.surface is not None:
-        with shared_executor("threads", 1) as executor:  # numpy's loops over walkers hold the GIL
+        # numpy's loops over walkers hold the GIL
+        with _workers(run, progress, "threads", 1) as executor:
             yield SurfaceRun(run, run.surface, executor, progress)
     else:
         platform = run_platform(run, progress)
-        with shared_executor(executor_kind(platform), n_workers(run)) as executor:
+        with _workers(run, progress, executor_kind(platform)) as executor:
             yield MoleculeRun(run, platform, executor, progress)
+
+
+def _workers(
+    run: RunFolder, progress: Progress, kind: Literal["threads", "processes"], n_most: int | None = None
+) -> AbstractContextManager[Executor]:
+    """Return the workers of a run: of its cluster, or here as many as there are cores, or tasks."""
+    cluster, n = run.config.used_cluster, run.config.n_workers
+    return shared_executor(kind, n if n_most is None else min(n, n_most), cluster, progress.say)
 
 
 def grown_selection(run: RunFolder) -> LogSelection:
@@ -441,9 +452,9 @@ def langevin(run: RunFolder) -> LangevinSettings:
     return LangevinSettings(run.molecule.temperature, section.timestep_ps, section.friction_per_ps)
 
 
-def n_workers(run: RunFolder) -> int:
-    """Return the number of workers to use."""
-    return run.config.run.n_workers or default_workers()
+def n_cores(run: RunFolder) -> int:
+    """Return the cores that one stage's simulations share: of a cluster's workers, each has its own."""
+    return 1 if run.config.used_cluster else run.config.n_workers
 
 
 def run_platform(run: RunFolder, progress: Progress) -> PlatformChoice:

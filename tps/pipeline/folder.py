@@ -96,7 +96,7 @@ class RunFolder:
         if (path / CONFIG_FILE).is_file():
             if (path / MANIFEST_FILE).is_file():
                 read_manifest(path)
-            if load_config(path / CONFIG_FILE) != config and not force:
+            if not (force or load_config(path / CONFIG_FILE).gives_the_same_as(config)):
                 raise RunFolderError(
                     f"run folder {path} holds a run with another configuration: choose another folder with -o, or "
                     "replace what differs with --force"

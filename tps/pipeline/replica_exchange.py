@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 
 import numpy as np
 
 from tps.analysis import log_selection_of_energy, temperature_log_strength
 from tps.config import ConformationsSection
 from tps.conformations import Conformations, ReplicaFrames, ReplicaTask, run_replicas, temperature_ladder
-from tps.engine import LangevinSettings, PlatformChoice, map_tasks, shared_executor
+from tps.engine import LangevinSettings, PlatformChoice, map_tasks
 from tps.errors import ConfigError
 from tps.pipeline.progress import Progress, counted
 from tps.pipeline.sample import SampledConformations
@@ -26,7 +27,8 @@ def replica_exchange(
     langevin: LangevinSettings,
     platform: PlatformChoice,
     seeds: Sequence[int],
-    n_workers: int,
+    n_cores: int,
+    executor: Executor,
     progress: Progress,
 ) -> SampledConformations:
     """Return frames of all temperatures with their weights at the system's; one ladder of replicas for each seed.
@@ -59,15 +61,12 @@ def replica_exchange(
             n_frames,
             section.frame_interval_steps,
             langevin,
-            platform.for_tasks(len(seeds), n_workers),
+            platform.for_tasks(len(seeds), n_cores),
             seed,
         )
         for ladder, seed in enumerate(seeds)
     ]
-    with (
-        shared_executor("processes", min(n_workers, len(tasks))) as executor,
-        progress.task("replica exchange", len(tasks)) as advance,
-    ):
+    with progress.task("replica exchange", len(tasks)) as advance:
         ladders = map_tasks(executor, run_replicas, tasks, counted(advance))
     return _weighed(system, temperatures, ladders)
 

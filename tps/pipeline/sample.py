@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from tps.conformations import (
     write_dcd,
 )
 from tps.dynamics import sample_surface
-from tps.engine import LangevinSettings, PlatformChoice, map_tasks, potential_energies, shared_executor
+from tps.engine import LangevinSettings, PlatformChoice, map_tasks, potential_energies
 from tps.errors import ConfigError
 from tps.features import CollectiveVariable
 from tps.pipeline.progress import Progress, counted
@@ -120,7 +121,8 @@ def sample_conformations(
     langevin: LangevinSettings,
     platform: PlatformChoice,
     seeds: list[int],
-    n_workers: int,
+    n_cores: int,
+    executor: Executor,
     progress: Progress,
 ) -> SampledConformations:
     """Return weighted frames of a molecule by the method the section names; two seeds for each walker.
@@ -137,12 +139,9 @@ def sample_conformations(
     if section.method == "import":
         return _imported(system, section, platform)
     n, plain, bias = section.n_walkers, section.method == "md", None
-    platform = platform.for_tasks(n, n_workers)
+    platform = platform.for_tasks(n, n_cores)
     starts = [system.positions_a if walker % 2 == 0 else system.positions_b for walker in range(n)]
-    with (
-        shared_executor("processes", min(n_workers, n)) as executor,
-        progress.task("md" if plain else "metadynamics", n if plain else 2 * n) as advance,
-    ):
+    with progress.task("md" if plain else "metadynamics", n if plain else 2 * n) as advance:
         if plain:
             tasks = [
                 SamplingTask(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from tps.config import GeodesicSection
+from tps.config import WHERE, GeodesicSection
 from tps.conformations import Conformations
 from tps.diffusion import (
     ModelSettings,
@@ -300,7 +300,7 @@ def stage_key(run: RunFolder, stage: Stage, *, grown: bool = True) -> str:
         content[name] = section_said[key] if key else section_said
     if "run" in content:
         content["run"] = {
-            key: value for key, value in content["run"].items() if key not in ("n_workers", "system")
+            key: value for key, value in content["run"].items() if key not in (*WHERE, "system")
         }
         content["system"] = run.system_digest
         section = run.config.conformations

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tps.config import RunConfig
 from tps.conformations import MAX_BIASED, SamplingTask, sample_frames
 from tps.diffusion import MIN_FRAMES
-from tps.engine import LangevinSettings, PlatformChoice, choose_platform, default_workers
+from tps.engine import LangevinSettings, PlatformChoice, choose_platform
 from tps.errors import ConfigError, SimulationError, SystemDefinitionError
 from tps.pipeline.folder import sampling_method
 from tps.prepare.choose import SEPARATION, separation
@@ -175,7 +175,7 @@ def estimate_run(config: RunConfig, system: System) -> tuple[float, tuple[StageE
     stages = estimate_stages(
         config.updated("conformations", {"method": method}),
         speed,
-        config.run.n_workers or default_workers(),
+        config.n_workers,
         system.n_atoms,
         angles=not system.space.n_lines,
     )
