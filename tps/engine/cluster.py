@@ -292,5 +292,7 @@ def _import_distributed() -> Any:
             f'run.executor = "dask" needs Dask, which is not installed ({error}): run `pip install '
             '"tps-spacetime[dask]"`'
         ) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ["asyncio", "tornado", *logging.root.manager.loggerDict]:  # each has a level of its own
+        if name.partition(".")[0] in ("asyncio", "distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     return distributed
