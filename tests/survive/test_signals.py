@@ -16,7 +16,6 @@ from tps.cli.time_limit import seconds
 LONGEST = 60.0
 LONG_WORK = """
 import os
-import signal
 import time
 from tps.engine import local_executor, map_tasks
 
@@ -25,8 +24,6 @@ def work(seconds):
     time.sleep(seconds)
 
 if __name__ == "__main__":
-    # a shell's background jobs are born deaf to it
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     with local_executor("processes", 2) as executor:
         map_tasks(executor, work, [600.0, 600.0, 600.0])
 """
@@ -50,6 +47,11 @@ n_moves = 1_000_000
 """
 
 
+def hearing():
+    """Undo that a shell's background jobs, and so their children, are born deaf to interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def running(*arguments, **options):
     """A program of its own; where it or a worker does not end, all are killed and the test fails."""
@@ -59,6 +61,7 @@ def running(*arguments, **options):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hearing,
         **options,
     ) as program:
         late = []
