@@ -11,7 +11,7 @@ import shutil
 import mdtraj
 import numpy as np
 import pytest
-from commands import tps
+from commands import sealed, tps
 from openmm import app
 from test_prepare import write_pdb
 
@@ -137,6 +137,7 @@ def many(tiny, tmp_path_factory):
     np.savez(run / "paths" / "paths.npz", **{k: v[again] if k in of_paths else v for k, v in stored.items()})
     for path in range(n_paths, 1000):
         shutil.copy(run / "paths" / f"{path % n_paths:04d}.dcd", run / "paths" / f"{path:04d}.dcd")
+    sealed(run, "paths")
     tps("report", run, "--force")
     return run
 
