@@ -9,9 +9,9 @@ import tps
 
 ROOT = Path(tps.__file__).parent
 LAYERS = [
-    {"errors"},
+    {"errors", "files"},
     {"stored"},
-    {"units", "quiet", "sections", "arrays", "apart", "files", "lock"},
+    {"units", "quiet", "sections", "arrays", "apart", "lock"},
     {"features"},
     {"systems"},
     {"engine"},

@@ -1,6 +1,7 @@
 """Files are not trusted: what would run code is refused, damage is seen, and messages quote little."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -138,6 +139,39 @@ def test_systems_that_cannot_be_simulated(given, change, old, new, expected):
         load_system(folder)
 
 
+DEEP = 50_000
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("0/0*x", "never ends to simplify an expression"),
+        ("(" * DEEP + "x" + ")" * DEEP, "crashes on an expression"),
+        ("(x", "unbalanced parentheses"),
+    ],
+    ids=["no number", "deep", "open"],
+)
+def test_expressions_that_would_hang_or_crash_openmm(given, expression, expected):
+    def add(system):
+        system.addForce(openmm.CustomExternalForce(expression))
+
+    with pytest.raises(SystemDefinitionError, match=f"OpenMM makes no simulation of it: .*{expected}"):
+        load_system(given(add))
+
+
+def test_force_fields_are_tried_too(folder):
+    energy = "<CustomBondForce energy='sqrt(-1)*r'><PerBondParameter name='k'/></CustomBondForce>"
+    (folder / "mine.xml").write_text(f"<ForceField>{energy}</ForceField>")
+    with pytest.raises(SystemDefinitionError, match="never ends to simplify an expression"):
+        load_system(folder)
+
+
+def test_elements_that_lie_too_deep(given):
+    """OpenMM's reader recurses once for each, until its process crashes."""
+    with pytest.raises(SystemDefinitionError, match="more than 100 elements lie in each other"):
+        load_system(given(old="<Particles>", new="<a>" * DEEP + "</a>" * DEEP + "<Particles>"))
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -150,6 +184,7 @@ def test_systems_that_cannot_be_simulated(given, change, old, new, expected):
             "[run]\nsystem = 'x'\n[geodesic]\nmin_log_snr = nan",
             "geodesic.min_log_snr: should be a finite number",
         ),
+        ("[run]\nsystem = 'x'\ntimestep_ps = '0.002'", "run.timestep_ps: should be a valid number"),
         ("[run]\nsystem = ['" + "Z" * 5000 + "']", "run.system: should be a valid string, but got"),
         ("[" + "Z" * 5000 + "]", "unknown key"),
         ("\n".join(f"a{i} = 1" for i in range(100)), "and 89 more mistakes"),
@@ -161,6 +196,23 @@ def test_run_files_that_say_what_cannot_be(tmp_path, text, expected):
         read_toml(tmp_path / "run.toml", RunConfig, ConfigError)
     assert "Z" * (MOST_QUOTED + 1) not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("bound", ["true", "'-40'", "nan", "9" * 30])
+def test_bounds_are_numbers(folder, bound):
+    file = folder / "system.toml"
+    file.write_text(file.read_text().replace("phi_degree = [-180,", f"phi_degree = [{bound},", 1))
+    with pytest.raises(SystemDefinitionError, match="phi_degree"):
+        load_system(folder)
+
+
+@pytest.mark.parametrize(
+    "read", [load_arrays, read_json, lambda file: read_toml(file, RunConfig, ConfigError)]
+)
+def test_pipes_are_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "file")
+    with pytest.raises((RunFolderError, ConfigError), match="a pipe or a device, not a file"):
+        read(tmp_path / "file")
 
 
 def test_infinite_ranges_of_states_stay(tmp_path):
@@ -186,7 +238,16 @@ def test_stored_json_names_its_file(tmp_path):
     assert read_json(file) == {"a": {"b": 1}}
     with pytest.raises(RunFolderError, match=r"result.json is damaged, it has no c"):
         read_json(file)["a"]["c"]
-    for text in ("[]", "{", "[" * 100_000, "1" * 5000, "\udcff"):
+    for text in (
+        "[]",
+        "{",
+        "[" * 100_000,
+        "1" * 5000,
+        "\udcff",
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        '{"a": 1, "a": 1}',
+    ):
         file.write_bytes(text.encode(errors="surrogateescape"))
         with pytest.raises(RunFolderError, match=r"result.json"):
             read_json(file)

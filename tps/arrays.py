@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError, RunFolderError, reason_of
+from tps.files import check_regular
 from tps.stored import Stored, remedy
 
 #: Of every npz file that tps writes and reads back; raised when what is stored, or what it is called, changes.
@@ -105,6 +106,7 @@ def read_npy(path: Path) -> NDArray[Any]:
 
 def _load(path: Path, kind: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
     try:
+        check_regular(path)
         data = np.load(path, allow_pickle=False)
         if isinstance(data, np.ndarray):
             return data

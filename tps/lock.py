@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tps.errors import RunFolderError
+from tps.files import check_regular
 
 try:
     import fcntl
@@ -125,7 +126,8 @@ def _signs_of_life(descriptor: int) -> Iterator[None]:
 def _said(file: Path) -> str:
     """Return what a program has written into the file, read anew; nothing where it is gone."""
     try:
-        return file.read_text()
+        check_regular(file)
+        return file.read_text(errors="replace")
     except FileNotFoundError:
         return ""
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from tps.errors import MOST_QUOTED, TpsError, quoted, reason_of
+from tps.files import read_text
 
 #: Integers of files lie below; seeds and counts beyond are a slip, and no library takes them.
 _INTEGER_LIMIT = 2**63
+#: Types that words are for.
+_WORDS = {str, Path}
 #: So many mistakes of one file are named, and the others counted.
 _MOST_MISTAKES = 12
 
@@ -26,15 +29,43 @@ class Section(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _plain(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse what pydantic would turn into a number: true and false, and integers beyond any machine's."""
-        kinds = list(_kinds(cls.model_fields[info.field_name or ""].annotation))
-        if Any not in kinds and object not in kinds:
-            for part in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(part, bool) and bool not in kinds:
-                    raise ValueError(f"should not be {str(part).lower()}")
-                if isinstance(part, int) and abs(part) >= _INTEGER_LIMIT:
-                    raise ValueError(f"should be smaller than 2^63, but got {quoted(part)}")
+        """Refuse what pydantic would turn into a number or a truth value."""
+        check_plain(value, cls.model_fields[info.field_name or ""].annotation)
         return value
+
+
+def check_plain(value: Any, annotation: Any) -> None:
+    """Refuse true, false and words for numbers, integers beyond any machine's, and other things for truth values.
+
+    Raises
+    ------
+    ValueError
+        Naming what is there.
+    """
+    kinds = set(_kinds(annotation))
+    if kinds & {Any, object} or any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds):
+        return  # what is in there checks itself
+    words, truths, numbers = kinds & _WORDS or Literal in kinds, bool in kinds, kinds & {int, float}
+    for part in _leaves(value):
+        if isinstance(part, bool) and not truths:
+            raise ValueError(f"should not be {str(part).lower()}")
+        if isinstance(part, int) and abs(part) >= _INTEGER_LIMIT:
+            raise ValueError(f"should be smaller than 2^63, but got {quoted(part)}")
+        if isinstance(part, str) and numbers and not words:
+            raise ValueError(f"should be a valid number, but got {quoted(part)}")
+        if truths and not isinstance(part, bool) and not (numbers or words):
+            raise ValueError(f"should be true or false, but got {quoted(part)}")
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield what lies in lists and tables, however deep."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list | tuple | dict):
+            waiting += part.values() if isinstance(part, dict) else part
+        elif part is not None:
+            yield part
 
 
 SectionT = TypeVar("SectionT", bound=BaseModel)
@@ -49,7 +80,7 @@ def read_toml(path: Path, model: type[SectionT], error: type[TpsError]) -> Secti
         Of the given class, in one sentence: the file is missing, is not TOML, or does not fit the model.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_text(path))
     except FileNotFoundError:
         raise error(f"{path} does not exist") from None
     except RecursionError:
@@ -114,8 +145,12 @@ def _name(part: str | int) -> str:
 
 
 def _kinds(annotation: Any) -> Iterator[Any]:
-    """Yield the types that an annotation is made of."""
-    yield annotation
+    """Yield the types that an annotation is made of; Literal for the words of one."""
+    if get_origin(annotation) is Literal:
+        yield Literal
+        return
+    if isinstance(annotation, Hashable):
+        yield annotation
     for part in get_args(annotation):
         yield from _kinds(part)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tps.errors import RunFolderError, reason_of
+from tps.errors import MOST_QUOTED, RunFolderError, reason_of
+from tps.files import read_text
 
 #: Folder of a run -> the command that writes what lies in it.
 _MADE_BY = {
@@ -45,8 +47,22 @@ def remedy(path: Path) -> str:
     return "make it anew"
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(f"{word[:MOST_QUOTED]} is no finite number")
+    return number
+
+
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of a run folder: one object, in which a key that is missed names the file.
+    """Read a JSON file of a run folder: one object of finite numbers, in which a key that is missed names the file.
 
     Raises
     ------
@@ -54,7 +70,12 @@ def read_json(path: Path) -> dict[str, Any]:
         If it is missing or damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_hook=lambda found: Stored(path, found))
+        content = json.loads(
+            read_text(path),
+            object_pairs_hook=lambda pairs: Stored(path, _once(pairs)),
+            parse_constant=_finite,
+            parse_float=_finite,
+        )
     except RecursionError:
         raise RunFolderError(
             f"{path} is damaged, its lists lie too deep in each other: {remedy(path)}"

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tps.errors import RunFolderError
+from tps.errors import RunFolderError, reason_of
+from tps.stored import read_json
 
 RECORD_FILE = "export.json"
 TOPOLOGY_FILE = "topology.pdb"
@@ -129,10 +130,12 @@ def read_record(folder: Path) -> ExportRecord:
     if not source.is_file():
         raise RunFolderError(f"{folder} holds no {RECORD_FILE}: export the paths of a run there first")
     try:
-        content = json.loads(source.read_text(encoding="utf-8"))
+        content = dict(read_json(source))
         content.pop("note")
         content["paths"] = tuple(ExportedPath(**path) for path in content["paths"])
         content["left_out"] = {int(index): reason for index, reason in content["left_out"].items()}
         return ExportRecord(**content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RunFolderError(f"{source} is damaged ({error}): export again with --force") from error
+        raise RunFolderError(
+            f"{source} is damaged ({reason_of(error)}): export again with --force"
+        ) from error

@@ -85,10 +85,11 @@ def transition_states(run: RunFolder, out: Path, progress: Progress) -> StageRes
     write_json(folder / "result.json", {name: metric.as_dict() for name, metric in metrics.items()})
     lost = int(estimate.n_unfinished.sum() + estimate.n_failed.sum())
     notes = () if lost == 0 else (f"{lost} committor shots reached neither state within {max_frames} frames",)
+    known = estimate.p_b[estimate.n_finished > 0]
     details = {
         "states": len(found.frames),
         "in_transition_ensemble": int(estimate.in_transition_ensemble.sum()),
-        "mean_p_b": round(float(np.nanmean(estimate.p_b)), 3),
+        **({"mean_p_b": round(float(np.mean(known)), 3)} if len(known) else {}),
     }
     return StageResult(found.n_search_steps + estimate.n_steps, dynamics.platform_name, notes, details)
 

@@ -24,7 +24,7 @@ from tps.systems.molecular import solute_atoms
 from tps.systems.molecular_graph import MolecularGraph, graph_of
 from tps.systems.prepared import Prepared, open_prepared
 from tps.systems.structures import Structure, check_same_molecule, describe_box, read_structure
-from tps.systems.trust import check_no_code
+from tps.systems.trust import check_expressions, check_no_code
 
 #: Least density [g/mL] of a box that is full, rather than the cell of a crystal with its solvent left out.
 FULL_BOX = 0.6
@@ -129,11 +129,16 @@ def open_force_field(files: tuple[str, ...], folder: Path) -> app.ForceField:
     """
     _check_known(files, folder)
     found = [str(folder / name) if (folder / name).is_file() else name for name in files]
-    check_no_code([Path(name) for name in found if Path(name).is_file()], "--forcefield")
+    own = [Path(name) for name in found if Path(name).is_file()]
+    check_no_code(own, "--forcefield")
     try:
-        return app.ForceField(*found)
+        force_field = app.ForceField(*found)
+        forces = force_field.createSystem(app.Topology())
     except Exception as reason:  # OpenMM raises a bare Exception for damaged XML
         raise SystemDefinitionError(f"OpenMM cannot read {', '.join(files)}: {reason_of(reason)}") from None
+    if own:
+        check_expressions(forces, "--forcefield")
+    return force_field
 
 
 def _check_known(files: tuple[str, ...], folder: Path) -> None:
@@ -241,9 +246,9 @@ def _with_hydrogens(
         try:
             with _seeded(request.seed):
                 variants = modeller.addHydrogens(force_field, pH=request.ph, variants=variants)
-        except ValueError as reason:
+        except Exception as reason:  # OpenMM raises many kinds, some bare, for what a force field lacks
             raise SystemDefinitionError(
-                f"{structure.path}: hydrogens cannot be added: {' '.join(str(reason).split())}"
+                f"{structure.path}: hydrogens cannot be added: {reason_of(reason)}"
             ) from None
         positions = np.array(modeller.positions.value_in_unit(unit.nanometer), dtype=np.float64)
         made.append(Structure(structure.path, modeller.topology, positions, structure.box))

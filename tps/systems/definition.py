@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PositiveFloat, model_validator
 
-from tps.sections import Section
+from tps.sections import Section, check_plain
+
+
+def _plain(value: object) -> object:
+    """Refuse what pydantic would turn into a bound."""
+    check_plain(value, float)
+    return value
+
 
 #: Two bounds, of which one may be infinite.
-Bound = Annotated[float, Field(allow_inf_nan=True)]
+Bound = Annotated[float, Field(allow_inf_nan=True), BeforeValidator(_plain)]
 Range = tuple[Bound, Bound]
 
 

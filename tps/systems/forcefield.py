@@ -19,7 +19,14 @@ from tps.systems.identity import check_system_fits, periodic_box
 from tps.systems.native_obc import use_native_obc
 from tps.systems.prepared import Prepared, open_prepared
 from tps.systems.structures import BOX_TOLERANCE, describe_box
-from tps.systems.trust import check_energies, check_no_code, check_no_pickle, check_numbers
+from tps.systems.trust import (
+    check_depth,
+    check_energies,
+    check_expressions,
+    check_no_code,
+    check_no_pickle,
+    check_numbers,
+)
 
 CONSTRAINTS = {"none": None, "h-bonds": app.HBonds, "all-bonds": app.AllBonds}
 NONBONDED_METHODS = {
@@ -65,6 +72,7 @@ def build_openmm_system(
         If a file cannot be used, a residue has no template, or a given System is of another molecule.
     """
     where = f"{directory / 'system.toml'} [force_field]"
+    own = settings.system_xml is not None or any((directory / name).is_file() for name in settings.files)
     if settings.system_xml is not None:
         source = str(directory / settings.system_xml)
         given = _read_system(directory / settings.system_xml, allow_code=settings.allow_code)
@@ -74,6 +82,8 @@ def build_openmm_system(
     elif settings.files:
         source = where
         system, notes = _apply_files(settings, directory, topology, where)
+        if own:
+            check_expressions(system, where)
         system, more = use_native_obc(system, structures)
         notes += more
     else:
@@ -87,7 +97,7 @@ def build_openmm_system(
     if not settings.files:
         check_system_fits(system, topology, structures, source)
     _check_cutoff(system, where)
-    if settings.system_xml is not None or any((directory / name).is_file() for name in settings.files):
+    if own:
         check_energies(system, structures, source)
     return system, notes
 
@@ -244,6 +254,7 @@ def _read_system(path: Path, *, allow_code: bool) -> openmm.System:
         text = path.read_text(encoding="utf-8")
         if not allow_code:
             check_no_pickle(text, path)
+        check_depth(text)
         system = openmm.XmlSerializer.deserialize(text)
     except SystemDefinitionError:
         raise
@@ -256,4 +267,5 @@ def _read_system(path: Path, *, allow_code: bool) -> openmm.System:
             f"{path} holds a serialised {type(system).__name__}, not an openmm.System"
         )
     check_numbers(text, system, path)
+    check_expressions(system, str(path))
     return system

@@ -6,13 +6,15 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from xml.parsers import expat
 
 import numpy as np
 import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from tps.errors import SystemDefinitionError, quoted, reason_of
+from tps.errors import SystemDefinitionError, quoted, reason_of, shortened
+from tps.systems.trial import reason_against
 
 #: Elements whose text OpenMM's ForceField runs.
 _SCRIPTS = ("Script", "InitializationScript")
@@ -20,6 +22,8 @@ _SCRIPTS = ("Script", "InitializationScript")
 _EVALUATED, _HONEST = "useDispersionCorrection", ("True", "False", "true", "false", "1", "0")
 #: A force of a serialised System that is a pickled function.
 _PICKLED = re.compile(r"""type\s*=\s*["']PythonForce""")
+#: Elements of a System lie about five deep; a CustomCVForce has forces within.
+_MOST_DEEP = 100
 #: Larger systems take seconds on one thread.
 _MOST_FOR_REFERENCE = 5000
 _ALLOW = "set allow_code = true in [force_field] of system.toml if you trust it"
@@ -79,6 +83,43 @@ def check_no_pickle(text: str, path: Path) -> None:
         raise SystemDefinitionError(
             f"{path} has a PythonForce or declares a document type, which may run Python code: {_ALLOW}"
         )
+
+
+def check_depth(text: str) -> None:
+    """Check that a text is XML with elements no deeper in each other than a System has: OpenMM reads by recursion.
+
+    Raises
+    ------
+    ValueError, xml.parsers.expat.ExpatError
+        If it is not.
+    """
+    depth = 0
+
+    def enter(*_: object) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _MOST_DEEP:
+            raise ValueError(f"more than {_MOST_DEEP} elements lie in each other")
+
+    def leave(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = enter, leave
+    parser.Parse(text, True)
+
+
+def check_expressions(system: openmm.System, source: str) -> None:
+    """Check that OpenMM can compile the expressions of a System's forces, without risking this process.
+
+    Raises
+    ------
+    SystemDefinitionError
+        If it cannot.
+    """
+    if reason := reason_against(system):
+        raise SystemDefinitionError(f"{source}: OpenMM makes no simulation of it: {shortened(reason)}")
 
 
 def check_numbers(text: str, system: openmm.System, path: Path) -> None:
