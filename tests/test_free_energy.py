@@ -9,6 +9,8 @@ from scipy.special import i0e, i1e, ndtr
 from surfaces import make_surface, table
 
 from tps.analysis import (
+    WINDOWS,
+    WINDOWS_BY_MEANS,
     Metric,
     agreement,
     analyse_windows,
@@ -18,6 +20,7 @@ from tps.analysis import (
     frames_anchored_difference,
     frames_region_difference,
     free_energy_surface,
+    independent,
     integrated_difference,
     model_road,
     region_difference,
@@ -26,6 +29,7 @@ from tps.analysis import (
     sampling_metrics,
     spring_difference,
     surface_barriers,
+    together,
     window_profile,
     with_springs,
     work_differences,
@@ -419,6 +423,32 @@ def test_agreement_names_the_pairs_that_disagree():
     assert not agreement({"a": road(1.0)}).agree and "nothing" in agreement({}).sentence()
     with pytest.raises(ParameterError, match="kT"):
         agreement({"a": road(1.0), "b": Metric(1.0, None, "kT", "x")})
+
+
+def test_independent_roads_together():
+    """Weights 1 and 4 by hand; a scatter of chi² = 5 where one is expected makes the error sqrt(5) times as large."""
+
+    def road(value, error=None, withheld=""):
+        return Metric(value, error, "kJ/mol", "Of A.", withheld)
+
+    found = together(
+        {"a": road(1.0, 1.0), "b": road(2.0, 0.5), "c": road(9.0), "d": road(None, None, "no data")}
+    )
+    assert (found.value, found.error) == pytest.approx((1.8, 0.8**0.5 / 2))
+    assert "Mean of a and b, which share no simulation" in found.definition
+    wide = together({"a": road(1.0, 1.0), "b": road(3.5, 0.5)})
+    assert (wide.value, wide.error) == pytest.approx((3.0, 1.0))  # 1 / sqrt(1 + 4), times sqrt(5)
+    apart = together({"a": road(1.0, 0.1), "b": road(3.5, 0.1)})
+    assert apart.value is None and apart.withheld == "a and b contradict each other"
+    assert together({"a": road(1.0), "b": road(2.0, 0.1)}).value == 2.0
+    assert together({"a": road(None, None, "no data"), "b": road(None)}).withheld == "no data"
+
+
+def test_roads_that_share_simulations_count_once():
+    """Of windows MBAR, of straight pulls both ways, and the frames; not what is made of the same data again."""
+    named = (WINDOWS, WINDOWS_BY_MEANS, "pulls, both ways (BAR)", "pulls from A (Jarzynski)", "metadynamics")
+    roads = {name: Metric(1.0, 0.1, "kJ/mol", "x") for name in (*named, "ψ of the model")}
+    assert list(independent(roads)) == [WINDOWS, "pulls, both ways (BAR)", "metadynamics"]
 
 
 def test_refusals():

@@ -40,8 +40,11 @@ from tps.analysis.free_energy.pool import (
 )
 from tps.analysis.free_energy.roads import (
     DIFFERENCES,
+    WINDOWS,
+    WINDOWS_BY_MEANS,
     anchored_frames_road,
     in_unit,
+    independent,
     model_road,
     region_frames_road,
     spring_difference,
@@ -49,7 +52,7 @@ from tps.analysis.free_energy.roads import (
     work_roads,
 )
 from tps.analysis.free_energy.surface import FreeEnergySurface, free_energy_surface, surface_barriers
-from tps.analysis.free_energy.table import Agreement, Comparison, agreement
+from tps.analysis.free_energy.table import Agreement, Comparison, agreement, together
 from tps.analysis.free_energy.temperatures import log_selection_of_energy, temperature_log_strength
 from tps.analysis.free_energy.windows import (
     WindowProfile,
@@ -106,6 +109,8 @@ __all__ = [
     "LEAST_OVERLAP",
     "N_BINS",
     "RATES",
+    "WINDOWS",
+    "WINDOWS_BY_MEANS",
     "Agreement",
     "Comparison",
     "Finding",
@@ -161,6 +166,7 @@ __all__ = [
     "heavy_atom_rmsd",
     "hit_metrics",
     "in_unit",
+    "independent",
     "integrated_difference",
     "jensen_shannon",
     "joined_cells",
@@ -195,6 +201,7 @@ __all__ = [
     "surface_barriers",
     "surface_lower_bound",
     "temperature_log_strength",
+    "together",
     "weigh",
     "window_profile",
     "with_springs",

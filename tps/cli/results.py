@@ -101,11 +101,11 @@ def free_energy_text(content: Mapping[str, Any]) -> str:
     """Return the table of roads to each difference, whether they agree, and the barriers."""
     lines = []
     for name, title in DIFFERENCES.items():
-        roads = content["roads"][name]
+        roads = content["roads"][name] | {"all together": content["metrics"][f"free_energy_{name}"]}
         lines += [title, *(f"  {line}" for line in metrics_text(roads).splitlines())]
         lines += [f"  {content['agreement'][name]}"]
-    shown = {k: v for k, v in content["metrics"].items() if not k.startswith("free_energy_anchored")}
-    shown.pop("free_energy_regions")
+    differences = {f"free_energy_{name}" for name in DIFFERENCES}
+    shown = {name: metric for name, metric in content["metrics"].items() if name not in differences}
     return "\n".join([*lines, metrics_text(shown)])
 
 

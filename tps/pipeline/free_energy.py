@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.analysis import (
+    WINDOWS,
+    WINDOWS_BY_MEANS,
     Metric,
     WindowAnalysis,
     agreement,
@@ -19,6 +21,7 @@ from tps.analysis import (
     anchored_frames_road,
     barrier_metrics,
     free_energy_surface,
+    independent,
     integrated_difference,
     joined_cells,
     model_road,
@@ -28,6 +31,7 @@ from tps.analysis import (
     spring_difference,
     surface_barriers,
     surface_lower_bound,
+    together,
     window_profile,
     with_springs,
     work_roads,
@@ -78,8 +82,8 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         pulled, n_backward = _pulls(run, dynamics, curve, progress)
     analysis = analyse_windows(samples, system.kt, unit=system.energy_unit)
     by_windows = {
-        "windows (MBAR)": anchored_difference(analysis),
-        "windows, integration of μ": integrated_difference(analysis),
+        WINDOWS: anchored_difference(analysis),
+        WINDOWS_BY_MEANS: integrated_difference(analysis),
     }
     spring = system.kt * spring_difference(system.space, curve.eta[0], curve.eta[-1])
     anchored = with_springs(
@@ -92,22 +96,25 @@ def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
         made_by=_made_by(run),
         on_grid=run.on_grid,
     )
-    regions = {"windows (MBAR)": region_difference(analysis), **_believed(run, doubt, by_frames)}
+    regions = {WINDOWS: region_difference(analysis), **_believed(run, doubt, by_frames)}
     folder = out / "free_energy"
     folder.mkdir()
     samples.save(folder / "samples.npz")
     if run.surface is None and samples.positions is not None:
         write_dcd(folder / "frames.dcd", samples.positions.reshape(-1, *samples.positions.shape[3:]), run.box)
     roads = {"anchored": anchored, "regions": regions}
-    metrics = _save(run, folder, analysis, roads, anchored["windows (MBAR)"])
+    _save(run, folder, analysis, roads)
     notes += [f"free energy: {text}" for found in roads.values() for text in _withheld(found)]
     notes += [f"free energy: {text}" for text in analysis.warnings()]
     if samples.n_failed:
         first = samples.status[samples.status != COMPLETED][0]
         notes.append(f"{samples.n_failed} windows failed; the first: {first}")
     details = {"windows": windows.n_windows, "traversals": samples.n_traversals}
-    known = metrics["free_energy_regions"]["value"] is not None
-    failure = "" if known else "no frame of the windows lies in one of the states: sample longer"
+    failure = (
+        ""
+        if regions[WINDOWS].value is not None
+        else "no frame of the windows lies in one of the states: sample longer"
+    )
     n_evaluations += samples.n_evaluations + n_backward
     return StageResult(n_evaluations, dynamics.platform_name, tuple(notes), details, failure)
 
@@ -225,9 +232,8 @@ def _save(
     folder: Path,
     analysis: WindowAnalysis,
     roads: Mapping[str, Mapping[str, Metric]],
-    anchored: Metric,
-) -> dict[str, Any]:
-    """Write profile.npz, surface.npz and result.json; return the metrics."""
+) -> None:
+    """Write profile.npz, surface.npz and result.json."""
     profile = window_profile(analysis, run.system.space)
     save_arrays(
         folder / "profile.npz",
@@ -243,8 +249,7 @@ def _save(
     axes: dict[str, Any] = {f"axis_{i}": axis for i, axis in enumerate(surface.axes)}
     save_arrays(folder / "surface.npz", free_energy=surface.free_energy, error=surface.error, **axes)
     metrics = {
-        "free_energy_anchored": anchored,
-        "free_energy_regions": region_difference(analysis),
+        **{f"free_energy_{name}": together(independent(found)) for name, found in roads.items()},
         **barrier_metrics(analysis),
         **surface_barriers(surface),
         **sampling_metrics(analysis),
@@ -257,7 +262,6 @@ def _save(
         "agreement": {name: agreement(found).sentence() for name, found in roads.items()},
     }
     write_json(folder / "result.json", content)
-    return dict(content["metrics"])
 
 
 def _withheld(roads: Mapping[str, Metric]) -> list[str]:

@@ -38,8 +38,8 @@ def free_energy_rows(content: Mapping[str, Any]) -> Rows:
     if "free_energy" not in content:
         return []
     return [
-        ("B - A, anchored, windows", format_quantity(metrics["free_energy_anchored"])),
-        ("B - A, regions, windows", format_quantity(metrics["free_energy_regions"])),
+        ("B - A, anchored, all roads", format_quantity(metrics["free_energy_anchored"])),
+        ("B - A, regions, all roads", format_quantity(metrics["free_energy_regions"])),
         ("barrier above A", format_quantity(metrics["free_energy_barrier_a"])),
         ("barrier above B", format_quantity(metrics["free_energy_barrier_b"])),
     ]

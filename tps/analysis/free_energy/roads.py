@@ -26,6 +26,8 @@ DIFFERENCES = {
     "anchored": "F(B) - F(A) of the anchored states",
     "regions": "F(B) - F(A) of the states as regions",
 }
+#: The road that every difference has, and those that stand on simulations of another road.
+WINDOWS, WINDOWS_BY_MEANS, MODEL = "windows (MBAR)", "windows, integration of μ", "ψ of the model"
 _WORKS = {
     "bar": "both ways (BAR)",
     "jarzynski_forward": "from A (Jarzynski)",
@@ -60,9 +62,19 @@ def without_one_way(roads: Metrics) -> dict[str, Metric]:
     return {road: metric for road, metric in roads.items() if road not in biased}
 
 
+def independent(roads: Metrics) -> dict[str, Metric]:
+    """Return the roads that share no simulation: of windows MBAR, of work that both ways, and the weighted frames."""
+    one_way = tuple(f" {_WORKS[name]}" for name in _WORKS if name != "bar")
+    return {
+        road: metric
+        for road, metric in roads.items()
+        if road not in (WINDOWS_BY_MEANS, MODEL) and not road.endswith(one_way)
+    }
+
+
 def model_road(system: System, difference: Metric) -> dict[str, Metric]:
     """Return what the model says of the anchored states: `model_difference` [kT] in the system's unit."""
-    return {"ψ of the model": in_unit(difference, system.kt, system.energy_unit)}
+    return {MODEL: in_unit(difference, system.kt, system.energy_unit)}
 
 
 def in_unit(metric: Metric, kt: float, unit: str) -> Metric:

@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from tps.analysis.metrics import Metric
+from tps.analysis.metrics import Metric, contradict
 from tps.errors import ParameterError
 
 #: Roads agree when they differ by no more than this [kJ/mol], or by two combined standard errors.
@@ -101,6 +101,44 @@ class Agreement:
             for name, metric in self.roads.items()
         ]
         return "\n".join([*lines, *(f"{name:<{width}}  no value" for name in self.missing)])
+
+
+def together(roads: Mapping[str, Metric]) -> Metric:
+    """Return the mean of independent roads to one number, each weighed by its inverse variance.
+
+    Where they scatter more than their errors allow, the error grows by as much (the scale factor of Birge).
+
+    Parameters
+    ----------
+    roads : mapping of str to Metric
+        In one unit; those without a value or an error do not count. If none has both, the first is returned.
+
+    Returns
+    -------
+    Metric
+        Withheld where two roads disagree by so much that no mean of them means anything.
+
+    References
+    ----------
+    R. T. Birge, Phys. Rev. 40, 207 (1932).
+    """
+    table = agreement({name: metric for name, metric in roads.items() if metric.error})
+    if len(table.roads) < 2:
+        return next(iter([*table.roads.values(), *roads.values()]))
+    first = next(iter(table.roads.values()))
+    names = f"{', '.join(list(table.roads)[:-1])} and {list(table.roads)[-1]}"
+    values = np.array([metric.value for metric in table.roads.values()], dtype=float)
+    precision = np.array([metric.error for metric in table.roads.values()], dtype=float) ** -2
+    mean = float(precision @ values / precision.sum())
+    scale = max(1.0, float(precision @ (values - mean) ** 2) / (len(values) - 1)) ** 0.5
+    definition = f"{first.definition} Mean of {names}, which share no simulation, by inverse variances; standard error."
+    apart = [
+        pair
+        for pair in table.pairs
+        if not pair.agrees and contradict(table.roads[pair.first], table.roads[pair.second])
+    ]
+    found = Metric(mean, scale * float(precision.sum()) ** -0.5, first.unit, definition)
+    return found.unless(f"{apart[0].first} and {apart[0].second} contradict each other" if apart else "")
 
 
 def agreement(roads: Mapping[str, Metric], tolerance: float = AGREEMENT) -> Agreement:
