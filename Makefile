@@ -20,9 +20,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	.venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
-# Kills at random moments, signals and full disks: about two hours.
+# Kills at random moments, signals and full disks; shown is how often each stage was hit.
 test-survive: $(STAMP)
-	.venv/bin/python -m pytest -m survive tests/survive
+	.venv/bin/python -m pytest -m survive -n 2 --dist worksteal -rP tests/survive
 
 test-slow: $(STAMP)
 	.venv/bin/python -m pytest -m slow

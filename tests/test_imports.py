@@ -11,7 +11,7 @@ ROOT = Path(tps.__file__).parent
 LAYERS = [
     {"errors", "files"},
     {"stored"},
-    {"units", "quiet", "sections", "arrays", "apart", "lock"},
+    {"units", "quiet", "sections", "arrays", "apart", "lock", "workers"},
     {"features"},
     {"systems"},
     {"engine"},

@@ -1,6 +1,6 @@
 """Trajectories whose readers crash on damaged files (XTC, TRR) or run what they hold (HDF5), read in a process apart.
 
-`python -m tps.apart FILE OUT` writes frames to an npz file; a crash there ends that process alone.
+`python -m tps.apart FILE > OUT` writes frames to an npz file; a crash there ends that process alone.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def load_apart(file: Path, topology: mdtraj.Topology) -> mdtraj.Trajectory:
     OSError
         If it cannot be read, with what the reader says, or if the reader crashed.
     """
-    with tempfile.TemporaryDirectory(prefix="tps-frames-") as folder:
-        out = Path(folder) / "frames.npz"
-        command = [sys.executable, "-W", "ignore", "-m", "tps.apart", str(file.resolve()), str(out)]
+    with tempfile.TemporaryFile() as out:  # of no name, so a kill leaves nothing
+        command = [sys.executable, "-W", "ignore", "-m", "tps.apart", str(file.resolve())]
         places = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         done = subprocess.run(
             command,
-            capture_output=True,
+            stdout=out,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
             timeout=_SECONDS,
@@ -43,8 +43,9 @@ def load_apart(file: Path, topology: mdtraj.Topology) -> mdtraj.Trajectory:
         )
         if done.returncode < 0:
             raise OSError(f"its reader crashed with signal {-done.returncode}: the file is damaged")
-        if done.returncode > 0 or not out.is_file():
+        if done.returncode > 0:
             raise OSError((done.stderr.strip().splitlines() or ["no frames"])[-1])
+        out.seek(0)
         with np.load(out, allow_pickle=False) as found:
             return _trajectory(dict(found), topology)
 
@@ -98,12 +99,14 @@ def _of(loaded: mdtraj.Trajectory) -> dict[str, Any]:
     return {"xyz": loaded.xyz, "symbols": symbols, **cell}
 
 
-def _main(file: str, out: str) -> int:
-    try:
-        np.savez(out, **_read(Path(file)))
-    except Exception as reason:  # MDTraj's readers raise whatever a damaged file leads them to
-        print(f"{type(reason).__name__}: {' '.join(str(reason).split())}", file=sys.stderr)
-        return 1
+def _main(file: str) -> int:
+    with os.fdopen(os.dup(1), "wb") as out:
+        os.dup2(2, 1)  # what readers print is no frames
+        try:
+            np.savez(out, **_read(Path(file)))
+        except Exception as reason:  # MDTraj's readers raise whatever a damaged file leads them to
+            print(f"{type(reason).__name__}: {' '.join(str(reason).split())}", file=sys.stderr)
+            return 1
     return 0
 
 

@@ -7,40 +7,6 @@ import pytest
 from commands import complaint, tps
 from results import results
 
-SMALL = """
-[run]
-system = "double-well-2d"
-
-[conformations]
-n_grid_points = 40
-
-[geodesic]
-n_points = 16
-
-[paths]
-n_paths = 4
-n_baseline_paths = 1
-n_steps = 200
-n_updates = 50
-n_frames = 50
-n_equilibration_steps = 20
-
-[shooting]
-n_moves = 40
-n_chains = 4
-n_frame_shots = 20
-
-[committor]
-n_paths = 1
-n_shots = 4
-
-[free_energy]
-n_windows = 4
-n_bridge_windows = 2
-n_frames = 50
-n_backward_paths = 2
-"""
-
 
 @contextmanager
 def small_disk(place, size):
@@ -58,14 +24,6 @@ def small_disk(place, size):
         yield lambda: subprocess.run(["mount", "-o", "remount,size=64m", place], check=True)
     finally:
         subprocess.run(["umount", "-l", place], check=True)
-
-
-@pytest.fixture(scope="module")
-def whole_run(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("whole")
-    (folder / "small.toml").write_text(SMALL)
-    tps("run", folder / "small.toml", "-o", folder / "run")
-    return folder
 
 
 def filled_up(whole_run, place, share):

@@ -3,139 +3,102 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
+from programs import START, Program, finished, struck
 from results import results
+
+from tps.pipeline import STAGES
 
 pytestmark = pytest.mark.survive
 
-TPS = [sys.executable, "-m", "tps"]
-
-
-def started(*arguments):
-    return subprocess.Popen(
-        [*TPS, *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finished(*arguments):
-    start = time.monotonic()
-    program = started(*arguments)
-    said = program.communicate()[1]
-    assert program.returncode == 0, said
-    return time.monotonic() - start
-
-
-def alive(group):
-    """Return whether a process of a group is left that is more than an entry in a table."""
-    states = subprocess.run(["ps", "-eo", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
-    rows = [row.split() for row in states.splitlines()]
-    return any(int(pgid) == group and not state.startswith("Z") for pgid, state in rows)
-
-
-def killed(n_kills, longest, rng, run, *arguments, anew=lambda: None, check=lambda: None):
-    """Kill a program so many times, letting it go on; where it comes to its end, check, and begin `anew`."""
-    n = 0
-    while n < n_kills:
-        program = started(*arguments)
-        try:
-            said = program.communicate(timeout=rng.uniform(0.0, longest))[1]
-        except subprocess.TimeoutExpired:
-            program.kill()  # the program alone: its workers are to notice
-            said = program.communicate()[1]
-            n += 1
-            continue
-        assert program.returncode == 0, said
-        check()
-        anew()
-    finished(*arguments)
-    check()
+EVERYWHERE = (START, *(stage.name for stage in STAGES))
 
 
 @pytest.fixture(scope="module")
 def in_one_go(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("one")
-    seconds = finished("run", "smoke", "-o", folder / "run")
-    return folder / "run", results(folder / "run"), seconds
+    """A finished run, its bytes, and the seconds of each stage."""
+    run = tmp_path_factory.mktemp("one") / "run"
+    lengths = finished("run", "smoke", "-o", run)
+    assert set(EVERYWHERE) <= set(lengths)
+    return run, results(run), lengths
 
 
-def test_a_hundred_kills_over_all_stages(in_one_go, tmp_path):
-    _, expected, seconds = in_one_go
-    run = tmp_path / "run"
+class Victim:
+    """A command on a run folder: over and over, as it was left or as `first` was, by the bytes of a whole one."""
 
-    def check():
-        assert results(run) == expected
+    def __init__(self, place, expected, *command, first=None):
+        self.run, self.scratch, self.expected, self.first = place / "run", place / "scratch", expected, first
+        self.scratch.mkdir()
+        self.command = (*command, "-o", self.run)
 
-    killed(
-        100,
-        seconds,
-        np.random.default_rng(1),
-        run,
-        *("run", "smoke", "-o", run),
-        anew=lambda: shutil.rmtree(run),
-        check=check,
-    )
+    def start(self, anew):
+        """Start the program, in a folder for temporary files of its own."""
+        if anew:
+            shutil.rmtree(self.run, ignore_errors=True)
+            if self.first is not None:
+                shutil.copytree(self.first, self.run)
+        return Program(*self.command, **{**os.environ, "TMPDIR": str(self.scratch)})
 
-
-def test_thirty_kills_in_shooting(in_one_go, tmp_path):
-    first = tmp_path / "first"
-    shutil.copytree(in_one_go[0], first)
-    seconds = finished("shoot", first, "-n", 1200)
-    expected, run = results(first), tmp_path / "run"
-
-    def anew():
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(in_one_go[0], run)
-
-    def check():
-        assert results(run) == expected
-
-    anew()
-    killed(30, seconds, np.random.default_rng(2), run, *("shoot", run, "-n", 1200), anew=anew, check=check)
+    def check(self):
+        """Compare, and look for what kills have left behind."""
+        assert results(self.run) == self.expected
+        assert not list(self.scratch.iterdir())
 
 
-def test_twenty_kills_while_results_are_replaced(in_one_go, tmp_path):
+@pytest.mark.parametrize("part", range(5))
+def test_a_hundred_kills_over_all_stages(in_one_go, tmp_path, part):
+    _, expected, lengths = in_one_go
+    victim = Victim(tmp_path, expected, "run", "smoke")
+    due = dict.fromkeys(EVERYWHERE, 2)
+    fell = struck(due, lengths, np.random.default_rng([1, part]), victim.start, victim.check)
+    assert all(fell[stage] >= 2 for stage in EVERYWHERE)
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_thirty_kills_in_shooting(in_one_go, tmp_path, part):
+    """Of chains that go on: about four in each time they make all their moves."""
+    file = tmp_path / "longer.toml"
+    shutil.copytree(in_one_go[0], tmp_path / "whole")
+    text = (tmp_path / "whole" / "run.toml").read_text()
+    assert "n_moves = 120\n" in text
+    file.write_text(text.replace("n_moves = 120\n", "n_moves = 1200\n"))
+    command = ("run", file, "--until", "shoot")
+    lengths = finished(*command, "-o", tmp_path / "whole")
+    victim = Victim(tmp_path, results(tmp_path / "whole"), *command, first=in_one_go[0])
+    until = {"shoot": lengths["shoot"] / 2}
+    fell = struck({"shoot": 15}, until, np.random.default_rng([2, part]), victim.start, victim.check)
+    assert fell["shoot"] >= 15
+
+
+@pytest.mark.parametrize("part", range(2))
+def test_twenty_kills_while_results_are_replaced(in_one_go, tmp_path, part):
     """Another seed over a finished run; then the same as that seed alone."""
-    alone = tmp_path / "alone"
-    seconds = finished("run", "smoke", "--seed", 2, "-o", alone)
-    expected, run = results(alone), tmp_path / "run"
-
-    def anew():
-        shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(in_one_go[0], run)
-
-    def check():
-        assert results(run) == expected
-
-    anew()
-    command = ("run", "smoke", "--seed", 2, "-o", run, "--force")
-    killed(20, seconds, np.random.default_rng(3), run, *command, anew=anew, check=check)
+    command = ("run", "smoke", "--seed", 2)
+    lengths = finished(*command, "-o", tmp_path / "alone")
+    victim = Victim(tmp_path, results(tmp_path / "alone"), *command, "--force", first=in_one_go[0])
+    due = dict.fromkeys(EVERYWHERE, 1)
+    fell = struck(due, lengths, np.random.default_rng([3, part]), victim.start, victim.check)
+    assert all(fell[stage] >= 1 for stage in EVERYWHERE)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
 def test_no_process_is_left_five_seconds_after_a_signal(in_one_go, tmp_path, name):
-    number, rng = getattr(signal, name), np.random.default_rng(4)
-    for _ in range(20):
-        program = started("run", "smoke", "-o", tmp_path / "run")
-        time.sleep(rng.uniform(5.0, in_one_go[2]))
-        if program.poll() is not None:
-            shutil.rmtree(tmp_path / "run")
-            continue
-        program.send_signal(number)
-        time.sleep(5.0)
-        left = alive(program.pid)
-        if left:
-            os.killpg(program.pid, signal.SIGKILL)
-        said = program.communicate()[1]
-        assert not left
-        assert program.returncode == 128 + number
-        assert "Traceback" not in said
-        assert f"stopped by {name}; what was finished is kept, go on with: tps run" in said
+    """Twice in each stage; what comes before them is too early to have a command to go on with."""
+    _, expected, lengths = in_one_go
+    number = getattr(signal, name)
+    victim = Victim(tmp_path, expected, "run", "smoke")
+
+    def strike(program):
+        stage = program.strike(number)
+        if stage == f"after {EVERYWHERE[-1]}":  # Python itself was ending
+            return stage
+        assert program.process.returncode == 128 + number
+        assert "Traceback" not in "".join(program.said)
+        assert f"stopped by {name}; what was finished is kept, go on with: tps run smoke" in program.said[-1]
+        return stage
+
+    due = dict.fromkeys((stage for stage in EVERYWHERE if stage != START), 2)
+    fell = struck(due, lengths, np.random.default_rng(4), victim.start, victim.check, strike)
+    assert all(fell[stage] >= 2 for stage in due)

@@ -94,6 +94,9 @@ def test_a_kill_between_any_two_steps(tmp_path, replace):
             assert there in (OLD, None)
         elif replace is grown:  # what is there is gone on with: then nothing of it may be old
             assert "old" not in (there or {}).values()
+        with run.lock():
+            pass
+        assert not list(run.path.glob(".*"))
         replace(run)
         assert content_of(run.path / "result") == NEW
         assert not list(run.path.glob(".*"))

@@ -9,6 +9,7 @@ from threading import Timer
 
 import click
 import pytest
+from runs import LONG_RUN
 
 from tps.cli.time_limit import seconds
 
@@ -26,24 +27,6 @@ def work(seconds):
 if __name__ == "__main__":
     with local_executor("processes", 2) as executor:
         map_tasks(executor, work, [600.0, 600.0, 600.0])
-"""
-LONG_RUN = """
-[run]
-system = "double-well-2d"
-
-[geodesic]
-n_points = 24
-
-[paths]
-n_paths = 2
-n_baseline_paths = 1
-n_steps = 400
-n_updates = 100
-n_frames = 50
-n_equilibration_steps = 20
-
-[shooting]
-n_moves = 1_000_000
 """
 
 

@@ -15,8 +15,8 @@ from typing import Literal, TypeVar
 
 from tps.engine.cluster import ClusterSection, cluster_executor
 from tps.engine.platform import PlatformChoice
-from tps.engine.workers import Workers
 from tps.errors import ParameterError, SimulationError
+from tps.workers import Workers
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

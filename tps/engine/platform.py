@@ -17,6 +17,7 @@ import openmm
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError
+from tps.files import whole
 
 #: A measurement lasts so long, in chunks of at least so long each [s].
 _MEASURE_SECONDS, _CHUNK_SECONDS = 0.3, 0.03
@@ -282,10 +283,9 @@ def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _write_cache(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content, indent=1))
-        partial.replace(path)
+        with whole(path) as partial:
+            partial.write_text(json.dumps(content, indent=1))
     except OSError:  # a read-only home: measure again next time
         return

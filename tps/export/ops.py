@@ -21,10 +21,11 @@ from tps.dynamics import IN_A, IN_B, MoleculeDynamics, reactive_segment
 from tps.dynamics.transition import Points
 from tps.engine import LangevinSettings, PlatformChoice, openmm_seed, symmetric_integrator
 from tps.errors import ParameterError, RunFolderError
-from tps.export.folder import check_folder, scratch_beside
+from tps.export.folder import check_folder
 from tps.export.record import NO_SEGMENT, TOPOLOGY_FILE
 from tps.export.source import PathSource, check_indices, open_paths, structure
 from tps.features import CollectiveVariable, Distance, Torsion
+from tps.lock import scratch_beside
 from tps.paths import ShootingSettings
 from tps.systems import MolecularSystem, Region
 from tps.systems.regions import range_key

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError, RunFolderError
-from tps.export.folder import check_folder, scratch_beside
+from tps.export.folder import check_folder
 from tps.export.formats import TrajectoryFormat, check_cell, find_format
 from tps.export.record import (
     RECORD_FILE,
@@ -24,6 +24,7 @@ from tps.export.record import (
     write_record,
 )
 from tps.export.source import PathSource, check_indices, heavy_atoms, open_paths, select_atoms, structure
+from tps.lock import scratch_beside
 from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
 from tps.systems.imaging import image_molecules, superpose
@@ -98,9 +99,8 @@ def export_paths(
     left_out = {index: span for index, span in spans.items() if isinstance(span, str)}
     if len(left_out) == len(spans):
         raise RunFolderError(f"nothing to export from {run}: {_count_reasons(left_out)}")
-    check_folder(out, force)
-
     with scratch_beside(out) as scratch:
+        check_folder(out, force)
         _write(reference.atom_slice(chosen), scratch / TOPOLOGY_FILE, find_format("pdb"))
         for label, end in states.items():
             _write(end.atom_slice(chosen), scratch / f"state_{label}.pdb", find_format("pdb"))

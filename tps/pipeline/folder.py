@@ -330,7 +330,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep a second process from working in the same folder.
+        """Keep a second process from working in the same folder, and remove what one that was killed left half made.
 
         Raises
         ------
@@ -338,7 +338,16 @@ class RunFolder:
             If one works there already.
         """
         with locked(self.path):
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Remove what was being written when a program was killed; what others write here has a lock of its own."""
+        for left in [*self.path.glob(".*.partial*"), *self.path.glob(".*.old")]:
+            if left.is_file():
+                left.unlink()
+            elif not (left / LOCK_FILE).exists():
+                shutil.rmtree(left)
 
 
 def _is_unborn(path: Path) -> bool:

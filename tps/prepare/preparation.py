@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from tps.config import load_config
 from tps.engine import LangevinSettings, PlatformChoice, choose_platform, default_workers
 from tps.errors import RunFolderError, SystemDefinitionError, TpsError
 from tps.features import Features
+from tps.lock import scratch_beside
 from tps.pipeline import Progress, Silent
 from tps.prepare.candidates import Candidate, Contacts, candidates_of, gathered
 from tps.prepare.choose import Telling, choose_features, separations
@@ -115,21 +116,18 @@ def initialise(request: Request, folder: Path, progress: Progress | None = None)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RunFolderError(f"{folder} exists and is not empty: name a new folder, or remove it")
     target = folder.resolve()
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-    except OSError as reason:
-        raise RunFolderError(f"{folder} cannot be made: {reason}") from None
-    try:
-        found = _prepare(request, partial, folder, progress or Silent())
+    with ExitStack() as stack:
+        try:
+            partial = stack.enter_context(scratch_beside(target))
+        except OSError as reason:
+            raise RunFolderError(f"{folder} cannot be made: {reason}") from None
+        try:
+            found = _prepare(request, partial, folder, progress or Silent())
+        except TpsError as reason:
+            raise type(reason)(str(reason).replace(f"{partial}/", "")) from None
         if target.is_dir():
             target.rmdir()
         partial.rename(target)
-    except TpsError as reason:
-        raise type(reason)(str(reason).replace(f"{partial}/", "")) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return found
 
 

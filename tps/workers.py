@@ -1,4 +1,7 @@
-"""Worker processes that end with the program that started them, however it ends."""
+"""Worker processes that end with the program that started them, however it ends.
+
+Nothing here is long to import, so a worker that has just been born knows of its parent's end as well.
+"""
 
 from __future__ import annotations
 
