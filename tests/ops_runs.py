@@ -54,7 +54,6 @@ def save_ensemble(folder, system, paths):
         [np.zeros(len(p)) for p in paths.positions],
         system.feature_names,
         time_unit=system.time_unit,
-        box=system.box,
     )
 
 

@@ -17,6 +17,7 @@ from commands import complaint, sealed, tps
 from tps.cli.results import shooting_text
 from tps.conformations import read_dcd, write_dcd
 from tps.engine import PlatformChoice, potential_energies
+from tps.export import export_paths
 from tps.paths import WindowSamples, load_paths, load_shooting, load_transition_paths
 from tps.paths.windows.windows import Windows
 from tps.pipeline import RunFolder
@@ -120,19 +121,20 @@ def exact_passage_time(barrier=4.0, n=4001):
     return steps[x[1:] > -0.7].sum()
 
 
-def test_every_path_of_the_ensemble_goes_from_a_to_b(tiny):
+def test_every_path_of_the_ensemble_goes_from_a_to_b(tiny, tmp_path):
     """Its first frame in A, its last in B, all others in neither, by MDTraj and the system; energies are OpenMM's."""
     run, system = tiny / "run", load_system("alanine-dipeptide")
-    paths, ensemble = load_transition_paths(run / "shooting")
+    paths = load_transition_paths(run / "shooting")
     assert len(paths) > 2
+    export_paths(run, tmp_path / "out", system, source="shooting", atoms="all", align=False)
     for i, expected in enumerate(paths.positions):
-        frames = mdtraj.load(str(run / "shooting" / f"{i:04d}.dcd"), top=system.mdtraj_topology).xyz
+        frames = mdtraj.load(str(tmp_path / "out" / f"path_{i:04d}.dcd"), top=system.mdtraj_topology).xyz
         np.testing.assert_allclose(frames, expected, atol=1e-6)
         values = system.values(frames)
         in_a, in_b = (s.region.contains(values) for s in (system.state_a, system.state_b))
         assert in_a[0] and in_b[-1] and not (in_a[1:].any() or in_b[:-1].any())
         energies = potential_energies(system.create_openmm_system(), frames, PlatformChoice("Reference"))
-        np.testing.assert_allclose(ensemble.potential_energy[i, : len(frames)], energies, atol=0.1)
+        np.testing.assert_allclose(paths.potential_energy[i], energies, atol=0.1)
     records = np.concatenate(load_shooting(run / "shooting" / CHAINS).records)
     assert len(records) == 60
     assert paths.multiplicity.sum() <= 60
@@ -140,7 +142,7 @@ def test_every_path_of_the_ensemble_goes_from_a_to_b(tiny):
 
 def test_the_ensemble_is_exported(tiny, tmp_path):
     result = tps("export", tiny / "run", "-o", tmp_path / "out", "--source", "shooting", "--path", 0)
-    length = int(load_transition_paths(tiny / "run" / "shooting")[0].lengths[0])
+    length = int(load_transition_paths(tiny / "run" / "shooting").lengths[0])
     assert f"{length} frames of 22 atoms" in result.stdout
 
 
@@ -173,11 +175,11 @@ def test_the_analysis_speaks_of_everything(tiny):
 
 
 def test_more_moves_go_on_from_those_made(copy):
-    before = load_shooting(copy / "shooting" / CHAINS)
+    before = load_shooting(copy / "shooting" / CHAINS).records
     assert "of other settings" in complaint("shoot", copy, "--kind", "one-way")
     assert "120" in tps("shoot", copy, "-n", 120).stdout
     after = load_shooting(copy / "shooting" / CHAINS)
-    for old, new in zip(before.records, after.records, strict=True):
+    for old, new in zip(before, after.records, strict=True):
         np.testing.assert_array_equal(new[: len(old)], old)
         assert len(new) == 40
     states = json.loads(tps("contents", copy, "--json").stdout)
@@ -220,10 +222,10 @@ def test_a_killed_shoot_goes_on(copy, tmp_path):
         process.wait()
         command = command[:-1]  # only the first replaces what is there
     tps("shoot", copy, "-n", 240)
-    made = load_shooting(copy / "shooting" / CHAINS)
+    made = load_shooting(copy / "shooting" / CHAINS).records
     tps("shoot", copy, "-n", 240, "--force")
-    again = load_shooting(copy / "shooting" / CHAINS)
-    for one, other in zip(made.records, again.records, strict=True):
+    again = load_shooting(copy / "shooting" / CHAINS).records
+    for one, other in zip(made, again, strict=True):
         np.testing.assert_array_equal(one, other)
         assert len(one) == 80
 
@@ -338,7 +340,7 @@ def test_a_learned_committor_chooses_frames(well, tmp_path):
     shutil.copytree(well, tmp_path / "run")
     tps("shoot", tmp_path / "run", "--frame-selection", "committor", "--force")
     tps("shoot", tmp_path / "run", "-n", 900)
-    paths, _ = load_transition_paths(tmp_path / "run" / "shooting")
+    paths = load_transition_paths(tmp_path / "run" / "shooting")
     chances = [reactive_chance(path[1:-1, 0]) for path in paths.positions]
     uniform, chosen = (
         np.average([np.sum(c**k) / np.sum(c ** (k - 1)) for c in chances], weights=paths.multiplicity)

@@ -20,7 +20,7 @@ from tps.engine import LangevinSettings, potential_energies, symmetric_integrato
 from tps.errors import ParameterError, TrajectoryError
 from tps.export import export_ops, export_paths, read_ops_paths
 from tps.features import Distance, Torsion
-from tps.paths import PathEnsemble, PathRecord, load_paths, save_paths
+from tps.paths import PathEnsemble, PathRecord, load_transition_paths, save_paths
 from tps.systems import load_system
 from tps.systems.regions import region_from_keys
 from tps.units import thermal_energy
@@ -378,7 +378,7 @@ def test_the_way_there_and_back(run, pulls, tmp_path):
     said = tps_("import-ops", run.path, file)
     assert "1 paths of 1 chains" in said and "50.0% accepted" in said
     assert "Jensen-Shannon divergence from shooting" in said
-    stored = load_paths(run.path / "shooting-ops")
+    stored = load_transition_paths(run.path / "shooting-ops")
     energies = potential_energies(system.create_openmm_system(), second.astype(np.float32), REFERENCE)
     np.testing.assert_allclose(stored.potential_energy[0], energies)
     assert "is there already" in tps_("import-ops", run.path, file, code=1)

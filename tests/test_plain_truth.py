@@ -95,7 +95,7 @@ def compare(folder):
         found = metrics[name]
         assert abs(found["value"] - value) < 2 * np.hypot(found["error"], error), name
         assert found["error"] < 0.5 * value, name
-    paths, _ = load_transition_paths(folder / "shooting")
+    paths = load_transition_paths(folder / "shooting")
     passing = np.concatenate([system.feature_values(x) for x in paths.positions])
     weights = np.repeat(paths.multiplicity, paths.lengths).astype(float)
     apart = [

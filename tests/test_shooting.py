@@ -20,7 +20,7 @@ from tps.paths import (
     shooting_statistics,
 )
 from tps.paths.shooting.candidate import counted, likely_frame, new_tally
-from tps.paths.shooting.records import MOVE_RECORD, burn_in, decorrelated_moves
+from tps.paths.shooting.records import MOVE_RECORD, ChainCounts, burn_in, decorrelated_moves
 from tps.systems import DoubleWell, load_system
 
 
@@ -202,7 +202,7 @@ def test_records_add_up():
         assert (chain["direction"][chain["from_candidate"]] == 0).all()
         assert set(chain["direction"][~chain["from_candidate"]]) == {-1, 1}
         assert (np.diff(chain["oldest"]) >= 0).all()
-    statistics = shooting_statistics(own)
+    statistics = shooting_statistics([ChainCounts().after(chain) for chain in own])
     assert statistics.n_moves + statistics.n_candidate_moves == 240
     assert sum(statistics.outcomes.values()) == statistics.n_moves
     assert statistics.n_steps == records["n_steps"].sum()
@@ -260,7 +260,7 @@ def test_candidates_that_cannot_start_are_refused(line, expected, tmp_path):
             dynamics, [line[:, None], good], ShootingSettings(), tmp_path, executor, n_moves=5, seed=0
         )
         assert list(run.refused) == [0] and expected in run.refused[0]
-        assert list(run.blocks) == [1]
+        assert list(run.counts) == [1]
         with pytest.raises(ParameterError, match="none of the 1 candidates"):
             shoot(dynamics, [line[:, None]], ShootingSettings(), tmp_path / "x", executor, n_moves=5, seed=0)
 

@@ -19,8 +19,16 @@ from tps.paths import (
     save_transition_paths,
     shoot,
 )
-from tps.paths.shooting.records import lengths_after_moves
-from tps.paths.shooting.store import block_files
+from tps.paths.shooting import files, store
+from tps.paths.shooting.records import (
+    ChainCounts,
+    Outcome,
+    burn_in,
+    decorrelated_moves,
+    lengths_after_moves,
+    shooting_statistics,
+)
+from tps.paths.shooting.store import pack_files
 from tps.systems import DoubleWell
 
 DYNAMICS = SurfaceDynamics(make_surface(DoubleWell(3.0), margin=0.3), 0.004)
@@ -67,8 +75,9 @@ def test_blocks_are_only_a_way_to_cut(tmp_path):
     )
 
 
-def test_a_killed_run_goes_on_without_losing_or_repeating_a_move(tmp_path):
-    """SIGKILL at random moments, then to the end: the same moves as in one go, and no finished block rewritten."""
+def test_a_killed_run_goes_on_without_losing_or_repeating_a_move(tmp_path, monkeypatch):
+    """SIGKILL at random moments, then to the end: the same moves as in one go, and no full file rewritten."""
+    monkeypatch.setattr(store, "_PACK_MOVES", 6)
     fork = multiprocessing.get_context("fork")
     folder, rng, killed = tmp_path / "killed", np.random.default_rng(0), 0
     finished: dict = {}
@@ -81,12 +90,12 @@ def test_a_killed_run_goes_on_without_losing_or_repeating_a_move(tmp_path):
         killed += child.exitcode == -9
         for file, stamp in finished.items():
             assert file.stat().st_mtime_ns == stamp
-        finished = {file: file.stat().st_mtime_ns for i in range(3) for file in block_files(folder, i)}
+        finished = {file: file.stat().st_mtime_ns for i in range(3) for file in pack_files(folder, i)[:-1]}
         if attempt >= 9 and killed >= 8 and len(finished) > 10:
             break
     assert killed >= 8
     assert len(finished) > 10
-    n_moves = max(int(file.stem.removeprefix("moves-")) for file in finished) + 10
+    n_moves = max(store.last_state(folder, index).chain.move for index in range(3)) + 10
     assert_same(run(folder, n_moves, 2), run(tmp_path / "whole", n_moves, n_moves))
     for file, stamp in finished.items():
         assert file.stat().st_mtime_ns == stamp
@@ -137,20 +146,21 @@ def test_the_moves_of_all_chains_are_as_many_as_asked_for(tmp_path):
     assert not (tmp_path / "few").exists()
 
 
-def test_damage_is_named(tmp_path):
+def test_damage_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_PACK_MOVES", 2)
     with pytest.raises(RunFolderError, match="no shooting moves"):
         load_shooting(tmp_path)
     run(tmp_path, 6, 2)
-    files = block_files(tmp_path, 1)
-    kept = files[1].read_bytes()
-    files[1].unlink()
+    packs = pack_files(tmp_path, 1)
+    kept = packs[1].read_bytes()
+    packs[1].unlink()
     with pytest.raises(RunFolderError, match="goes on at move 4, but move 2 comes next"):
-        load_shooting(tmp_path)
-    files[1].write_bytes(kept[:100])
+        _ = load_shooting(tmp_path).paths
+    packs[1].write_bytes(kept[:100])
     with pytest.raises(
-        RunFolderError, match=r"cannot be read as an npz file.* remove it and the chain's later blocks"
+        RunFolderError, match=r"cannot be read as an npz file.* remove it and the chain's later files"
     ):
-        load_shooting(tmp_path)
+        _ = load_shooting(tmp_path).paths
 
 
 def test_first_paths_are_those_current_in_the_first_moves(tmp_path):
@@ -173,30 +183,70 @@ def test_first_paths_are_those_current_in_the_first_moves(tmp_path):
         ensemble_divergence(system, everything.select(even), other),
         ensemble_divergence(system, everything.select(~even), one),
     ]
-    found = divergence_by_moves(system, made, [1, 60])
+    found = divergence_by_moves(system, made.paths, everything, [1, 60])
     assert found[1] == pytest.approx(np.mean(crosswise))
     assert np.isnan(found[0]) or found[0] > found[1]
 
 
 @pytest.mark.parametrize("place", [(4, 3), (2,)], ids=["molecule", "surface"])
-def test_stored_paths_come_back_and_a_missing_trajectory_is_named(tmp_path, place):
-    """A molecule's paths lie in DCD files, and angles never pass for positions where one is gone."""
+def test_stored_paths_come_back_and_a_missing_file_is_named(tmp_path, monkeypatch, place):
+    """Positions to the last bit, packed in as many files as their bytes ask for."""
+    monkeypatch.setattr(files, "PACK_BYTES", 50)
     rng, d = np.random.default_rng(0), 2
-    positions = [rng.normal(size=(n, *place)).astype(np.float32) for n in (3, 5)]
-    values = positions if place == (d,) else [rng.normal(size=(len(x), d)) for x in positions]
+    positions = [rng.normal(size=(n, *place)).astype(np.float32) for n in (3, 5, 2)]
+    values = [rng.normal(size=(len(x), d)) for x in positions]
     paths = TransitionPaths.of_segments(positions, 0.25)
-    save_transition_paths(
-        tmp_path, paths, values, [np.zeros(3), np.ones(5)], ["a", "b"], time_unit="ps", box=np.diag([2, 2, 2])
-    )
-    found, ensemble = load_transition_paths(tmp_path)
-    assert (ensemble.frame_interval, ensemble.time_unit, found.frame_time) == (0.25, "ps", 0.25)
-    for one, other in zip(found.positions, positions, strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
-    assert ensemble.values[1] == pytest.approx(values[1])
-    for file in tmp_path.glob("0001.dcd"):
-        file.unlink()
-        with pytest.raises(
-            RunFolderError, match=r"0001\.dcd is missing, and paths\.npz counts it in: shoot again"
-        ):
-            load_transition_paths(tmp_path)
-    assert len(list(tmp_path.glob("*.dcd"))) == (1 if place == (4, 3) else 0)
+    energies = [np.full(len(x), k, dtype=float) for k, x in enumerate(positions)]
+    save_transition_paths(tmp_path, paths, values, energies, ["a", "b"], time_unit="ps")
+    found = load_transition_paths(tmp_path)
+    assert found.frame_time == 0.25
+    for k in (2, 0, 1):
+        np.testing.assert_array_equal(found.positions[k], positions[k])
+        np.testing.assert_array_equal(found.values[k], values[k])
+        np.testing.assert_array_equal(found.potential_energy[k], energies[k])
+    packed = sorted(tmp_path.glob("paths-*.npz"))
+    assert len(packed) == len(set(np.cumsum([x.nbytes for x in positions]) // 50)) > 1
+    packed[0].unlink()
+    with pytest.raises(RunFolderError, match=rf"{packed[0].name} does not exist"):
+        _ = found.positions[0]
+    np.testing.assert_array_equal(found.positions[2], positions[2])
+
+
+def test_going_on_reads_a_chain_s_last_file_alone(tmp_path, monkeypatch):
+    """Whatever its history: an earlier file that cannot be read does not matter to it."""
+    monkeypatch.setattr(store, "_PACK_MOVES", 10)
+    run(tmp_path / "whole", 60, 5, n_chains=1)
+    whole = load_shooting(tmp_path / "whole").records[0]
+    run(tmp_path / "chains", 40, 5, n_chains=1)
+    before = pack_files(tmp_path / "chains", 0)
+    assert [int(file.stem.removeprefix("moves-")) for file in before] == [0, 10, 20, 30]
+    kept = before[0].read_bytes()
+    before[0].write_bytes(b"")
+    made = run(tmp_path / "chains", 60, 5, n_chains=1)
+    assert made.statistics.n_moves + made.statistics.n_candidate_moves == 60
+    before[0].write_bytes(kept)
+    np.testing.assert_array_equal(load_shooting(tmp_path / "chains").records[0], whole)
+
+
+@pytest.mark.parametrize("cuts", [[60], [1, 2, 30, 59], list(range(1, 60))])
+def test_counts_added_up_are_those_of_all_moves(tmp_path, cuts):
+    """By definition, from the records of whole chains; however the moves are cut."""
+    records = run(tmp_path, 60, 60).records
+    found = []
+    for own in records:
+        counts = ChainCounts()
+        for part in np.split(own, cuts):
+            counts = counts.after(part)
+        found.append(counts)
+        end = burn_in(own)
+        late = own[own["move"] >= (60 if end is None else end)]
+        assert counts.late_frames == lengths_after_moves(late).sum()
+        assert counts.n_paths == late["accepted"].sum()
+        assert counts.n_frames == own["n_new"][own["accepted"]].sum()
+        assert counts.n_decorrelated == len(decorrelated_moves(own))
+    statistics, proper = shooting_statistics(found), np.concatenate(records)
+    proper = proper[~proper["from_candidate"]]
+    assert statistics.n_moves == len(proper) > 0
+    assert statistics.outcomes == {o.name.lower(): int((proper["outcome"] == o).sum()) for o in Outcome}
+    assert statistics.burn_in == tuple(burn_in(own) for own in records)
+    assert statistics.n_steps == sum(int(own["n_steps"].sum()) for own in records)

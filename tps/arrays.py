@@ -26,15 +26,15 @@ def save_arrays(path: Path, **arrays: Any) -> None:
     np.savez(path, allow_pickle=False, **{_KEY: np.array(FORMAT_VERSION), **arrays})
 
 
-def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read what `save_arrays` wrote; an array that is missed names the file.
+def load_arrays(path: Path, *names: str) -> dict[str, NDArray[Any]]:
+    """Read what `save_arrays` wrote, all of it or some arrays; one that is missed names the file.
 
     Raises
     ------
     RunFolderError
         If the file is missing or damaged, or has the layout of another version of tps.
     """
-    found = Stored(path, _stored(read_npz, path))
+    found = Stored(path, _stored(lambda file: read_npz(file, *names, *([_KEY] if names else [])), path))
     version = found.pop(_KEY, np.array(1))
     if version.shape or version.dtype.kind not in "iu":
         raise RunFolderError(f"{path} is damaged, its {_KEY} is no number: {remedy(path)}")
@@ -72,8 +72,8 @@ def _stored(read: Callable[[Path], Content], path: Path) -> Content:
         raise RunFolderError(f"{path} {reason}: {remedy(path)}") from None
 
 
-def read_npz(path: Path) -> dict[str, NDArray[Any]]:
-    """Read all arrays of an npz file, no pickles among them.
+def read_npz(path: Path, *names: str) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an npz file, or those of some names that are there, no pickles among them.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def read_npz(path: Path) -> dict[str, NDArray[Any]]:
     ParameterError
         If it is damaged or no npz file, in a sentence without its name.
     """
-    found = _load(path, "npz")
+    found = _load(path, "npz", names)
     if isinstance(found, np.ndarray):
         raise ParameterError("cannot be read as an npz file (it holds a single array)")
     return found
@@ -98,20 +98,20 @@ def read_npy(path: Path) -> NDArray[Any]:
     ParameterError
         If it is damaged or no npy file, in a sentence without its name.
     """
-    found = _load(path, "npy")
+    found = _load(path, "npy", ())
     if not isinstance(found, np.ndarray):
         raise ParameterError("cannot be read as an npy file (it holds several arrays)")
     return found
 
 
-def _load(path: Path, kind: str) -> NDArray[Any] | dict[str, NDArray[Any]]:
+def _load(path: Path, kind: str, names: tuple[str, ...]) -> NDArray[Any] | dict[str, NDArray[Any]]:
     try:
         check_regular(path)
         data = np.load(path, allow_pickle=False)
         if isinstance(data, np.ndarray):
             return data
         with data:
-            return {name: np.asarray(data[name]) for name in data.files}
+            return {name: np.asarray(data[name]) for name in data.files if name in names or not names}
     except FileNotFoundError:
         raise
     except Exception as reason:  # zip, zlib and numpy raise whatever damaged headers lead them to

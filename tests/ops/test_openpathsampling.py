@@ -130,7 +130,7 @@ def both_ensembles(run):
     A chain that starts in the other channel leaves it after a thousand moves or so and hardly comes back: its share is
     not one that short chains know.
     """
-    ensembles = [load_transition_paths(run.path / place)[0] for place in ("shooting", "shooting-ops")]
+    ensembles = [load_transition_paths(run.path / place) for place in ("shooting", "shooting-ops")]
     names = [np.array(path_channels(run.molecule, paths)) for paths in ensembles]
     return [paths.select(name == MAIN_CHANNEL) for paths, name in zip(ensembles, names, strict=True)]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +16,12 @@ from tps.analysis.metrics import FEWEST_EFFECTIVE, Metric, proportion_error
 from tps.analysis.paths import channel_name
 from tps.analysis.rates import ratio_of_sums
 from tps.errors import ParameterError
-from tps.paths import Passages, ReweightedPaths, ShootingRun, TransitionPaths
+from tps.paths import Passages, ReweightedPaths, TransitionPaths
 from tps.systems import System
 
 N_BINS = 24
+#: Frames looked at at once.
+_BATCH = 2**16
 
 
 def frame_ranges(system: System, *ensembles: TransitionPaths) -> NDArray[np.float64]:
@@ -28,7 +32,8 @@ def frame_ranges(system: System, *ensembles: TransitionPaths) -> NDArray[np.floa
     ParameterError
         If there are no paths.
     """
-    return system.space.ranges(np.concatenate([_frame_values(system, paths) for paths in ensembles]))[:2]
+    seen = [_span(values) for paths in ensembles for _, values in _batches(system, paths)]
+    return system.space.ranges(np.concatenate(seen))[:2]
 
 
 def frame_histogram(
@@ -55,9 +60,8 @@ def frame_histogram(
     ParameterError
         If there are no paths.
     """
-    values = _frame_values(system, paths)
-    limits = system.space.ranges(values)[:2] if ranges is None else ranges
-    return _histogram(values, np.repeat(paths.multiplicity, paths.lengths).astype(float), limits, n_bins)
+    limits = frame_ranges(system, paths) if ranges is None else ranges
+    return _shares(_counts(system, paths, paths.multiplicity[None], limits, n_bins)[0])
 
 
 def jensen_shannon(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
@@ -93,10 +97,12 @@ def divergence_of_passages(
     """
     if not passages.reactive:
         return None
-    values, own = np.concatenate(passages.reactive), _frame_values(system, paths)
-    limits = system.space.ranges(np.concatenate([values, own]))[:2]
+    values = np.concatenate(passages.reactive)
+    seen = [_span(own) for _, own in _batches(system, paths)]
+    limits = system.space.ranges(np.concatenate([values, *seen]))[:2]
+    cells = _cells(values, limits, n_bins)
     return jensen_shannon(
-        _histogram(values, np.ones(len(values)), limits, n_bins),
+        _shares(np.bincount(cells, minlength=n_bins ** len(limits)).reshape([n_bins] * len(limits))),
         frame_histogram(system, paths, n_bins, ranges=limits),
     )
 
@@ -118,7 +124,7 @@ def halves(paths: TransitionPaths) -> tuple[TransitionPaths, TransitionPaths]:
 
 def path_channels(system: System, paths: TransitionPaths) -> list[str]:
     """Return the channel of every path: see `tps.analysis.channels`."""
-    return _names(system, paths.positions)
+    return _names(system, paths.positions) if paths.channels is None else paths.channels.tolist()
 
 
 def channel_weights(system: System, paths: TransitionPaths) -> dict[str, Metric]:
@@ -219,7 +225,7 @@ def channel_switches(system: System, paths: TransitionPaths) -> dict[tuple[str, 
 
 
 def divergence_by_moves(
-    system: System, run: ShootingRun, moves: Sequence[int], n_bins: int = N_BINS
+    system: System, paths: TransitionPaths, first: TransitionPaths, moves: Sequence[int], n_bins: int = N_BINS
 ) -> NDArray[np.float64]:
     """Return how far all that the chains have made in their first moves is from the ensemble (n,) [nats].
 
@@ -230,7 +236,10 @@ def divergence_by_moves(
     Parameters
     ----------
     system : MolecularSystem or SurfaceSystem
-    run : ShootingRun
+    paths : TransitionPaths
+        The ensemble.
+    first : TransitionPaths
+        What the same chains made in their first moves, as many as the most of `moves`: `ShootingRun.first_paths`.
     moves : sequence of int
         Moves of each chain.
 
@@ -239,17 +248,18 @@ def divergence_by_moves(
     ParameterError
         As `halves`.
     """
-    ranges = frame_ranges(system, run.paths)
-    even, odd = (frame_histogram(system, half, n_bins, ranges=ranges) for half in halves(run.paths))
-    chosen = np.unique(run.paths.chain)[::2]
+    ranges = frame_ranges(system, paths)
+    even, odd = (frame_histogram(system, half, n_bins, ranges=ranges) for half in halves(paths))
+    own = np.isin(first.chain, np.unique(paths.chain)[::2])
+    current = [np.clip(np.minimum(first.move + first.multiplicity, n) - first.move, 0, None) for n in moves]
+    weights = np.array([count * mine for count in current for mine in (own, ~own)])
+    counts = _counts(system, first, weights, ranges, n_bins)
     found = []
-    for n in moves:
-        early = run.first_paths(n)
-        own = np.isin(early.chain, chosen)
+    for mine, others in zip(counts[::2], counts[1::2], strict=True):
         parts = [
-            jensen_shannon(frame_histogram(system, early.select(mine), n_bins, ranges=ranges), other)
-            for mine, other in ((own, odd), (~own, even))
-            if mine.any()
+            jensen_shannon(_shares(part), other)
+            for part, other in ((mine, odd), (others, even))
+            if part.any()
         ]
         found.append(float(np.mean(parts)) if len(parts) == 2 else np.nan)
     return np.array(found)
@@ -259,16 +269,47 @@ def _names(system: System, positions: Sequence[NDArray[np.floating]]) -> list[st
     return [channel_name(system, system.space.unwrap(system.feature_values(p))) for p in positions]
 
 
-def _histogram(
-    values: NDArray[np.float64], weights: NDArray[np.float64], limits: NDArray[np.float64], n_bins: int
+def _counts(
+    system: System,
+    paths: TransitionPaths,
+    weights: NDArray[np.integer],
+    limits: NDArray[np.float64],
+    n_bins: int,
 ) -> NDArray[np.float64]:
-    inside = np.clip(values[:, :2], limits[:, 0], limits[:, 1])
-    counts, _ = np.histogramdd(inside, bins=n_bins, range=limits.tolist(), weights=weights)
+    """Return histograms (k, n_bins) or (k, n_bins, n_bins) of all frames by weights (k, n_paths) of their paths."""
+    found = np.zeros((len(weights), n_bins ** len(limits)))
+    for rows, values in _batches(system, paths):
+        cells, lengths = _cells(values, limits, n_bins), paths.lengths[rows]
+        for own, weight in zip(found, weights[:, rows], strict=True):
+            own += np.bincount(cells, np.repeat(weight, lengths), minlength=len(own))
+    return found.reshape(-1, *[n_bins] * len(limits))
+
+
+def _cells(values: NDArray[np.float64], limits: NDArray[np.float64], n_bins: int) -> NDArray[np.int64]:
+    """Return the cell (n,) of each of the values (n, d) on the grid over the first axes; the nearest from outside."""
+    edges = [np.linspace(low, high, n_bins + 1) for low, high in limits]
+    at = [np.searchsorted(edge, values[:, k], side="right") - 1 for k, edge in enumerate(edges)]
+    return np.ravel_multi_index([np.clip(own, 0, n_bins - 1) for own in at], [n_bins] * len(limits))
+
+
+def _shares(counts: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(counts / counts.sum(), dtype=np.float64)
 
 
-def _frame_values(system: System, paths: TransitionPaths) -> NDArray[np.float64]:
-    """Return the feature values (n_frames, d) of all frames."""
+def _span(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the least and the largest of values (n, d) as rows (2, d)."""
+    return np.stack([values.min(axis=0), values.max(axis=0)])
+
+
+def _batches(system: System, paths: TransitionPaths) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield features (n_frames, d) of as many paths at a time as memory is to hold, and which paths."""
     if not len(paths):
         raise ParameterError("a histogram of path frames needs at least one path: make more shooting moves")
-    return np.concatenate([system.feature_values(p) for p in paths.positions])
+    part = np.cumsum(paths.lengths) // _BATCH
+    ends = np.flatnonzero(np.diff(part, append=-1)) + 1
+    for start, end in pairwise([0, *ends.tolist()]):
+        rows = slice(start, end)
+        if paths.values is None:
+            yield rows, np.concatenate([system.feature_values(paths.positions[i]) for i in range(start, end)])
+        else:
+            yield rows, np.concatenate([paths.values[i] for i in range(start, end)])

@@ -11,6 +11,7 @@ import numpy as np
 from tps.analysis.flood_fill import LowerBound
 from tps.analysis.free_energy.roads import in_unit, with_springs
 from tps.analysis.metrics import Metric, Metrics, mean_and_deviation
+from tps.errors import ParameterError
 from tps.paths import PathEnsemble, TransitionPaths
 from tps.systems import System
 
@@ -126,7 +127,7 @@ def bound_metrics(unit: str, bound: LowerBound | None) -> Metrics:
 
 
 def ensemble_energy_metrics(
-    system: System, paths: TransitionPaths, frames: PathEnsemble, ends: Mapping[str, tuple[float, float]]
+    system: System, paths: TransitionPaths, ends: Mapping[str, tuple[float, float]]
 ) -> Metrics:
     """Return the mean maximum energy of an unbiased ensemble, and how far above each state's mean energy it lies.
 
@@ -134,13 +135,14 @@ def ensemble_energy_metrics(
     ----------
     system : System
     paths : TransitionPaths
-    frames : PathEnsemble
-        Their energies, path by path.
+        With the energies of their frames.
     ends : mapping of str to (value, error)
         Mean energies of the states by their labels, "a" and "b".
     """
     unit = system.energy_unit
-    highest = np.repeat(np.nanmax(frames.potential_energy, axis=1), paths.multiplicity)
+    if paths.potential_energy is None:
+        raise ParameterError("the highest energies of paths need the energies of their frames")
+    highest = np.repeat([np.max(energy) for energy in paths.potential_energy], paths.multiplicity)
     mean, deviation = mean_and_deviation(highest)
     over = f"maximum of the {system.energy_name} over a path of the unbiased ensemble, every path counted for each move"
     found = {

@@ -50,14 +50,13 @@ def import_ops(run: Path, files: tuple[Path, ...], force: bool, as_json: bool) -
             np.split(energies, np.cumsum(found.paths.lengths)[:-1]),
             system.feature_names,
             time_unit=system.time_unit,
-            box=system.box,
         )
     if as_json:
         print_json({"folder": run / PLACE, "chains": len(files), **_numbers(found)})
         return
     click.echo(_summary(found, len(files), run / PLACE))
     if (run / "shooting" / "paths.npz").is_file():
-        click.echo(_beside(system, load_transition_paths(run / "shooting")[0], found.paths))
+        click.echo(_beside(system, load_transition_paths(run / "shooting"), found.paths))
 
 
 def _summary(found: OpsPaths, n_chains: int, place: Path) -> str:

@@ -1,4 +1,4 @@
-"""Read the paths of a run folder: paths.npz, and one DCD for each completed path."""
+"""Read the paths of a run folder: candidates, one DCD each, and the paths of shooting, packed in a few files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tps.arrays import load_arrays
 from tps.errors import ParameterError, RunFolderError, TrajectoryError
 from tps.export.record import NO_SEGMENT
-from tps.paths import load_paths
+from tps.paths import Frames, load_paths, load_transition_paths
 from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
 from tps.systems.imaging import image_molecules, set_box
@@ -26,8 +26,8 @@ class PathSource:
     folder: Path
     system: MolecularSystem
     status: tuple[str, ...]
-    potential_energy: NDArray[np.float64]
-    """(n_paths, n_frames) [kJ/mol], NaN where a path failed."""
+    potential_energy: Frames
+    """(n_frames,) of each path [kJ/mol], NaN where it failed."""
     reactive_start: NDArray[np.int64]
     reactive_end: NDArray[np.int64]
     lengths: NDArray[np.int64]
@@ -35,6 +35,8 @@ class PathSource:
     chain: NDArray[np.int64] | None
     """(n_paths,) of paths of shooting, None for candidates."""
     frame_interval_ps: float
+    packed: Frames | None = None
+    """Positions (n_frames, n_atoms, 3) of paths that have no DCD of their own."""
 
     @property
     def n_paths(self) -> int:
@@ -61,12 +63,16 @@ class PathSource:
         Raises
         ------
         TrajectoryError
-            If its DCD is missing or damaged, belongs to another molecule, or has another number of frames.
+            If it is missing or damaged, belongs to another molecule, or has another number of frames.
         """
         file, n_frames = self.folder / f"{index:04d}.dcd", int(self.lengths[index])
         try:
-            with silent_stdout():
-                path = mdtraj.load_dcd(str(file), top=self.system.mdtraj_topology)
+            if self.packed is not None:
+                file, found = self.folder / "paths.npz", self.packed[index]
+                path = mdtraj.Trajectory(np.array(found), self.system.mdtraj_topology)
+            else:
+                with silent_stdout():
+                    path = mdtraj.load_dcd(str(file), top=self.system.mdtraj_topology)
         except (OSError, ValueError) as error:
             raise TrajectoryError(
                 f"{file} should hold {self.system.n_atoms} atoms, but cannot be read ({error}): "
@@ -96,30 +102,53 @@ def open_paths(run: Path, source: str, system: MolecularSystem) -> PathSource:
     table = run / source / "paths.npz"
     if not table.is_file():
         raise RunFolderError(f"{table} is missing: make the paths first, with `tps paths {run}`")
+    columns = load_arrays(table, "chain")
+    return _packed(table.parent, system) if "chain" in columns else _candidates(table, system)
+
+
+def _packed(folder: Path, system: MolecularSystem) -> PathSource:
+    """Return paths of shooting, every frame of which lies on the way from A to B."""
+    paths = load_transition_paths(folder)
+    n = len(paths)
+    return PathSource(
+        folder=folder,
+        system=system,
+        status=("completed",) * n,
+        potential_energy=paths.potential_energy or (),
+        reactive_start=np.zeros(n, dtype=np.int64),
+        reactive_end=paths.lengths - 1,
+        lengths=paths.lengths,
+        chain=paths.chain,
+        frame_interval_ps=paths.frame_time,
+        packed=paths.positions,
+    )
+
+
+def _candidates(table: Path, system: MolecularSystem) -> PathSource:
+    """Return paths along a curve."""
     try:
-        stored, columns = load_paths(table.parent), load_arrays(table)
+        stored = load_paths(table.parent)
     except (KeyError, ValueError, TypeError) as error:
         raise TrajectoryError(f"{table} is damaged ({error}): make the paths again with --force") from error
     energy = np.asarray(stored.potential_energy, dtype=np.float64)
-    found = PathSource(
-        folder=table.parent,
-        system=system,
-        status=tuple(str(entry) for entry in stored.status),
-        potential_energy=energy,
-        reactive_start=stored.reactive_start,
-        reactive_end=stored.reactive_end,
-        lengths=columns.get("lengths", np.full(len(energy), energy.shape[-1])),
-        chain=columns.get("chain"),
-        frame_interval_ps=stored.frame_interval,
-    )
-    entries = (found.potential_energy, found.reactive_start, found.reactive_end, found.lengths)
-    lengths = {found.n_paths, *map(len, entries)}
-    if len(lengths) != 1 or found.potential_energy.ndim != 2:
+    entries = (stored.status, energy, stored.reactive_start, stored.reactive_end)
+    lengths = set(map(len, entries))
+    if len(lengths) != 1 or energy.ndim != 2:
         raise TrajectoryError(
             f"{table} should hold one entry for each path, but the numbers of entries are {sorted(lengths)}: "
             "make the paths again with --force"
         )
-    return found
+    return PathSource(
+        folder=table.parent,
+        system=system,
+        status=tuple(str(entry) for entry in stored.status),
+        potential_energy=list(energy),
+        reactive_start=stored.reactive_start,
+        reactive_end=stored.reactive_end,
+        lengths=np.full(len(energy), energy.shape[-1]),
+        chain=None,
+        frame_interval_ps=stored.frame_interval,
+    )
 
 
 def structure(system: MolecularSystem, positions: NDArray[np.floating]) -> mdtraj.Trajectory:

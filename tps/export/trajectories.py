@@ -144,7 +144,7 @@ def _export_one(
         superpose(segment, reference, heavy_atoms(segment.topology, solute))
     file = f"path_{index:04d}{written_as.suffix}"
     _write(segment.atom_slice(chosen), folder / file, written_as)
-    highest = paths.potential_energy[index, first : last + 1].max()
+    highest = paths.potential_energy[index][first : last + 1].max()
     return ExportedPath(
         index=index,
         file=file,

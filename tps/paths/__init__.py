@@ -27,7 +27,14 @@ from tps.paths.committor.transition_state import (
 from tps.paths.ensemble import Passages, PathEnsemble, PathRecord, load_paths, save_paths
 from tps.paths.protocol import CurveFriction, equal_steps, tangents
 from tps.paths.shooting.choice import FeatureChoice, FrameChoice, UniformChoice
-from tps.paths.shooting.files import load_transition_paths, save_transition_paths
+from tps.paths.shooting.files import (
+    PathNumbers,
+    add_numbers,
+    load_transition_paths,
+    save_table,
+    save_transition_paths,
+    with_numbers,
+)
 from tps.paths.shooting.fitted_selection import LARGEST_MISFIT, fitted_selection
 from tps.paths.shooting.frames import (
     LogSelection,
@@ -38,6 +45,7 @@ from tps.paths.shooting.frames import (
     unselected,
 )
 from tps.paths.shooting.moves import Chain, ShootingSettings, shooting_move
+from tps.paths.shooting.packed import Frames
 from tps.paths.shooting.paths import TransitionPaths
 from tps.paths.shooting.pull import PullSettings, pull_task, pulled_candidate
 from tps.paths.shooting.records import Direction, Outcome, ShootingStatistics, shooting_statistics
@@ -63,6 +71,7 @@ __all__ = [
     "FeatureChoice",
     "FrameChoice",
     "FrameShots",
+    "Frames",
     "HeldSeries",
     "HeldSettings",
     "Lineages",
@@ -73,6 +82,7 @@ __all__ = [
     "OverdampedSettings",
     "Passages",
     "PathEnsemble",
+    "PathNumbers",
     "PathRecord",
     "PullSettings",
     "ReweightedPaths",
@@ -85,6 +95,7 @@ __all__ = [
     "WindowSamples",
     "WindowSettings",
     "Windows",
+    "add_numbers",
     "annealed_paths",
     "barrier_place",
     "biased_selection",
@@ -112,6 +123,7 @@ __all__ = [
     "sample_surface_windows",
     "sample_windows",
     "save_paths",
+    "save_table",
     "save_transition_paths",
     "shoot",
     "shoot_from_frames",
@@ -122,4 +134,5 @@ __all__ = [
     "tangents",
     "tightening",
     "unselected",
+    "with_numbers",
 ]

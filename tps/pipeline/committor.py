@@ -55,7 +55,7 @@ class FrameCommittors:
 def transition_states(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Look for a transition state on paths of the ensemble, and shoot from each anew."""
     section, max_frames = run.config.committor, run.config.shooting.max_frames
-    paths, _ = load_transition_paths(run.path / "shooting")
+    paths = load_transition_paths(run.path / "shooting")
     spread = np.flatnonzero(paths.decorrelated)
     chosen = spread[np.unique(np.linspace(0, len(spread) - 1, section.n_paths).astype(int))]
     with run_dynamics(run, progress) as dynamics, progress.task("committor", 1) as advance:
@@ -118,7 +118,7 @@ def committor_of_path(
     run: RunFolder, path: int, n_frames: int, n_shots: int, progress: Progress
 ) -> FrameCommittors:
     """Return p_B of frames spread over one path of the ensemble, its ends included."""
-    paths, _ = load_transition_paths(run.path / "shooting")
+    paths = load_transition_paths(run.path / "shooting")
     if path >= len(paths):
         raise ParameterError(
             f"the ensemble of {run.path} has paths 0 to {len(paths) - 1}, but {path} was asked for"

@@ -21,6 +21,8 @@ from tps.report.player import PROGRESS, MapAxes, Share, Track, TrackSet, thinned
 from tps.systems.imaging import superpose
 
 _CANDIDATES = "Candidates: driven along the curve by a protocol, whose time is not physical time."
+#: Paths, spread over all, that the slowest directions are found on.
+_MOST_PROJECTED = 2000
 _UNBIASED = "Transition paths of unbiased dynamics, from shooting: time is physical."
 
 
@@ -82,8 +84,8 @@ class TrackMaker:
         """Take the axes from the weighted frames, and from unbiased paths where there are any."""
         paths = []
         if unbiased is not None:
-            lengths = unbiased.paths.lengths.tolist()
-            paths = [values[:n] for values, n in zip(unbiased.frames.values, lengths, strict=True)]
+            spread = evenly(len(unbiased.paths), _MOST_PROJECTED)
+            paths = [unbiased.features[i] for i in spread.tolist()]
         axes = MapAxes.of_frames(run.system.space, frames.values, frames.log_weights, paths)
         return cls(run, axes, Placing.of(run))
 
@@ -142,10 +144,10 @@ class TrackMaker:
         frames = thinned(len(positions), share.n_frames, known)
         committor = np.full(len(positions), np.nan)
         committor[known] = p_b
-        values = unbiased.frames.values[index, : len(positions)]
+        values = unbiased.features[index]
         columns = {
             "time": frames * unbiased.paths.frame_time,
-            "energy": unbiased.frames.potential_energy[index, frames],
+            "energy": unbiased.energies[index][frames],
             "committor": committor[frames],
             **self.columns(values[frames]),
         }
@@ -178,7 +180,7 @@ class TrackMaker:
         rows, at, p_b = data["path_index"][order], data["frame"][order], data["p_b"][order]
         columns = {
             "time": np.arange(len(order)),
-            "energy": unbiased.frames.potential_energy[rows, at],
+            "energy": np.array([unbiased.energies[row][k] for row, k in zip(rows, at, strict=True)]),
             "committor": p_b,
             **self.columns(data["values"][order]),
         }

@@ -44,7 +44,7 @@ def ensemble_pictures(
         candidates=[
             candidates.values[i, candidates.segment(i), :2] for i in candidates.reactive_paths[:_SHOWN]
         ],
-        paths=[system.feature_values(p)[:, :2] for p in shown.positions],
+        paths=[values[:, :2] for values in shown.values or ()],
         channels=path_channels(system, shown),
         shares=made["channels"],
         states={s.name: s.region.ranges for s in (system.state_a, system.state_b)},

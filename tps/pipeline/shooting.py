@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,17 @@ from tps.errors import RunFolderError
 from tps.files import whole
 from tps.paths import (
     CommittorChoice,
+    PathNumbers,
     ReweightedPaths,
     ShootingRun,
     ShootingSettings,
-    TransitionPaths,
+    add_numbers,
     learn_committor,
     load_paths,
     load_shooting,
-    save_transition_paths,
+    save_table,
     shoot,
+    with_numbers,
 )
 from tps.pipeline.candidates import path_folder
 from tps.pipeline.dynamics import Positions, RunDynamics, run_dynamics
@@ -42,6 +43,8 @@ from tps.pipeline.withheld import weightless
 
 #: Where chains lie in the folder of shooting, and those a committor is learned from.
 CHAINS, LEARNING = "chains", "learning"
+#: The table of the ensemble's paths.
+TABLE = "paths.npz"
 #: What shots from the weighted frames say of the ensemble, and where chains start.
 FROM_FRAMES, _CANDIDATES = "from_frames.json", "candidates.npz"
 #: Candidates along each further geodesic, and the most geodesics that give some.
@@ -77,8 +80,8 @@ def shoot_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
             n_evaluations += made.statistics.n_steps
             settings = replace(settings, choice=CommittorChoice(model))
         made = shooting.run("shooting", settings, folder / CHAINS, section.n_moves, chain_seed)
-        _save(run, dynamics, made.paths, folder)
-    n_evaluations += made.statistics.n_steps + int(made.paths.lengths.sum())
+        _save(run, dynamics, made, folder)
+    n_evaluations += made.statistics.n_steps + sum(own.n_frames for own in made.counts.values())
     no_shares = "" if (folder / FROM_FRAMES).is_file() else _why_no_shares(run, folder)
     return _result(made, candidates, no_shares, n_evaluations, dynamics.platform_name)
 
@@ -135,11 +138,11 @@ class _Shooting:
 def _result(
     made: ShootingRun, candidates: _Candidates, no_shares: str, n_evaluations: int, platform: str | None
 ) -> StageResult:
-    statistics, paths = made.statistics, made.paths
+    statistics, n_paths = made.statistics, sum(own.n_paths for own in made.counts.values())
     n_moves = statistics.n_moves + statistics.n_candidate_moves
     notes = [f"candidate {index} could not start a chain: {why}" for index, why in made.refused.items()]
     stuck, failure = sum(end is None for end in statistics.burn_in), ""
-    if not len(paths):
+    if not n_paths:
         failure = (
             f"none of {len(statistics.burn_in)} chains got away from its candidate in {n_moves} moves: make more moves "
             "with `tps shoot -n`, or widen the states"
@@ -157,7 +160,7 @@ def _result(
     details = {
         "moves": n_moves,
         "accepted": statistics.n_accepted,
-        "paths": len(paths),
+        "paths": n_paths,
         "decorrelated": sum(statistics.n_decorrelated),
         "started_in": candidates.channels,
     }
@@ -318,29 +321,18 @@ def _along_other_geodesics(
     return found, n_evaluations
 
 
-def _save(run: RunFolder, dynamics: RunDynamics, paths: TransitionPaths, folder: Path) -> None:
-    """Replace the ensemble's files; paths.npz comes last, so that it never speaks of files that are not there."""
-    (folder / "paths.npz").unlink(missing_ok=True)
-    for old in folder.glob("*.dcd"):
-        old.unlink()
-    if not len(paths):
-        return
-    cuts = np.cumsum(paths.lengths)[:-1]
-    energies = np.split(dynamics.energies(np.concatenate(paths.positions)), cuts)
+def _save(run: RunFolder, dynamics: RunDynamics, made: ShootingRun, folder: Path) -> None:
+    """Look at the new paths, and replace the table of the ensemble."""
     system = run.system
-    values = [system.feature_values(p) for p in paths.positions]
-    partial = folder / ".ensemble.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    save_transition_paths(
-        partial,
-        paths,
-        values,
-        energies,
-        system.feature_names,
-        time_unit=system.time_unit,
-        box=run.box,
-    )
-    for file in sorted(partial.glob("*.dcd")):
-        file.rename(folder / file.name)
-    (partial / "paths.npz").rename(folder / "paths.npz")
-    partial.rmdir()
+
+    def look(paths: Sequence[Positions]) -> PathNumbers:
+        values = [system.feature_values(path) for path in paths]
+        cuts = np.cumsum([len(path) for path in paths])[:-1]
+        energies = np.split(dynamics.energies(np.concatenate(paths)), cuts)
+        return PathNumbers(values, energies, [channel_name(system, system.space.unwrap(v)) for v in values])
+
+    add_numbers(folder / CHAINS, look)
+    if not len(made.paths):
+        (folder / TABLE).unlink(missing_ok=True)
+        return
+    save_table(folder, with_numbers(made.paths), system.feature_names, time_unit=system.time_unit)

@@ -224,6 +224,7 @@ STAGES: tuple[Stage, ...] = (
         wanted=lambda config: config.shooting.n_moves > 0,
         side=True,
         grows="shooting.n_moves",
+        edition=1,
     ),
     Stage(
         "committor",

@@ -23,7 +23,7 @@ from tps.analysis import (
     mean_transition_time,
     path_channels,
 )
-from tps.paths import PathEnsemble, ShootingRun, TransitionPaths, load_transition_paths
+from tps.paths import Frames, PathEnsemble, ShootingRun, TransitionPaths, load_transition_paths, with_numbers
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.shooting import FROM_FRAMES, load_chains
 from tps.stored import read_json
@@ -36,18 +36,26 @@ _DIVERGENCE = (
 
 @dataclass(frozen=True, eq=False)
 class Unbiased:
-    """The ensemble of shooting in a run folder: its chains, its paths, their features and energies."""
+    """The ensemble of shooting in a run folder: its chains, and its paths with their features and energies."""
 
     run: RunFolder
     chains: ShootingRun
     paths: TransitionPaths
-    frames: PathEnsemble
 
     @classmethod
     def load(cls, run: RunFolder) -> Unbiased:
         """Read the ensemble."""
-        paths, frames = load_transition_paths(run.path / "shooting")
-        return cls(run, load_chains(run), paths, frames)
+        return cls(run, load_chains(run), load_transition_paths(run.path / "shooting"))
+
+    @property
+    def features(self) -> Frames:
+        """Features (n_frames, d) of each path, in internal units."""
+        return self.paths.values or ()
+
+    @property
+    def energies(self) -> Frames:
+        """Energies (n_frames,) of each path [the system's unit]."""
+        return self.paths.potential_energy or ()
 
     @property
     def _from_frames(self) -> Metrics:
@@ -69,7 +77,7 @@ class Unbiased:
 
     def metrics(self, ends: Mapping[str, tuple[float, float]]) -> Metrics:
         """Return the numbers of the ensemble; `ends` are the mean energies of "a" and "b" with their errors."""
-        energies = ensemble_energy_metrics(self.run.system, self.paths, self.frames, ends)
+        energies = ensemble_energy_metrics(self.run.system, self.paths, ends)
         return {**energies, **self.chain_metrics()}
 
     def chain_metrics(self) -> Metrics:
@@ -144,9 +152,11 @@ class Unbiased:
         """Return how far what chains have made in their first moves is from the ensemble, by moves of all chains."""
         if not self._two_chains:
             return {"moves": [], "divergence": []}
-        n_chains, longest = len(self.chains.blocks), min(len(r) for r in self.chains.records)
+        counts = self.chains.counts.values()
+        n_chains, longest = len(counts), min(own.all_moves for own in counts)
         marks = np.unique(np.geomspace(1, longest, 12).astype(int))
-        values = divergence_by_moves(self.run.system, self.chains, marks.tolist())
+        first = with_numbers(self.chains.first_paths(longest))
+        values = divergence_by_moves(self.run.system, self.paths, first, marks.tolist())
         return {
             "moves": (marks * n_chains).tolist(),
             "divergence": [float(v) if np.isfinite(v) else None for v in values],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError
+from tps.paths.shooting.packed import Frames, PackedFrames, chosen_frames, joined_frames
 from tps.paths.shooting.records import Records, burn_in, decorrelated_moves
 
 
@@ -19,8 +20,9 @@ class TransitionPaths:
 
     Attributes
     ----------
-    positions : tuple of (n_frames, *position) arrays
-        The first frame lies in A, the last in B, and all others in neither [nm for molecules].
+    positions : sequence of (n_frames, *position) arrays
+        The first frame lies in A, the last in B, and all others in neither [nm for molecules]. Those of a run stay on
+        the disk until they are asked for.
     multiplicity : (n_paths,) int array
         Moves after which each was the current path: its weight in every average.
     chain : (n_paths,) int array
@@ -31,14 +33,23 @@ class TransitionPaths:
         it unlike the ensemble, so average over all paths with their multiplicity, or over `thinned` ones.
     frame_time : float
         [ps; of a surface: its squared unit].
+    values : sequence of (n_frames, n_features) arrays or None
+        Features, where they are known already.
+    potential_energy : sequence of (n_frames,) arrays or None
+        [kJ/mol; of a surface: its unit], where known.
+    channels : (n_paths,) str array or None
+        The channel of each, where known.
     """
 
-    positions: tuple[NDArray[np.floating], ...]
+    positions: Frames
     multiplicity: NDArray[np.int64]
     chain: NDArray[np.int64]
     move: NDArray[np.int64]
     decorrelated: NDArray[np.bool_]
     frame_time: float
+    values: Frames | None = None
+    potential_energy: Frames | None = None
+    channels: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.positions)
@@ -46,18 +57,16 @@ class TransitionPaths:
             raise ParameterError(f"{n} transition paths need as many multiplicities, chains and moves")
 
     @classmethod
-    def from_chains(
-        cls, chains: Sequence[tuple[Records, Sequence[NDArray[np.floating]]]], frame_time: float
-    ) -> Self:
+    def from_chains(cls, chains: Iterable[tuple[Records, Frames]], frame_time: float) -> Self:
         """Return what chains made after their burn-in.
 
         Parameters
         ----------
-        chains : sequence of (records, paths)
+        chains : iterable of (records, paths)
             Per chain the records of its moves from 0 on, and the positions of the path of every accepted move.
         frame_time : float
         """
-        positions: list[NDArray[np.floating]] = []
+        positions: list[Frames] = []
         columns: list[list[NDArray[np.int64]]] = [[], [], [], []]
         for records, paths in chains:
             end = burn_in(records)
@@ -71,14 +80,14 @@ class TransitionPaths:
             late = records["move"][rows] >= end
             spans = np.diff([*rows, len(records)])
             made = records["move"][rows][late]
-            positions += [path for path, keep in zip(paths, late, strict=True) if keep]
+            positions.append(chosen_frames(paths, np.flatnonzero(late)))
             spread = np.isin(made, decorrelated_moves(records)).astype(np.int64)
             chain = records["chain"][rows][late].astype(np.int64)
             for column, values in zip(columns, (spans[late], chain, made, spread), strict=True):
                 column.append(values)
         empty = np.empty(0, dtype=np.int64)
         counts, chain, move, spread = (np.concatenate([empty, *column]) for column in columns)
-        return cls(tuple(positions), counts, chain, move, spread.astype(bool), frame_time)
+        return cls(joined_frames(positions), counts, chain, move, spread.astype(bool), frame_time)
 
     @classmethod
     def of_segments(cls, segments: Sequence[NDArray[np.floating]], frame_time: float) -> Self:
@@ -93,6 +102,8 @@ class TransitionPaths:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Frames of each path (n_paths,), both ends included."""
+        if isinstance(self.positions, PackedFrames):
+            return self.positions.lengths
         return np.array([len(p) for p in self.positions], dtype=np.int64)
 
     @property
@@ -103,13 +114,18 @@ class TransitionPaths:
     def select(self, which: NDArray[np.bool_] | NDArray[np.int64]) -> TransitionPaths:
         """Return some of the paths, such as ``paths.select(paths.chain % 2 == 0)``."""
         rows = np.arange(len(self))[which]
+        numbers = (self.values, self.potential_energy)
+        values, energies = (None if own is None else chosen_frames(own, rows) for own in numbers)
         return TransitionPaths(
-            tuple(self.positions[i] for i in rows),
+            chosen_frames(self.positions, rows),
             self.multiplicity[rows],
             self.chain[rows],
             self.move[rows],
             self.decorrelated[rows],
             self.frame_time,
+            values,
+            energies,
+            None if self.channels is None else self.channels[rows],
         )
 
     def thinned(self, n_moves: int) -> TransitionPaths:

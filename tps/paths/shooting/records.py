@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -101,13 +102,15 @@ def burn_in(records: Records) -> int | None:
     return int(records["move"][free[0]]) if len(free) else None
 
 
-def decorrelated_moves(records: Records) -> NDArray[np.int64]:
+def decorrelated_moves(records: Records, last: int = -1) -> NDArray[np.int64]:
     """Return moves (n,) of one chain after which the path shares no frame with those after the moves before.
+
+    `last` is the last such move before these records.
 
     The first is the end of burn-in. The shooting frame of a two-way move stays on the path and counts as shared.
     """
     moves, oldest = records["move"], records["oldest"]
-    found, last = [], -1
+    found = []
     for move, old in zip(moves.tolist(), oldest.tolist(), strict=True):
         if old > last:
             found.append(move)
@@ -120,23 +123,83 @@ def lengths_after_moves(records: Records) -> NDArray[np.int64]:
     return np.where(records["accepted"], records["n_new"], records["n_old"]).astype(np.int64)
 
 
-def shooting_statistics(records: list[Records]) -> ShootingStatistics:
-    """Summarise the records of chains, each (n_moves,) in the order of the moves."""
-    together = np.concatenate(records) if records else np.empty(0, dtype=MOVE_RECORD)
-    proper = together[~together["from_candidate"]]
-    ends = tuple(burn_in(r) for r in records)
-    lengths = [
-        lengths_after_moves(r)[r["move"] >= end]
-        for r, end in zip(records, ends, strict=True)
-        if end is not None
-    ]
+@dataclass(frozen=True)
+class ChainCounts:
+    """What the statistics need of a chain's moves, added up move by move so that none is read again.
+
+    Attributes
+    ----------
+    n_moves, n_accepted : int
+        Moves from dynamical paths, those from candidates left out.
+    n_candidate_moves : int
+    outcomes : tuple of int
+        How the moves from dynamical paths ended, in the order of `Outcome`.
+    burn_in : int
+        The first move after which no frame of the first path was left; -1: not yet.
+    n_decorrelated, last_decorrelated : int
+        Paths that share no frame with those before them, and the move of the last one, -1 without any.
+    n_late, late_frames : int
+        Moves from the end of burn-in on, and the frames of the paths after them, added up.
+    n_paths : int
+        Paths from the end of burn-in on.
+    n_frames : int
+        Frames of all paths made, those of burn-in included.
+    n_steps : int
+        MD steps of all moves.
+    """
+
+    n_moves: int = 0
+    n_accepted: int = 0
+    n_candidate_moves: int = 0
+    outcomes: tuple[int, ...] = (0,) * len(Outcome)
+    burn_in: int = -1
+    n_decorrelated: int = 0
+    last_decorrelated: int = -1
+    n_late: int = 0
+    late_frames: int = 0
+    n_paths: int = 0
+    n_frames: int = 0
+    n_steps: int = 0
+
+    def after(self, records: Records) -> ChainCounts:
+        """Return the counts after the chain's next moves."""
+        proper = records[~records["from_candidate"]]
+        outcomes = np.bincount(proper["outcome"], minlength=len(Outcome)).tolist()
+        end = burn_in(records) if self.burn_in < 0 else self.burn_in
+        late = records[records["move"] >= (np.inf if end is None else end)]
+        spread = decorrelated_moves(records, self.last_decorrelated)
+        return ChainCounts(
+            n_moves=self.n_moves + len(proper),
+            n_accepted=self.n_accepted + int(proper["accepted"].sum()),
+            n_candidate_moves=self.n_candidate_moves + len(records) - len(proper),
+            outcomes=tuple(a + b for a, b in zip(self.outcomes, outcomes, strict=True)),
+            burn_in=-1 if end is None else end,
+            n_decorrelated=self.n_decorrelated + len(spread),
+            last_decorrelated=int(spread[-1]) if len(spread) else self.last_decorrelated,
+            n_late=self.n_late + len(late),
+            late_frames=self.late_frames + int(lengths_after_moves(late).sum()),
+            n_paths=self.n_paths + int(late["accepted"].sum()),
+            n_frames=self.n_frames + int(records["n_new"][records["accepted"]].sum()),
+            n_steps=self.n_steps + int(records["n_steps"].sum()),
+        )
+
+    @property
+    def all_moves(self) -> int:
+        """Moves of the chain, those from its candidate included."""
+        return self.n_moves + self.n_candidate_moves
+
+
+def shooting_statistics(chains: Sequence[ChainCounts]) -> ShootingStatistics:
+    """Summarise chains by their counts."""
+    n_late = sum(c.n_late for c in chains)
+    outcomes = zip(*(c.outcomes for c in chains), strict=True) if chains else [()] * len(Outcome)
     return ShootingStatistics(
-        n_moves=len(proper),
-        n_accepted=int(proper["accepted"].sum()),
-        n_candidate_moves=int(together["from_candidate"].sum()),
-        outcomes={o.name.lower(): int((proper["outcome"] == o).sum()) for o in Outcome},
-        burn_in=ends,
-        n_decorrelated=tuple(len(decorrelated_moves(r)) for r in records),
-        mean_length=float(np.concatenate(lengths).mean()) if lengths else float("nan"),
-        n_steps=int(together["n_steps"].sum()),
+        n_moves=sum(c.n_moves for c in chains),
+        n_accepted=sum(c.n_accepted for c in chains),
+        n_candidate_moves=sum(c.n_candidate_moves for c in chains),
+        outcomes={o.name.lower(): sum(n) for o, n in zip(Outcome, outcomes, strict=True)},
+        burn_in=tuple(None if c.burn_in < 0 else c.burn_in for c in chains),
+        n_decorrelated=tuple(c.n_decorrelated for c in chains),
+        mean_length=sum(c.late_frames for c in chains) / n_late if n_late else float("nan"),
+        n_steps=sum(c.n_steps for c in chains),
     )

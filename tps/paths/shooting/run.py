@@ -19,54 +19,63 @@ from tps.lock import locked
 from tps.paths.shooting.chain import Block, BlockTask, run_block
 from tps.paths.shooting.claim import claim, read_claim
 from tps.paths.shooting.moves import Chain, ShootingSettings
+from tps.paths.shooting.packed import Frames, joined_frames
 from tps.paths.shooting.paths import TransitionPaths
-from tps.paths.shooting.records import Records, ShootingStatistics, shooting_statistics
-from tps.paths.shooting.store import last_chain, load_chain, save_block, stored_chains
+from tps.paths.shooting.records import ChainCounts, Records, ShootingStatistics, shooting_statistics
+from tps.paths.shooting.store import (
+    last_state,
+    load_records,
+    load_shots,
+    made_paths,
+    save_block,
+    stored_chains,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class ShootingRun:
-    """All that chains have made so far.
+    """All that chains have made so far; moves and paths stay on the disk until they are asked for.
 
     Attributes
     ----------
-    blocks : mapping of int to list of Block
-        Per chain, in the order of the moves.
+    folder : Path
+    counts : mapping of int to ChainCounts
+        Of each chain.
     frame_time : float
         [ps; of a surface: its squared unit].
     refused : mapping of int to str
         Candidates from which no chain could start, and why.
     """
 
-    blocks: Mapping[int, Sequence[Block]]
+    folder: Path
+    counts: Mapping[int, ChainCounts]
     frame_time: float
     refused: Mapping[int, str] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def records(self) -> list[Records]:
         """Records of each chain's moves, (n_moves,) arrays of MOVE_RECORD."""
-        return [np.concatenate([block.records for block in chain]) for chain in self.blocks.values()]
+        return [self._records(index) for index in self.counts]
 
-    @cached_property
+    @property
     def shots(self) -> list[NDArray[np.floating]]:
         """Positions of each chain's shooting frames, (n_moves, *position)."""
-        return [np.concatenate([block.shots for block in chain]) for chain in self.blocks.values()]
+        return [load_shots(self.folder, index)[: own.all_moves] for index, own in self.counts.items()]
 
     @cached_property
     def paths(self) -> TransitionPaths:
         """The transition-path ensemble, burn-in left out."""
-        made = [[path for block in chain for path in block.paths] for chain in self.blocks.values()]
-        return TransitionPaths.from_chains(list(zip(self.records, made, strict=True)), self.frame_time)
+        return TransitionPaths.from_chains(map(self._made, self.counts), self.frame_time)
 
     def first_paths(self, n_moves: int) -> TransitionPaths:
         """Return what each chain's first moves have made, burn-in included; a candidate itself does not count."""
-        positions: list[NDArray[np.floating]] = []
+        positions: list[Frames] = []
         columns: list[list[NDArray[np.int64]]] = [[], [], []]
-        for records, (index, blocks) in zip(self.records, self.blocks.items(), strict=True):
+        for index in self.counts:
+            records, made = self._made(index)
             rows = np.flatnonzero(records["accepted"])
             early = rows[rows < n_moves]
-            made = [path for block in blocks for path in block.paths]
-            positions += made[: len(early)]
+            positions.append(made[: len(early)])
             until = np.append(rows[1:], len(records))[: len(early)]
             chain = np.full(len(early), index)
             for column, values in zip(
@@ -75,13 +84,25 @@ class ShootingRun:
                 column.append(values)
         counts, chains, moves = (np.concatenate([np.empty(0, np.int64), *column]) for column in columns)
         return TransitionPaths(
-            tuple(positions), counts, chains, moves, np.zeros(len(counts), dtype=bool), self.frame_time
+            joined_frames(positions),
+            counts,
+            chains,
+            moves,
+            np.zeros(len(counts), dtype=bool),
+            self.frame_time,
         )
 
-    @cached_property
+    @property
     def statistics(self) -> ShootingStatistics:
         """Acceptance, burn-in, decorrelated paths and cost."""
-        return shooting_statistics(self.records)
+        return shooting_statistics(list(self.counts.values()))
+
+    def _records(self, index: int) -> Records:
+        return load_records(self.folder, index)[: self.counts[index].all_moves]
+
+    def _made(self, index: int) -> tuple[Records, Frames]:
+        records = self._records(index)
+        return records, made_paths(self.folder, index)[: int(records["accepted"].sum())]
 
 
 def shoot(
@@ -108,7 +129,7 @@ def shoot(
         they are transition paths of the ensemble, and each is its chain's first path.
     settings : ShootingSettings
     folder : Path
-        Made if it is not there; holds one file per chain and block.
+        Made if it is not there; holds a few files per chain.
     executor : concurrent.futures.Executor
         Processes for OpenMM's Reference platform: see `tps.engine.executor_kind`.
     n_moves : int
@@ -184,7 +205,7 @@ def shares(n_moves: int, chains: Sequence[int]) -> dict[int, int]:
 
 
 def load_shooting(folder: Path) -> ShootingRun:
-    """Read all finished blocks of a folder.
+    """Open the finished moves of a folder: a chain's last file is read, the others when they are asked for.
 
     Raises
     ------
@@ -192,11 +213,12 @@ def load_shooting(folder: Path) -> ShootingRun:
         If there are none, or they are damaged.
     """
     said = read_claim(folder)
-    chains = stored_chains(folder)
-    if said is None or not chains:
+    states = {index: last_state(folder, index) for index in stored_chains(folder)}
+    if said is None or not states:
         raise RunFolderError(f"there are no shooting moves in {folder}: shoot first")
+    counts = {index: state.counts for index, state in states.items() if state is not None}
     refused = {int(index): str(why) for index, why in said["refused"].items()}
-    return ShootingRun({i: load_chain(folder, i) for i in chains}, float(said["frame_time"]), refused)
+    return ShootingRun(folder, counts, float(said["frame_time"]), refused)
 
 
 def _starting_chains(
@@ -204,14 +226,14 @@ def _starting_chains(
 ) -> tuple[list[Chain], dict[int, str]]:
     chains, refused = [], {}
     for index, candidate in enumerate(candidates):
-        chain = last_chain(folder, index)
-        if chain is None:
-            try:
-                chain = Chain.from_candidate(index, dynamics, candidate)
-            except ParameterError as error:  # one candidate fails alone
-                refused[index] = str(error)
-                continue
-        chains.append(chain)
+        state = last_state(folder, index)
+        if state is not None:
+            chains.append(state.chain)
+            continue
+        try:
+            chains.append(Chain.from_candidate(index, dynamics, candidate))
+        except ParameterError as error:  # one candidate fails alone
+            refused[index] = str(error)
     return chains, refused
 
 
