@@ -10,8 +10,9 @@ OPS_STAMP := .venv-ops/installed
 DOCS_STAMP := .venv/installed-docs
 PAGE_STAMP := .venv/installed-page
 DASK_STAMP := .venv/installed-dask
+OPENCL_STAMP := .venv/installed-opencl
 
-.PHONY: demo test test-slow test-survive test-page test-dask test-ops fuzz benchmark lint docs docs-numbers clean
+.PHONY: demo test test-slow test-survive test-page test-dask test-opencl test-ops fuzz benchmark lint docs docs-numbers clean
 
 demo: $(STAMP)
 	.venv/bin/tps run configs/demo.toml -o $(RUN)
@@ -38,6 +39,11 @@ test-page: $(PAGE_STAMP)
 # The same bytes from a Dask cluster as from this machine, with workers killed and a scheduler restarted.
 test-dask: $(DASK_STAMP)
 	.venv/bin/python -m pytest -m dask tests/test_cluster_runs.py
+
+# OpenMM's code for GPUs on this CPU, by Intel's OpenCL.
+test-opencl: $(OPENCL_STAMP)
+	LD_LIBRARY_PATH=.venv/lib OCL_ICD_FILENAMES=$(CURDIR)/.venv/lib/libintelocl.so \
+		.venv/bin/python -m pytest -m 'slow or not slow' tests/test_devices.py
 
 test-ops: $(OPS_STAMP)
 	.venv-ops/bin/python -m pytest -m 'ops and not slow' tests/ops
@@ -79,6 +85,10 @@ $(PAGE_STAMP): $(STAMP)
 
 $(DASK_STAMP): $(STAMP)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,dask]'
+	touch $@
+
+$(OPENCL_STAMP): $(STAMP)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,opencl]'
 	touch $@
 
 # OpenPathSampling asks for numpy 1 and forgets six.

@@ -17,6 +17,7 @@ from tps.engine import (
     LangevinSettings,
     Measurement,
     PlatformChoice,
+    PlatformWish,
     choose_platform,
     local_executor,
     map_tasks,
@@ -202,9 +203,9 @@ def test_threads_overtake_reference_by_amdahls_law():
 
 def test_platform_can_be_forced_and_must_exist(tmp_path):
     molecule = torsion_molecule()
-    assert choose_platform(molecule.system_xml, molecule.positions_a, forced="CPU").name == "CPU"
+    assert choose_platform(molecule.system_xml, molecule.positions_a, PlatformWish("CPU")).name == "CPU"
     with pytest.raises(ParameterError, match="'Quantum' is not available here: choose one of Reference"):
-        choose_platform(molecule.system_xml, molecule.positions_a, forced="Quantum")
+        choose_platform(molecule.system_xml, molecule.positions_a, PlatformWish("Quantum"))
 
 
 def square(value: int) -> int:

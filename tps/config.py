@@ -20,7 +20,7 @@ from pydantic import (
 
 from tps.conformations import WeightKind
 from tps.diffusion import KINDS, ModelSection
-from tps.engine import ClusterSection, default_workers
+from tps.engine import ClusterSection, PlatformWish, default_workers
 from tps.errors import ConfigError
 from tps.sections import Section, nearest, read_toml, validate
 from tps.spacetime import CurveMethod
@@ -29,7 +29,7 @@ from tps.systems import data_directory
 _STEPS_PER_UPDATE = 20  # of the tilt along a curve, at most: moves of it take a tenth of the time there
 
 #: Keys of [run] that, like all of [cluster], say where the work is done: no result depends on them.
-WHERE = ("n_workers", "executor")
+WHERE = ("n_workers", "executor", "devices")
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
@@ -46,8 +46,20 @@ class RunSection(Section):
         None, description="executor = local: cores to use; all of them by default."
     )
     platform: str | None = Field(None, description="OpenMM platform; the fastest measured one by default.")
+    precision: Literal["single", "mixed", "double"] = Field(
+        "mixed", description="Of a platform with devices: CUDA, HIP or OpenCL."
+    )
+    devices: tuple[NonNegativeInt, ...] = Field(
+        (),
+        description="Devices it computes on, by OpenMM's index, in turn; the one that OpenMM takes by default.",
+    )
     timestep_ps: PositiveFloat = Field(0.002, description="Time step of Langevin dynamics.")
     friction_per_ps: PositiveFloat = Field(1.0, description="Friction of Langevin dynamics.")
+
+    @property
+    def wish(self) -> PlatformWish:
+        """What is asked of OpenMM's platform."""
+        return PlatformWish(self.platform, self.precision, self.devices)
 
 
 class ConformationsSection(Section):

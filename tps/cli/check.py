@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from tps.cli.output import JSON, estimate_rows, print_json
 from tps.config import load_config
+from tps.engine import PlatformWish
 from tps.prepare.check import CheckResult, check_run, check_system
 from tps.systems import load_system
 
@@ -30,11 +32,13 @@ def check(what: str, seed: int, platform: str | None, as_json: bool) -> None:
     if path.suffix == ".toml" and path.name != "system.toml":
         config = load_config(path)
         system = load_system(config.run.system)
-        result = check_system(system, seed=seed, platform=platform or config.run.platform)
+        result = check_system(
+            system, seed=seed, wish=replace(config.run.wish, name=platform) if platform else config.run.wish
+        )
         result = check_run(config, system, Path.cwd(), result)
     else:
         system = load_system(what)
-        result = check_system(system, seed=seed, platform=platform)
+        result = check_system(system, seed=seed, wish=PlatformWish(platform))
     if as_json:
         print_json(
             {

@@ -95,7 +95,7 @@ def _for_ops(
     """Write initial trajectories for OpenPathSampling and say so."""
     opened = RunFolder.open(run)
     system, settings = opened.molecule, opened.config.run
-    platform = choose_platform(system.system_xml, system.positions_a, forced=settings.platform)
+    platform = choose_platform(system.system_xml, system.positions_a, settings.wish)
     written = export_ops(
         run,
         folder,

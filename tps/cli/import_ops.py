@@ -39,7 +39,7 @@ def import_ops(run: Path, files: tuple[Path, ...], force: bool, as_json: bool) -
         raise RunFolderError(
             f"after burn-in no path from A to B is left ({_left_out(found)}): sample longer, with more moves (-n)"
         )
-    platform = choose_platform(system.system_xml, system.positions_a, forced=folder.config.run.platform)
+    platform = choose_platform(system.system_xml, system.positions_a, folder.config.run.wish)
     everywhere = np.concatenate(found.paths.positions)
     energies = potential_energies(system.create_openmm_system(), everywhere, platform)
     with folder.lock(), folder.writing(PLACE, (PLACE,)) as partial:

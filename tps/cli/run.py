@@ -104,7 +104,7 @@ def check_first(folder: RunFolder, progress: Progress) -> None:
     if folder.started and stage_state(folder, find_stage("conformations")) == "up to date":
         return
     config, system = folder.config, folder.system
-    result = check_system(system, seed=config.run.seed, platform=config.run.platform)
+    result = check_system(system, seed=config.run.seed, wish=config.run.wish)
     for line in spoken_lines(check_run(config, system, folder.path, result)):
         progress.say(line)
 

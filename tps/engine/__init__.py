@@ -16,12 +16,13 @@ from tps.engine.dynamics import (
 from tps.engine.executor import executor_kind, local_executor, map_tasks, shared_executor
 from tps.engine.joint import joint_force
 from tps.engine.platform import (
-    Measurement,
     PlatformChoice,
+    PlatformWish,
     available_platforms,
     choose_platform,
     default_workers,
 )
+from tps.engine.speed import Measurement
 from tps.engine.symmetric import symmetric_integrator
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Measurement",
     "Phase",
     "PlatformChoice",
+    "PlatformWish",
     "available_platforms",
     "choose_platform",
     "default_workers",

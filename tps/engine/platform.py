@@ -3,64 +3,80 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import itertools
 import os
-import time
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import openmm
 from numpy.typing import NDArray
 
+from tps.engine.speed import (
+    BUSY_LOAD,
+    PAYS,
+    Measurement,
+    as_measurement,
+    default_cache,
+    read_cache,
+    speed_alone,
+    speeds_side_by_side,
+    write_cache,
+)
 from tps.errors import ParameterError
-from tps.files import whole
 
-#: A measurement lasts so long, in chunks of at least so long each [s].
-_MEASURE_SECONDS, _CHUNK_SECONDS = 0.3, 0.03
-#: Share of the cores that others use, and spread of the chunks' speeds, from which a machine is busy.
-_BUSY_LOAD, _BUSY_SPREAD = 0.5, 0.5
-#: Threads pay from this speed-up on all cores on.
-_PAYS = 1.1
 #: Says which kind of entry the cache holds.
-_CACHE_FORMAT = "2"
+_CACHE_FORMAT = "3"
 #: The one platform of OpenMM's whose contexts take more than one core.
 _THREADED = "CPU"
+#: Those that compute on a device, in a precision of choice.
+_ON_DEVICES = ("CUDA", "HIP", "OpenCL")
+_PLACE, _PLACES = threading.local(), itertools.count()
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """How fast the platforms ran one molecule, when, and what else the machine was doing.
+class PlatformWish:
+    """What is asked of a platform.
 
     Attributes
     ----------
-    steps_per_second : mapping
-        MD steps per second of every platform there is, one thread each.
-    all_cores : float
-        The same of the CPU platform with a thread on each of `n_cores`; 0 where it was not tried.
-    n_cores : int
-    load : float
-        Load average of the last minute over the number of cores, before; 0 where the system does not tell.
-    spread : float
-        Largest (fastest - slowest)/median of one platform's repeated chunks.
-    when : str
-        ISO 8601.
+    name : str or None
+        Of an OpenMM platform, which ends the discussion; None: the fastest.
+    precision : str
+        Of platforms with devices: single, mixed or double.
+    devices : tuple of int
+        Devices by OpenMM's index, which only platforms with devices have; none: the one that OpenMM takes.
     """
 
-    steps_per_second: Mapping[str, float]
-    all_cores: float
-    n_cores: int
-    load: float
-    spread: float
-    when: str
+    name: str | None = None
+    precision: str = "mixed"
+    devices: tuple[int, ...] = ()
 
-    @property
-    def busy(self) -> bool:
-        """Whether the machine was doing other things, so that the speeds are not to be trusted."""
-        return self.load > _BUSY_LOAD or self.spread > _BUSY_SPREAD
+    def choices(self) -> dict[str, PlatformChoice]:
+        """Return the platforms of this installation among which the fastest is to be found.
+
+        Raises
+        ------
+        ParameterError
+            If there is none.
+        """
+        there = available_platforms()
+        if self.name is not None and self.name not in there:
+            raise ParameterError(
+                f"OpenMM platform {self.name!r} is not available here: choose one of {', '.join(there)}"
+            )
+        fit = [
+            name for name in there if self.name in (None, name) and (not self.devices or name in _ON_DEVICES)
+        ]
+        if not fit:
+            raise ParameterError(
+                f"{self.name or 'none of the OpenMM platforms here'} computes on devices that could be chosen: leave "
+                f"out devices, got {', '.join(map(str, self.devices))}"
+            )
+        return {name: PlatformChoice(name, precision=self.precision, devices=self.devices) for name in fit}
 
 
 @dataclass(frozen=True)
@@ -77,12 +93,38 @@ class PlatformChoice:
         "measured", "measured again", "cached" or "forced".
     n_threads : int
         Threads of each context on the CPU platform.
+    precision : str
+        Of a platform with devices: single, mixed or double.
+    devices : tuple of int
+        Those it computes on, in turn; none: the one that OpenMM takes.
     """
 
     name: str
     measurement: Measurement | None = None
     source: str = "forced"
     n_threads: int = 1
+    precision: str = "mixed"
+    devices: tuple[int, ...] = ()
+
+    @property
+    def on_device(self) -> bool:
+        """Whether it computes on devices, such as GPUs."""
+        return self.name in _ON_DEVICES
+
+    @property
+    def title(self) -> str:
+        """Its name, with precision and devices where it has them."""
+        if not self.on_device:
+            return self.name
+        on = f" on device{'s' * (len(self.devices) > 1)} {', '.join(map(str, self.devices))}"
+        return f"{self.name} in {self.precision} precision{on if self.devices else ''}"
+
+    @property
+    def n_side_by_side(self) -> int | None:
+        """Contexts that all devices run side by side, as many as pay; None where cores decide."""
+        if not self.on_device or self.measurement is None:
+            return None
+        return self.measurement.n_contexts * max(1, len(self.devices))
 
     @property
     def steps_per_second(self) -> Mapping[str, float]:
@@ -91,7 +133,14 @@ class PlatformChoice:
 
     @property
     def properties(self) -> dict[str, str]:
-        """Context properties; forces that come out the same each time, whatever the order of threads."""
+        """Context properties; forces that come out the same each time, where the platform knows how.
+
+        Of several devices, the threads of a program take one after another.
+        """
+        if self.on_device:
+            same = {} if self.name == "OpenCL" else {"DeterministicForces": "true"}
+            chosen = {"DeviceIndex": str(self.devices[_place() % len(self.devices)])} if self.devices else {}
+            return {"Precision": self.precision, **same, **chosen}
         if self.name != _THREADED:
             return {}
         return {"Threads": str(self.n_threads), "DeterministicForces": "true"}
@@ -117,7 +166,7 @@ class PlatformChoice:
             return self
         threads = min(n_cores, found.n_cores) // max(1, n_tasks)
         single = found.steps_per_second[_THREADED]
-        if threads < 2 or found.all_cores < _PAYS * single:
+        if threads < 2 or found.all_cores < PAYS * single:
             return self
         parallel = min(1.0, (1 - single / found.all_cores) / (1 - 1 / found.n_cores))
         speed = single / (1 - parallel + parallel / threads)
@@ -129,13 +178,15 @@ class PlatformChoice:
         """Say in one line which platform was chosen, how fast the others were, and what there is to doubt about it."""
         found = self.measurement
         if found is None:
-            return f"{self.name} ({self.source})"
+            return f"{self.title} ({self.source})"
         speeds = ", ".join(f"{name} {speed:,.0f}" for name, speed in found.steps_per_second.items())
         if found.all_cores:
             speeds += f", {_THREADED} on {found.n_cores} cores {found.all_cores:,.0f}"
         threads = f" with {self.n_threads} threads each" if self.n_threads > 1 else ""
         doubt = f"; measured on a busy machine, load {found.load:.1f} a core" if found.busy else ""
-        return f"{self.name}{threads} ({self.source}; steps/s: {speeds}{doubt})"
+        if len(found.side_by_side) > 1:
+            speeds += f", {found.n_contexts} side by side {found.side_by_side[str(found.n_contexts)]:,.0f}"
+        return f"{self.title}{threads} ({self.source}; steps/s: {speeds}{doubt})"
 
 
 def default_workers() -> int:
@@ -156,14 +207,15 @@ def available_platforms() -> tuple[str, ...]:
 def choose_platform(
     system_xml: str,
     positions: NDArray[np.float64],
+    wish: PlatformWish = PlatformWish(),
     *,
-    forced: str | None = None,
     cache: Path | None = None,
     load: Callable[[], float] = machine_load,
 ) -> PlatformChoice:
     """Return the platform on which this system makes the most MD steps per second, one thread each.
 
-    It is measured once, and again when the measurement was made on a busy machine and the machine is idle now.
+    It is measured once, and again when the measurement was made on a busy machine and the machine is idle now. Of a
+    platform with devices it is measured too how many contexts pay side by side on one of them.
 
     Parameters
     ----------
@@ -171,8 +223,8 @@ def choose_platform(
         Serialised OpenMM System.
     positions : (n_atoms, 3) array
         Any reasonable structure [nm].
-    forced : str, optional
-        A platform name that ends the discussion.
+    wish : PlatformWish
+        Anything by default.
     cache : Path, optional
         JSON file of earlier measurements; the user's cache folder by default. A cache that cannot be written only
         costs the measurement next time.
@@ -182,110 +234,70 @@ def choose_platform(
     Raises
     ------
     ParameterError
-        If the forced platform is not there.
+        If a platform or a device is not there.
     """
-    names = available_platforms()
-    if forced is not None:
-        if forced not in names:
-            raise ParameterError(
-                f"OpenMM platform {forced!r} is not available here: choose one of {', '.join(names)}"
-            )
-        return PlatformChoice(forced)
-    cache = cache or _default_cache()
+    choices = wish.choices()
+    if wish.name is not None and wish.name not in _ON_DEVICES:
+        return choices[wish.name]
+    cache = cache or default_cache()
     n_cores = default_workers()
-    said = [_CACHE_FORMAT, system_xml, openmm.Platform.getOpenMMVersion(), *names, str(n_cores)]
+    on = f"{wish.precision} {wish.devices}"
+    said = [_CACHE_FORMAT, system_xml, openmm.Platform.getOpenMMVersion(), *choices, str(n_cores), on]
     key = hashlib.sha256("|".join(said).encode()).hexdigest()
-    known, now = _read_cache(cache), load()
-    earlier = _measurement(known.get(key))
-    if earlier is not None and not (earlier.busy and now <= _BUSY_LOAD):
-        return _fastest(earlier, "cached")
-    found = _measure_all(system_xml, positions, names, n_cores, now)
-    _write_cache(cache, {**known, key: asdict(found)})
-    return _fastest(found, "measured" if earlier is None else "measured again")
+    known, now = read_cache(cache), load()
+    earlier = as_measurement(known.get(key))
+    if earlier is not None and not (earlier.busy and now <= BUSY_LOAD):
+        return _fastest(choices, earlier, "cached")
+    found = _measure_all(system_xml, positions, choices, n_cores, now)
+    write_cache(cache, {**known, key: asdict(found)})
+    return _fastest(choices, found, "measured" if earlier is None else "measured again")
 
 
-def _measurement(entry: Any) -> Measurement | None:
-    """Return a measurement of the cache; None where it holds none, or something else."""
-    try:
-        found = Measurement(**entry)
-        speeds = [*found.steps_per_second.values(), found.all_cores, found.load, found.spread]
-    except (TypeError, AttributeError):
-        return None
-    return found if len(speeds) > 3 and all(isinstance(speed, int | float) for speed in speeds) else None
+def _place() -> int:
+    """Return the number of this thread among those that asked for a device."""
+    if not hasattr(_PLACE, "number"):
+        _PLACE.number = next(_PLACES)
+    return int(_PLACE.number)
 
 
-def _fastest(found: Measurement, source: str) -> PlatformChoice:
+def _fastest(choices: Mapping[str, PlatformChoice], found: Measurement, source: str) -> PlatformChoice:
     speeds = found.steps_per_second
-    return PlatformChoice(max(speeds, key=lambda name: speeds[name]), found, source)
+    return replace(choices[max(speeds, key=lambda name: speeds[name])], measurement=found, source=source)
 
 
 def _measure_all(
-    system_xml: str, positions: NDArray[np.float64], names: tuple[str, ...], n_cores: int, load: float
+    system_xml: str,
+    positions: NDArray[np.float64],
+    choices: Mapping[str, PlatformChoice],
+    n_cores: int,
+    load: float,
 ) -> Measurement:
-    measured = {name: _measure(system_xml, positions, PlatformChoice(name)) for name in names}
-    there = {name: found for name, found in measured.items() if found is not None}
-    threaded = None
-    if _THREADED in there and n_cores > 1:
-        threaded = _measure(system_xml, positions, PlatformChoice(_THREADED, n_threads=n_cores))
+    """Measure platforms; those with devices are left out where they have none, unless nothing else is asked for."""
+    measured, complaints = {}, []
+    for name, choice in choices.items():
+        try:
+            measured[name] = speed_alone(system_xml, positions, name, choice.properties)
+        except openmm.OpenMMException as error:
+            complaints.append(f"{choice.title}: {error}")
+    if not measured:
+        raise ParameterError(
+            f"no device can be computed on ({'; '.join(complaints) or 'OpenMM has no platform with devices here'}): "
+            "choose another platform, precision or device"
+        )
+    fastest = max(measured, key=lambda name: measured[name][0])
+    threaded, together = 0.0, {}
+    if _THREADED in measured and n_cores > 1:
+        properties = PlatformChoice(_THREADED, n_threads=n_cores).properties
+        threaded = speed_alone(system_xml, positions, _THREADED, properties)[0]
+    if choices[fastest].on_device:
+        alone = measured[fastest][0]
+        together = speeds_side_by_side(system_xml, positions, fastest, choices[fastest].properties, alone)
     return Measurement(
-        {name: speed for name, (speed, _) in there.items()},
-        0.0 if threaded is None else threaded[0],
+        {name: speed for name, (speed, _) in measured.items()},
+        threaded,
         n_cores,
         load,
-        max(spread for _, spread in there.values()),
+        max(spread for _, spread in measured.values()),
         datetime.now(UTC).isoformat(timespec="seconds"),
+        together,
     )
-
-
-def _measure(
-    system_xml: str, positions: NDArray[np.float64], choice: PlatformChoice
-) -> tuple[float, float] | None:
-    """Return the median steps per second of one platform's chunks and their spread; None if it has no device."""
-    integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.001)
-    platform = openmm.Platform.getPlatformByName(choice.name)
-    system = openmm.XmlSerializer.deserialize(system_xml)
-    try:
-        context = openmm.Context(system, integrator, platform, choice.properties)
-    except openmm.OpenMMException:  # a GPU platform without a GPU
-        return None
-    context.setPositions(positions)
-    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=20)
-    integrator.step(10)
-
-    def seconds(n_steps: int) -> float:
-        start = time.perf_counter()
-        integrator.step(n_steps)
-        context.getState(energy=True)  # waits for a GPU's queue
-        return time.perf_counter() - start
-
-    n_steps = 10
-    while (elapsed := seconds(n_steps)) < _CHUNK_SECONDS:
-        n_steps *= 2
-    chunks = [elapsed]
-    while sum(chunks) < _MEASURE_SECONDS:
-        chunks.append(seconds(n_steps))
-    speeds = n_steps / np.array(chunks)
-    middle = float(np.median(speeds))
-    return round(middle, 1), round(float(np.ptp(speeds)) / middle, 3)
-
-
-def _default_cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tps" / "platforms.json"
-
-
-def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        known = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):  # a cache is only a cache
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _write_cache(path: Path, content: Mapping[str, Any]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as partial:
-            partial.write_text(json.dumps(content, indent=1))
-    except OSError:  # a read-only home: measure again next time
-        return

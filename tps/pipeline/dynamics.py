@@ -154,7 +154,7 @@ class MoleculeRun:
     @property
     def platform_name(self) -> str | None:
         """See `RunDynamics`."""
-        return self.platform.name
+        return self.platform.title
 
     def _platform(self, n_tasks: int) -> PlatformChoice:
         """Return the platform for so many simulations side by side."""
@@ -422,14 +422,15 @@ def run_dynamics(run: RunFolder, progress: Progress) -> Iterator[RunDynamics]:
             yield SurfaceRun(run, run.surface, executor, progress)
     else:
         platform = run_platform(run, progress)
-        with _workers(run, progress, executor_kind(platform)) as executor:
+        n_most = None if run.config.run.n_workers else platform.n_side_by_side
+        with _workers(run, progress, executor_kind(platform), n_most) as executor:
             yield MoleculeRun(run, platform, executor, progress)
 
 
 def _workers(
     run: RunFolder, progress: Progress, kind: Literal["threads", "processes"], n_most: int | None = None
 ) -> AbstractContextManager[Executor]:
-    """Return the workers of a run: of its cluster, or here as many as there are cores, or tasks."""
+    """Return the workers of a run: of its cluster, or here as many as there are cores, at most `n_most`."""
     cluster, n = run.config.used_cluster, run.config.n_workers
     return shared_executor(kind, n if n_most is None else min(n, n_most), cluster, progress.say)
 
@@ -460,6 +461,6 @@ def n_cores(run: RunFolder) -> int:
 def run_platform(run: RunFolder, progress: Progress) -> PlatformChoice:
     """Choose the platform and say so."""
     molecule = run.molecule
-    choice = choose_platform(molecule.system_xml, molecule.positions_a, forced=run.config.run.platform)
+    choice = choose_platform(molecule.system_xml, molecule.positions_a, run.config.run.wish)
     progress.say(f"platform: {choice.describe()}")
     return choice

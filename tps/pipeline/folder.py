@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import platform as host
 import shutil
@@ -261,7 +262,7 @@ class RunFolder:
 
     def write_manifest(self, content: Mapping[str, Any]) -> None:
         """Replace the manifest at one stroke."""
-        write_text(self.path / MANIFEST_FILE, json.dumps(content, indent=2) + "\n")
+        write_json(self.path / MANIFEST_FILE, content)
 
     def record(self, stage: str, entry: Mapping[str, Any] | None) -> None:
         """Store a stage's entry in the manifest, or take it out."""
@@ -399,8 +400,16 @@ def file_digest(path: Path) -> str:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a JSON file at one stroke."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+    """Replace a JSON file at one stroke; numbers that are not finite, which JSON does not know, are null."""
+    write_text(path, json.dumps(_known(content), indent=1, allow_nan=False) + "\n")
+
+
+def _known(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _known(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_known(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def write_text(path: Path, text: str) -> None:

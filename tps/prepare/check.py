@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tps.config import RunConfig
 from tps.conformations import MAX_BIASED, SamplingTask, sample_frames
 from tps.diffusion import MIN_FRAMES
-from tps.engine import LangevinSettings, PlatformChoice, choose_platform
+from tps.engine import LangevinSettings, PlatformChoice, PlatformWish, choose_platform
 from tps.errors import ConfigError, SimulationError, SystemDefinitionError
 from tps.pipeline.folder import sampling_method
 from tps.prepare.choose import SEPARATION, separation
@@ -50,7 +50,7 @@ class CheckResult:
     estimate: tuple[StageEstimate, ...] = ()
 
 
-def check_system(system: System, *, seed: int = 0, platform: str | None = None) -> CheckResult:
+def check_system(system: System, *, seed: int = 0, wish: PlatformWish = PlatformWish()) -> CheckResult:  # noqa: B008 - frozen
     """Check a system by itself: a context, energies and forces of both ends, and a short run in each.
 
     That its files are there and readable, its atoms fit its force field one by one, and its ends lie in their states
@@ -61,8 +61,8 @@ def check_system(system: System, *, seed: int = 0, platform: str | None = None) 
     system : MolecularSystem or SurfaceSystem
     seed : int
         Of the short runs.
-    platform : str, optional
-        OpenMM platform; the fastest unless given.
+    wish : PlatformWish
+        The fastest platform unless given.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def check_system(system: System, *, seed: int = 0, platform: str | None = None) 
                 ("energies", f"A {a:.4g}, B {b:.4g} {system.energy_unit}".rstrip()),
             )
         )
-    choice = choose_platform(system.system_xml, system.positions_a, forced=platform)
+    choice = choose_platform(system.system_xml, system.positions_a, wish)
     energies = [_energy(system, end, choice) for end in range(2)]
     box = "none" if system.box is None else " x ".join(f"{np.linalg.norm(v):.3f}" for v in system.box) + " nm"
     lines = [
@@ -169,7 +169,7 @@ def estimate_run(config: RunConfig, system: System) -> tuple[float, tuple[StageE
     """Return the MD steps per second of one simulation here, and what each stage will cost; nothing of a surface."""
     if not isinstance(system, MolecularSystem):
         return 0.0, ()
-    choice = choose_platform(system.system_xml, system.positions_a, forced=config.run.platform)
+    choice = choose_platform(system.system_xml, system.positions_a, config.run.wish)
     speed = steps_per_second(system.system_xml, system.positions_a, choice)
     method = sampling_method(config.conformations, system)
     stages = estimate_stages(

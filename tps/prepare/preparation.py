@@ -11,7 +11,7 @@ import numpy as np
 import openmm
 
 from tps.config import load_config
-from tps.engine import LangevinSettings, PlatformChoice, choose_platform, default_workers
+from tps.engine import LangevinSettings, PlatformChoice, PlatformWish, choose_platform, default_workers
 from tps.errors import RunFolderError, SystemDefinitionError, TpsError
 from tps.features import Features
 from tps.lock import scratch_beside
@@ -138,7 +138,7 @@ def _prepare(request: Request, partial: Path, folder: Path, progress: Progress) 
     if walls:
         add_confinement(system, Region(walls), {c.name: c.variable for c in candidates}, _WALL_STIFFNESS)
     system_xml = openmm.XmlSerializer.serialize(system)
-    platform = choose_platform(system_xml, ends.positions[0], forced=request.platform)
+    platform = choose_platform(system_xml, ends.positions[0], PlatformWish(request.platform))
     progress.say(f"platform: {platform.describe()}")
     speed = steps_per_second(system_xml, ends.positions[0], platform)
     langevin = LangevinSettings(request.temperature, timestep_of(system))

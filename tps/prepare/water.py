@@ -15,6 +15,7 @@ from tps.engine import (
     Dynamics,
     LangevinSettings,
     PlatformChoice,
+    PlatformWish,
     choose_platform,
     default_workers,
     openmm_seed,
@@ -202,7 +203,7 @@ def _equilibrated(
     progress.say("minimising both ends in water")
     a = minimise(started[0], wet.positions[0], "end A in water").positions
     system_xml = openmm.XmlSerializer.serialize(system)
-    platform = choose_platform(system_xml, a, forced=request.platform)
+    platform = choose_platform(system_xml, a, PlatformWish(request.platform))
     n_steps = _n_steps(steps_per_second(system_xml, a, platform))
     platform = platform.for_tasks(1, default_workers())
     langevin = LangevinSettings(request.temperature, TIMESTEP)

@@ -1,0 +1,169 @@
+"""How fast OpenMM's platforms run one molecule: measured, one context alone and several side by side, and cached."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openmm
+from numpy.typing import NDArray
+
+from tps.files import whole
+
+#: A measurement lasts so long, in chunks of at least so long each [s].
+_MEASURE_SECONDS, _CHUNK_SECONDS = 0.3, 0.03
+#: Share of the cores that others use, and spread of the chunks' speeds, from which a machine is busy.
+BUSY_LOAD, _BUSY_SPREAD = 0.5, 0.5
+#: Threads, or more contexts on one device, pay from this speed-up on.
+PAYS = 1.1
+#: Contexts side by side on one device that are tried, one number after another while they pay.
+_SIDE_BY_SIDE = (2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How fast the platforms ran one molecule, when, and what else the machine was doing.
+
+    Attributes
+    ----------
+    steps_per_second : mapping
+        MD steps per second of every platform there is, one thread each.
+    all_cores : float
+        The same of the CPU platform with a thread on each of `n_cores`; 0 where it was not tried.
+    n_cores : int
+    load : float
+        Load average of the last minute over the number of cores, before; 0 where the system does not tell.
+    spread : float
+        Largest (fastest - slowest)/median of one platform's repeated chunks.
+    when : str
+        ISO 8601.
+    side_by_side : mapping
+        Of a device: MD steps per second of so many contexts together, by their number as a text.
+    """
+
+    steps_per_second: Mapping[str, float]
+    all_cores: float
+    n_cores: int
+    load: float
+    spread: float
+    when: str
+    side_by_side: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def busy(self) -> bool:
+        """Whether the machine was doing other things, so that the speeds are not to be trusted."""
+        return self.load > BUSY_LOAD or self.spread > _BUSY_SPREAD
+
+    @property
+    def n_contexts(self) -> int:
+        """Contexts that one device runs side by side: the most that still paid."""
+        best, speed = 1, 0.0
+        for number, together in self.side_by_side.items():
+            if together > PAYS * speed:
+                best, speed = int(number), together
+        return best
+
+
+def speed_alone(
+    system_xml: str, positions: NDArray[np.float64], name: str, properties: Mapping[str, str]
+) -> tuple[float, float]:
+    """Return the median steps per second of a context's chunks and their spread.
+
+    Raises
+    ------
+    openmm.OpenMMException
+        If there is no such device.
+    """
+    steps = _stepper(system_xml, positions, name, properties)
+    n_steps = 10
+    while (elapsed := steps(n_steps)) < _CHUNK_SECONDS:
+        n_steps *= 2
+    chunks = [elapsed]
+    while sum(chunks) < _MEASURE_SECONDS:
+        chunks.append(steps(n_steps))
+    speeds = n_steps / np.array(chunks)
+    middle = float(np.median(speeds))
+    return round(middle, 1), round(float(np.ptp(speeds)) / middle, 3)
+
+
+def speeds_side_by_side(
+    system_xml: str, positions: NDArray[np.float64], name: str, properties: Mapping[str, str], alone: float
+) -> dict[str, float]:
+    """Return the steps per second of 1, 2, 4, ... contexts together, each in a thread, until more do not pay."""
+    found = {"1": alone}
+    n_steps = max(10, int(_MEASURE_SECONDS * alone))
+    for n in _SIDE_BY_SIDE:
+        steppers = [_stepper(system_xml, positions, name, properties) for _ in range(n)]
+        share = n_steps // n + 1
+        with ThreadPoolExecutor(n) as threads:
+            start = time.perf_counter()
+            for ended in [threads.submit(stepper, share) for stepper in steppers]:
+                ended.result()
+            together = n * share / (time.perf_counter() - start)
+        found[str(n)] = round(together, 1)
+        if together < PAYS * found[list(found)[-2]]:
+            break
+    return found
+
+
+def _stepper(
+    system_xml: str, positions: NDArray[np.float64], name: str, properties: Mapping[str, str]
+) -> Callable[[int], float]:
+    """Return what makes so many steps of a context that is warm, and returns the seconds they took."""
+    integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.001)
+    system = openmm.XmlSerializer.deserialize(system_xml)
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(name), dict(properties))
+    context.setPositions(positions)
+    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=20)
+    integrator.step(10)
+
+    def seconds(n_steps: int) -> float:
+        start = time.perf_counter()
+        integrator.step(n_steps)
+        context.getState(energy=True)  # waits for a GPU's queue
+        return time.perf_counter() - start
+
+    return seconds
+
+
+def as_measurement(entry: Any) -> Measurement | None:
+    """Return a measurement of the cache; None where it holds none, or something else."""
+    try:
+        found = Measurement(**entry)
+        together = found.side_by_side.values()
+        speeds = [*found.steps_per_second.values(), found.all_cores, found.load, found.spread, *together]
+    except (TypeError, AttributeError):
+        return None
+    return found if len(speeds) > 3 and all(isinstance(speed, int | float) for speed in speeds) else None
+
+
+def default_cache() -> Path:
+    """Return the file of earlier measurements in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "tps" / "platforms.json"
+
+
+def read_cache(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what a cache holds; nothing where it cannot be read."""
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):  # a cache is only a cache
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def write_cache(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a cache, where that can be done."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as partial:
+            partial.write_text(json.dumps(content, indent=1))
+    except OSError:  # a read-only home: measure again next time
+        return
