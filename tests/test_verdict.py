@@ -347,6 +347,13 @@ CASES = {
         "The rates between A and B are known roughly.",
         "tps rate RUN -n 12000",
     ),
+    "rates out of balance": (
+        run(metrics={"detailed_balance": number(0.25, 0.12, "")}),
+        "rate",
+        "doubtful",
+        "Rates from A and from B, and the weights of the frames, do not go together: detailed balance is missed.",
+        "tps conformations RUN --n-sample-steps 3000000 --force",
+    ),
     "a rate of no known error": (
         run(metrics={"rate_b_to_a": number(2.2e-5, None, "1/ps")}),
         "rate",
@@ -439,6 +446,12 @@ def test_a_grid_needs_no_second_road_and_shows_no_third_basin():
     assert list(found) == ["support", "candidates", "mixing", "states", "rate"]
     assert list(found["support"].evidence) == ["effective points of the grid at its weakest point", "needed"]
     assert found["states"].sentence == "Stays in A and B are much longer than crossings."
+
+
+@pytest.mark.parametrize("balance", [(0.55, 0.01), (0.25, 0.2), (1.9, 0.1), (None, None)])
+def test_balance_within_a_factor_of_two_or_two_errors_is_no_reason(balance):
+    """ln 0.25 = -1.39, of which two errors are 1.6."""
+    assert found_in(run(metrics={"detailed_balance": number(*balance, "")}))["rate"].state == "good"
 
 
 def test_the_farthest_roads_that_disagree_are_named():

@@ -36,6 +36,8 @@ HIGH_BARRIER, LOW_BARRIER = 5.0, 3.0
 MOSTLY = 0.5
 #: Relative standard error of a rate: 0.3 is 0.3 kT of a barrier; 1 is a factor of e.
 KNOWN_RATE, ROUGH_RATE = 0.3, 1.0
+#: Detailed balance is missed from this factor on, where that is more than so many standard errors of its logarithm.
+UNBALANCED, _N_ERRORS = 2.0, 2.0
 
 _BORDERS = "p_B along a path of shooting shows whether their borders lie right."
 
@@ -282,6 +284,10 @@ def _rate(run: Judged) -> Finding:
         said = "The rates between A and B are not known: shots from the weighted frames would tell."
         return Finding("rate", "unknown", said, evidence, run.spent.shots())
     worst = max(math.inf if m.error is None else abs(m.error / (m.value or math.nan)) for m in given)
+    if _unbalanced(run):
+        remedy = run.spent.shots(4) if run.on_grid else run.spent.more_frames
+        said = "Rates from A and from B, and the weights of the frames, do not go together: detailed balance is missed."
+        return Finding("rate", "doubtful", said, evidence, remedy)
     if worst <= KNOWN_RATE:
         return Finding("rate", "good", "The rates between A and B are known.", evidence)
     remedy = run.spent.shots((worst / KNOWN_RATE) ** 2)
@@ -289,6 +295,15 @@ def _rate(run: Judged) -> Finding:
         return Finding("rate", "doubtful", "The rates between A and B are known roughly.", evidence, remedy)
     said = "The rates between A and B are known to an order of magnitude at best."
     return Finding("rate", "bad", said, evidence, remedy)
+
+
+def _unbalanced(run: Judged) -> bool:
+    """Return whether detailed balance is missed by a factor that matters, and by more than chance explains."""
+    balance = run.metrics.get("detailed_balance")
+    if balance is None or not balance.value or balance.error is None:
+        return False
+    apart = abs(math.log(balance.value))
+    return apart > max(math.log(UNBALANCED), _N_ERRORS * balance.error / balance.value)
 
 
 def _against(reason: str, run: Judged) -> str:
