@@ -55,7 +55,7 @@ def test_a_log_has_a_line_for_each_stage_as_it_starts_and_ends_with_the_time_use
     entries = json.loads((tiny / "run" / "manifest.json").read_text())["stages"]
     starts = re.findall(r"^(\S+) starts(?:, estimated .+)?$", log, re.MULTILINE)
     ends = re.findall(
-        r"^(\S+): (\S+) s(?:, without .*)?; used [\d hmins]+(, about .+ left)?$", log, re.MULTILINE
+        r"^(\S+): (\S+) s(?:, without .*)?; used [\d hmins]+(, about .+ left(?: if .+)?)?$", log, re.MULTILINE
     )
     assert starts == [name for name, *_ in ends] == [stage.name for stage in STAGES]
     assert [float(took) for _, took, _ in ends] == [round(entries[n]["seconds"], 1) for n, *_ in ends]
@@ -88,6 +88,18 @@ def test_a_terminal_sees_the_stages_as_a_list(copy):
     assert f"● committor       {took:.1f} s" in after
     assert f"● committor       {took:.1f} s" in out.getvalue()
     assert "▸" not in "".join(after)
+
+
+def test_the_time_left_says_what_it_assumes_until_a_stage_has_shown_it():
+    """Shots of 1 ps were assumed; once shooting is there, its own time corrects what comes after."""
+    shoot, committor = (
+        StageEstimate(name, 1000, 60.0, 0, "if a shot flies 1 ps") for name in ("shoot", "committor")
+    )
+    names, console = ["paths", "shoot", "committor"], Console(file=io.StringIO())
+    before = StageList(names, [shoot, committor], {"paths": 1.0}, console, clock=lambda: 0.0)
+    assert before.rows()[-1] == "  used 0 s, about 2 min left if a shot flies 1 ps"
+    after = StageList(names, [shoot, committor], {"paths": 1.0, "shoot": 600.0}, console, clock=lambda: 0.0)
+    assert re.fullmatch(r"  used 0 s, about (9|8)\.?\d* min left", after.rows()[-1])
 
 
 def test_a_stage_that_breaks_down_is_not_left_at_work(tiny):

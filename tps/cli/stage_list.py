@@ -109,7 +109,9 @@ class StageList(ConsoleProgress):
             return used
         finished = [(estimates[name], seconds) for name, seconds in self._taken.items() if name in estimates]
         at_work = now - self._since if self._at_work == to_come[0].stage else 0.0
-        return f"{used}, about {spoken_time(seconds_left(to_come, finished, at_work))} left"
+        shot_already = any(estimate.assumed for estimate, _ in finished)
+        if_so = "" if shot_already else next((f" {stage.assumed}" for stage in to_come if stage.assumed), "")
+        return f"{used}, about {spoken_time(seconds_left(to_come, finished, at_work))} left{if_so}"
 
     def _list(self) -> Group:
         """Return the list as it is now."""
