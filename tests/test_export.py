@@ -19,7 +19,7 @@ from boxes import BOX, boxed_molecule, boxed_positions, wrapped_atom_by_atom
 
 from tps.analysis import heavy_atom_rmsd
 from tps.arrays import load_arrays, save_arrays
-from tps.errors import ParameterError, RunFolderError, TrajectoryError
+from tps.errors import ParameterError, RunFolderError, SystemDefinitionError, TrajectoryError
 from tps.export import FORMATS, VIEWER_FORMATS, export_paths, read_record, write_viewer_scripts
 from tps.export.formats import ALIASES, NOT_OFFERED, find_format
 from tps.paths import PathEnsemble, save_paths
@@ -217,8 +217,8 @@ def test_a_failing_export_leaves_no_files(run, tmp_path):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"atoms": "name CA and"}, ParameterError, "MDTraj's language"),
-        ({"atoms": "resname XYZ"}, ParameterError, "none of the 22"),
+        ({"atoms": "name CA and"}, SystemDefinitionError, "MDTraj cannot read 'name CA and'"),
+        ({"atoms": "resname XYZ"}, SystemDefinitionError, "none of the 22"),
         ({"which": [0, 5]}, ParameterError, "0 to 4.*path 5"),
         ({"which": [-1]}, ParameterError, "path -1"),
         ({"which": [FAILED]}, RunFolderError, "of 1 paths, 1: failed"),

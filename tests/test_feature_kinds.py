@@ -238,7 +238,7 @@ def test_one_table_defines_all_torsions_of_a_group(around):
         ("angle = [0, 1, 2]\nbounds_degree = [90, 30]", "bounds need 0 <= low < high"),
         ("contact = [[0, 0]]", "pairs of different atoms"),
         ('rmsd = "none.pdb"', "none.pdb does not exist"),
-        ('rmsd = "b.pdb"\natoms = "name Q"', "at least 3 atoms"),
+        ('rmsd = "b.pdb"\natoms = "name Q"', "takes none of the"),
         ('rmsd = "b.pdb"\natoms = "nmae CA"', "MDTraj cannot read"),
         ('python = "mine.py:other"\natoms = [0]', "mine.py has no function 'other'"),
         ('python = "mine.py"\natoms = [0]', "python: "),

@@ -270,7 +270,7 @@ def test_bad_input_gets_one_sentence(tmp_path):
     assert "give two structures of the same molecule" in said
     said = complaint("init", C5, C7AX, "-o", out, "--top", PREPARED / "salt-water.prmtop")
     assert "has 22 atoms, but the prepared topology has 77" in said
-    assert "selects no atom" in complaint("init", C5, C7AX, "-o", out, "--solute", "resname XYZ")
+    assert "takes none of the" in complaint("init", C5, C7AX, "-o", out, "--solute", "resname XYZ")
     assert not out.exists()
     with pytest.raises(RunFolderError, match="cannot be made"):
         initialise(Request(C5, C7AX), tmp_path / "full" / "file" / "out")

@@ -27,7 +27,6 @@ from tps.prepare.estimate import (
     spoken_size,
     spoken_time,
 )
-from tps.prepare.gromacs_top import flatten_top
 from tps.prepare.preparation import _part
 from tps.prepare.relax import rmsd, shape_springs, superposed
 from tps.prepare.request import Request
@@ -36,6 +35,7 @@ from tps.prepare.sizes import sized_settings, timestep_of
 from tps.prepare.states import propose_states
 from tps.prepare.water import WATER_MOLARITY, _solvated
 from tps.systems import Region
+from tps.systems.gromacs_top import flatten_top
 
 TORSION = Candidate(Torsion("t", (0, 1, 2, 3)), "torsions", "a torsion")
 DISTANCE = Candidate(Distance("d", (0, 1)), "distances", "a distance", between=True)

@@ -200,8 +200,9 @@ def test_one_missing_hydrogen(folder):
 def test_coordinates_that_are_not_numbers(folder):
     line = next(line for line in (folder / "c7ax.pdb").read_text().splitlines() if " CB  ALA" in line)
     edit(folder / "c7ax.pdb", line, line[:30] + "     nan" + line[38:])
-    assert "c7ax.pdb: 1 atoms have coordinates that are not numbers, the first is ALA2-CB (C)" in refusal(
-        folder
+    assert (
+        "c7ax.pdb: 1 atoms have coordinates that are not numbers or beyond 100000 nm, the first is ALA2-CB (C)"
+        in refusal(folder)
     )
 
 

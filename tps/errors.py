@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class TpsError(Exception):
     """Base of every error a user can cause; the command line prints it as one sentence and exits with 1."""
@@ -49,6 +51,7 @@ MOST_QUOTED = 80
 _MOST_SAID = 240
 #: A word longer than any path one would read.
 _MOST_WORD = 300
+_QUOTES = re.compile(rf"""(?<![^\s(\[:=])(["'])((?:(?!\1).){{{MOST_QUOTED - 1},}}?)\1(?!\w)""")
 
 
 def quoted(value: object) -> str:
@@ -61,13 +64,17 @@ def quoted(value: object) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what a library says of its own failure in one line, without its full stop."""
-    text = shortened(str(error)).rstrip(".") or type(error).__name__
+    """Return what a library says of its own failure in one line, without its full stop; what it quotes is cut."""
+    text = shortened(_QUOTES.sub(_cut, str(error)), MOST_QUOTED).rstrip(".") or type(error).__name__
     return text if len(text) <= _MOST_SAID else f"{text[: _MOST_SAID - 1]}…"
 
 
-def shortened(text: str) -> str:
-    """Return a message in one line, its words cut where they are longer than any path."""
-    return " ".join(
-        word if len(word) <= _MOST_WORD else f"{word[: MOST_QUOTED - 1]}…" for word in text.split()
-    )
+def _cut(quote: re.Match[str]) -> str:
+    mark, text = quote.groups()
+    return f"{mark}{text[: MOST_QUOTED - 3]}…{mark}"
+
+
+def shortened(text: str, most: int = _MOST_WORD) -> str:
+    """Return a message in one line of printable characters, its words cut where they are longer than any path."""
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    return " ".join(word if len(word) <= most else f"{word[: MOST_QUOTED - 1]}…" for word in plain.split())

@@ -41,6 +41,14 @@ def check_regular(path: Path) -> None:
         raise OSError("it is a pipe or a device, not a file")
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file, or what is none but would be read like one, such as a pipe."""
+    try:
+        return path.exists() and not path.is_dir()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
 def read_text(path: Path) -> str:
     """Return the text of a file in UTF-8, without a byte-order mark.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -17,8 +18,8 @@ from tps.files import read_text
 _INTEGER_LIMIT = 2**63
 #: Types that words are for.
 _WORDS = {str, Path}
-#: So many mistakes of one file are named, and the others counted.
-_MOST_MISTAKES = 12
+#: So many characters tell of the mistakes of one file; the others are counted.
+_MOST_OF_MISTAKES = 400
 
 
 class Section(BaseModel):
@@ -99,8 +100,15 @@ def validate(data: dict[str, Any], model: type[SectionT], source: str, error: ty
     except ValidationError as failure:
         mistakes = [_explain(mistake, model) for mistake in _one_a_key(failure.errors())]
         told = list(dict.fromkeys(mistakes))
-        more = [f"and {len(told) - _MOST_MISTAKES} more mistakes"] if len(told) > _MOST_MISTAKES else []
-        raise error(f"{source}: {'; '.join([*told[:_MOST_MISTAKES], *more])}") from None
+        raise error(f"{source}: {'; '.join(_as_many_as_one_reads(told))}") from None
+
+
+def _as_many_as_one_reads(mistakes: list[str]) -> list[str]:
+    """Return the first mistakes, and the number of the others."""
+    lengths = accumulate(map(len, mistakes))
+    n = max(1, sum(length <= _MOST_OF_MISTAKES for length in lengths))
+    more = [f"and {len(mistakes) - n} more mistakes"] if len(mistakes) > n else []
+    return [*mistakes[:n], *more]
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

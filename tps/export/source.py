@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tps.arrays import load_arrays
 from tps.errors import ParameterError, RunFolderError, TrajectoryError
 from tps.export.record import NO_SEGMENT
+from tps.features.selection import chosen_atoms
 from tps.paths import Frames, load_paths, load_transition_paths
 from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
@@ -164,23 +165,12 @@ def select_atoms(system: MolecularSystem, selection: str | None) -> NDArray[np.i
 
     Raises
     ------
-    ParameterError
+    SystemDefinitionError
         If the selection cannot be understood or takes no atom.
     """
-    topology = system.mdtraj_topology
     if selection is None:
         return np.asarray(system.solute, dtype=np.int64)
-    try:
-        chosen = topology.select(selection)
-    except (ValueError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
-        raise ParameterError(
-            f"atom selection {selection!r} is not in MDTraj's language ({reason}): write for instance "
-            "'not element H' or 'backbone'"
-        ) from error
-    if len(chosen) == 0:
-        raise ParameterError(f"atom selection {selection!r} takes none of the {topology.n_atoms} atoms")
-    return np.asarray(chosen, dtype=np.int64)
+    return np.asarray(chosen_atoms(system.mdtraj_topology, selection), dtype=np.int64)
 
 
 def heavy_atoms(topology: mdtraj.Topology, atoms: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -17,8 +17,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, PositiveFloat
 
-from tps.errors import SystemDefinitionError
+from tps.errors import SystemDefinitionError, reason_of
 from tps.features.section import AtomIndex, Surroundings, VariableSection
+from tps.features.selection import chosen_atoms
 from tps.features.variable import CollectiveVariable, checked_positions, scatter
 
 
@@ -112,7 +113,9 @@ def load_function(file: str, function: str) -> Callable[[torch.Tensor], Any]:
     try:
         spec.loader.exec_module(module)
     except Exception as reason:  # whatever the user's own code raises
-        raise SystemDefinitionError(f"{file} cannot be run: {type(reason).__name__}: {reason}") from reason
+        raise SystemDefinitionError(
+            f"{file} cannot be run: {type(reason).__name__}: {reason_of(reason)}"
+        ) from reason
     found = getattr(module, function, None)
     if not callable(found):
         raise SystemDefinitionError(f"{file} has no function {function!r}")
@@ -135,7 +138,7 @@ class PythonSection(VariableSection):
         try:
             load_function(path, function)
             chosen = (
-                mdtraj.Topology.from_openmm(around.topology).select(self.atoms)
+                chosen_atoms(mdtraj.Topology.from_openmm(around.topology), self.atoms)
                 if isinstance(self.atoms, str)
                 else self.atoms
             )

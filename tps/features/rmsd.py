@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import mdtraj
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from openmm import app, unit
 from pydantic import Field, PositiveFloat
 
-from tps.errors import SystemDefinitionError
+from tps.errors import SystemDefinitionError, reason_of
 from tps.features.section import Surroundings, VariableSection
+from tps.features.selection import chosen_atoms
 from tps.features.variable import CollectiveVariable, checked_positions, scatter
 
 _FEWEST_ATOMS = 3
@@ -104,21 +106,30 @@ class RmsdSection(VariableSection):
         path = around.directory / self.rmsd
         if not path.is_file():
             raise SystemDefinitionError(f"{around.where} rmsd: {path} does not exist")
-        reader = app.PDBxFile if path.suffix in (".cif", ".mmcif") else app.PDBFile
-        xyz = np.asarray(reader(str(path)).getPositions(asNumpy=True).value_in_unit(unit.nanometer))
+        xyz = _positions(path, f"{around.where} rmsd")
         n = around.topology.getNumAtoms()
         if len(xyz) != n:
             raise SystemDefinitionError(
                 f"{around.where} rmsd: {path} has {len(xyz)} atoms, but the molecule has {n}"
             )
         try:
-            chosen = mdtraj.Topology.from_openmm(around.topology).select(self.atoms).astype(int)
-        except ValueError as reason:
-            raise SystemDefinitionError(
-                f"{around.where} atoms: MDTraj cannot read {self.atoms!r}: {reason}"
-            ) from None
+            chosen = chosen_atoms(mdtraj.Topology.from_openmm(around.topology), self.atoms)
+        except SystemDefinitionError as reason:
+            raise SystemDefinitionError(f"{around.where} atoms: {reason}") from None
         reference = tuple((float(x), float(y), float(z)) for x, y, z in xyz[chosen])
         atoms = tuple(int(atom) for atom in chosen)
         return (
             Rmsd(name, atoms, bounds=self.bounds_nm, scale=self.scale_nm, reference=reference, n_particles=n),
         )
+
+
+def _positions(path: Path, where: str) -> NDArray[np.float64]:
+    """Return the positions (n_atoms, 3) [nm] of a PDB or mmCIF file."""
+    reader = app.PDBxFile if path.suffix in (".cif", ".mmcif") else app.PDBFile
+    try:
+        xyz = np.asarray(reader(str(path)).getPositions(asNumpy=True).value_in_unit(unit.nanometer))
+    except Exception as reason:  # OpenMM's parsers raise whatever a damaged file leads them to
+        raise SystemDefinitionError(f"{where}: {path} cannot be read ({reason_of(reason)})") from None
+    if not np.isfinite(xyz).all():
+        raise SystemDefinitionError(f"{where}: {path} has coordinates that are not numbers")
+    return xyz

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tps.arrays import FORMAT_VERSION
 from tps.errors import RunFolderError, quoted
+from tps.files import check_regular
 from tps.stored import read_json
 
 MANIFEST_FILE = "manifest.json"
@@ -97,6 +98,7 @@ def _files(place: Path) -> list[Path]:
 def _digest_now(file: Path) -> str:
     """Return the digest of a file as it is; "" where it is none that can be read."""
     try:
+        check_regular(file)
         said = file.stat()
         return _digest(file, said.st_size, said.st_mtime_ns, said.st_ino)
     except OSError:

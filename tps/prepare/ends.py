@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 from openmm import app, unit
 
 from tps.errors import ConfigError, SystemDefinitionError, reason_of
-from tps.prepare.gromacs_top import flatten_top
+from tps.features.selection import chosen_atoms
 from tps.prepare.request import DEFAULT_FORCE_FIELD, DEFAULT_WATER, PREPARED_SUFFIXES, Request
 from tps.sections import nearest
 from tps.systems.definition import ForceFieldSection
+from tps.systems.gromacs_top import flatten_top
 from tps.systems.matching import in_order_of, match_atoms
 from tps.systems.molecular import solute_atoms
 from tps.systems.molecular_graph import MolecularGraph, graph_of
 from tps.systems.prepared import Prepared, open_prepared
 from tps.systems.structures import Structure, check_same_molecule, describe_box, read_structure
-from tps.systems.trust import check_expressions, check_no_code
+from tps.systems.trial import expressions_alone
+from tps.systems.trust import check_no_code, check_sound
 
 #: Least density [g/mL] of a box that is full, rather than the cell of a crystal with its solvent left out.
 FULL_BOX = 0.6
@@ -137,7 +139,7 @@ def open_force_field(files: tuple[str, ...], folder: Path) -> app.ForceField:
     except Exception as reason:  # OpenMM raises a bare Exception for damaged XML
         raise SystemDefinitionError(f"OpenMM cannot read {', '.join(files)}: {reason_of(reason)}") from None
     if own:
-        check_expressions(forces, "--forcefield")
+        check_sound(expressions_alone(forces), "--forcefield", indices=False)
     return force_field
 
 
@@ -302,9 +304,6 @@ def _solute(topology: app.Topology, selection: str | None) -> tuple[NDArray[np.i
     if selection is None:
         return solute_atoms(found), None
     try:
-        atoms = found.select(selection)
-    except ValueError as reason:
-        raise SystemDefinitionError(f"--solute: MDTraj cannot read {selection!r}: {reason}") from None
-    if len(atoms) == 0:
-        raise SystemDefinitionError(f"--solute: {selection!r} selects no atom")
-    return np.asarray(atoms, dtype=np.intp), selection
+        return chosen_atoms(found, selection), selection
+    except SystemDefinitionError as reason:
+        raise SystemDefinitionError(f"--solute: {reason}") from None

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 import tps
 from tps.errors import SystemDefinitionError
 from tps.features import CollectiveVariable, Surroundings, define_variables
+from tps.features.selection import chosen_atoms
 from tps.sections import nearest, read_toml
 from tps.systems.confinement import add_confinement, describe_confinement
 from tps.systems.definition import SystemFile
@@ -148,12 +149,9 @@ def _solute(selection: str | None, topology: app.Topology, where: str) -> NDArra
     if selection is None:
         return None
     try:
-        found = mdtraj.Topology.from_openmm(topology).select(selection)
-    except ValueError as reason:
-        raise SystemDefinitionError(f"{where}: MDTraj cannot read {selection!r}: {reason}") from None
-    if len(found) == 0:
-        raise SystemDefinitionError(f"{where}: {selection!r} selects no atom")
-    return np.asarray(found, dtype=np.intp)
+        return chosen_atoms(mdtraj.Topology.from_openmm(topology), selection)
+    except SystemDefinitionError as reason:
+        raise SystemDefinitionError(f"{where}: {reason}") from None
 
 
 def _is_surface(file: Path) -> bool:

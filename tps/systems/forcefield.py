@@ -22,10 +22,10 @@ from tps.systems.structures import BOX_TOLERANCE, describe_box
 from tps.systems.trust import (
     check_depth,
     check_energies,
-    check_expressions,
     check_no_code,
     check_no_pickle,
     check_numbers,
+    check_sound,
 )
 
 CONSTRAINTS = {"none": None, "h-bonds": app.HBonds, "all-bonds": app.AllBonds}
@@ -83,7 +83,7 @@ def build_openmm_system(
         source = where
         system, notes = _apply_files(settings, directory, topology, where)
         if own:
-            check_expressions(system, where)
+            check_sound(system, where, indices=False)
         system, more = use_native_obc(system, structures)
         notes += more
     else:
@@ -267,5 +267,5 @@ def _read_system(path: Path, *, allow_code: bool) -> openmm.System:
             f"{path} holds a serialised {type(system).__name__}, not an openmm.System"
         )
     check_numbers(text, system, path)
-    check_expressions(system, str(path))
+    check_sound(system, str(path), indices=True)
     return system

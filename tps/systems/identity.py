@@ -128,6 +128,12 @@ def _check_lengths(
     if not found:
         return
     pairs = np.array([pair for pair, *_ in found])
+    lost = pairs[((pairs < 0) | (pairs >= len(positions))).any(axis=1)]
+    if len(lost):
+        raise SystemDefinitionError(
+            f"{source} has a bond or constraint of particles {lost[0, 0]} and {lost[0, 1]}, but particles are 0 to "
+            f"{len(positions) - 1}: write it anew"
+        )
     distances = np.linalg.norm(nearest_image(positions[pairs[:, 0]] - positions[pairs[:, 1]], box), axis=-1)
     atoms = list(topology.atoms())
     for (pair, length, force_constant), distance in zip(found, distances, strict=True):

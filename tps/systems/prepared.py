@@ -11,8 +11,9 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from tps.errors import SystemDefinitionError
+from tps.errors import SystemDefinitionError, reason_of
 from tps.systems.definition import ForceFieldSection
+from tps.systems.gromacs_top import check_top
 
 #: What OpenMM's reader of CHARMM parameters tells files apart by.
 CHARMM_SUFFIXES = (".rtf", ".top", ".par", ".prm", ".str", ".inp")
@@ -79,6 +80,7 @@ def _open_gromacs(settings: ForceFieldSection, directory: Path, where: str) -> P
         include = str(directory / settings.gromacs_include)
         if not Path(include).is_dir():
             raise SystemDefinitionError(f"{where} gromacs_include: {include} is not a folder")
+    check_top(path, None if include is None else Path(include))
     remedy = "; is gromacs_include the folder that holds the *.ff folders?"
     top = _read(app.GromacsTopFile, path, "GROMACS top", remedy, includeDir=include)
 
@@ -136,4 +138,4 @@ def _read(reader: Callable[..., Any], path: Path, kind: str, remedy: str = "", *
 
 
 def _one_line(reason: Exception) -> str:
-    return f"{type(reason).__name__}: {' '.join(str(reason).split())}"
+    return f"{type(reason).__name__}: {reason_of(reason)}"

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from tps.errors import SystemDefinitionError
+from tps.errors import SystemDefinitionError, quoted, reason_of
 
 #: Files that say which atoms they hold.
 WITH_TOPOLOGY = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".mmcif": app.PDBxFile}
@@ -19,6 +19,8 @@ WITH_TOPOLOGY = {".pdb": app.PDBFile, ".cif": app.PDBxFile, ".mmcif": app.PDBxFi
 COORDINATES_ONLY = (".inpcrd", ".rst7", ".ncrst", ".crd", ".gro")
 #: A cell of 1 Å (CRYST1 1 1 1 90 90 90) or of length zero stands for "no box" in PDB and gro files [nm].
 PLACEHOLDER_BOX = 0.1001
+#: No file of a structure has columns for more [nm].
+FARTHEST = 1e5
 #: Boxes that differ by less are the same one, rounded by their files [nm].
 BOX_TOLERANCE = 2e-3
 
@@ -76,7 +78,7 @@ def read_structure(path: Path, topology: app.Topology | None = None) -> Structur
     try:
         own, names, positions, vectors = _load(path, suffix)
     except Exception as reason:  # OpenMM's parsers raise whatever a damaged file leads them to
-        kind = f"{type(reason).__name__}: {' '.join(str(reason).split())}"
+        kind = f"{type(reason).__name__}: {reason_of(reason)}"
         raise SystemDefinitionError(f"{path} cannot be read as a {suffix[1:]} structure ({kind})") from None
     if len(positions) == 0:
         raise SystemDefinitionError(f"{path} holds no atoms")
@@ -162,11 +164,11 @@ def _box(path: Path, vectors: Any) -> NDArray[np.float64] | None:
     if vectors is None or vectors is False:
         return None
     rows = np.array(unit.Quantity(vectors).value_in_unit(unit.nanometer), dtype=np.float64)
-    if np.linalg.norm(rows, axis=1).max() <= PLACEHOLDER_BOX:
+    if np.abs(rows).max() <= PLACEHOLDER_BOX:
         return None
-    if not np.isfinite(rows).all() or not np.abs(np.linalg.det(rows)) > 0:
+    if not (np.abs(rows) < FARTHEST).all() or not np.abs(np.linalg.det(rows)) > 0:
         raise SystemDefinitionError(
-            f"{path}: the box vectors {rows.tolist()} nm span no volume: correct them"
+            f"{path}: the box vectors {quoted(rows.tolist())} nm span no volume, or too much: correct them"
         )
     rows.setflags(write=False)
     return rows
@@ -217,10 +219,10 @@ def _merge(path: Path, own: app.Topology, prepared: app.Topology) -> app.Topolog
 
 
 def _check_finite(path: Path, positions: NDArray[np.float64], topology: app.Topology) -> None:
-    broken = np.flatnonzero(~np.isfinite(positions).all(axis=1))
+    broken = np.flatnonzero(~(np.abs(positions) < FARTHEST).all(axis=1))
     if len(broken):
         atom = list(topology.atoms())[broken[0]]
         raise SystemDefinitionError(
-            f"{path}: {len(broken)} atoms have coordinates that are not numbers, "
+            f"{path}: {len(broken)} atoms have coordinates that are not numbers or beyond {FARTHEST:g} nm, "
             f"the first is {describe_atom(atom)}"
         )

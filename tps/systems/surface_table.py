@@ -153,7 +153,7 @@ def _read_npz(file: Path, keys: Sequence[str]) -> tuple[list[NDArray[np.float64]
         data = read_npz(file)
     except ParameterError as reason:
         raise SystemDefinitionError(str(reason)) from None
-    if set(data) < {*keys, "u"}:
+    if not set(data) >= {*keys, "u"}:
         raise SystemDefinitionError(
             f"needs the arrays {', '.join((*keys, 'u'))}, but holds {shortened(', '.join(sorted(data))) or 'none'}"
         )

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from openmm import app, unit
 
 from tps.errors import SystemDefinitionError, quoted, reason_of, shortened
-from tps.systems.trial import reason_against
+from tps.files import check_regular, is_there
+from tps.systems.trial import MOST_FOR_REFERENCE, has_expressions, reason_against
 
 #: Elements whose text OpenMM's ForceField runs.
 _SCRIPTS = ("Script", "InitializationScript")
@@ -24,8 +25,6 @@ _EVALUATED, _HONEST = "useDispersionCorrection", ("True", "False", "true", "fals
 _PICKLED = re.compile(r"""type\s*=\s*["']PythonForce""")
 #: Elements of a System lie about five deep; a CustomCVForce has forces within.
 _MOST_DEEP = 100
-#: Larger systems take seconds on one thread.
-_MOST_FOR_REFERENCE = 5000
 _ALLOW = "set allow_code = true in [force_field] of system.toml if you trust it"
 
 
@@ -50,11 +49,12 @@ def check_no_code(files: Iterable[Path], where: str) -> None:
         for element in root.iter():
             _check_element(element, file, where)
         included = [Path(element.get("file", "")) for element in root.findall("Include")]
-        waiting += [path for name in included for path in (file.parent / name, name) if path.is_file()]
+        waiting += [path for name in included for path in (file.parent / name, name) if is_there(path)]
 
 
 def _parsed(file: Path, where: str) -> ElementTree.Element:
     try:
+        check_regular(file)
         return ElementTree.parse(file).getroot()
     except (ElementTree.ParseError, OSError, ValueError, LookupError) as reason:
         raise SystemDefinitionError(
@@ -110,16 +110,38 @@ def check_depth(text: str) -> None:
     parser.Parse(text, True)
 
 
-def check_expressions(system: openmm.System, source: str) -> None:
-    """Check that OpenMM can compile the expressions of a System's forces, without risking this process.
+def check_sound(system: openmm.System, source: str, *, indices: bool) -> None:
+    """Check masses and constraints of a System, and that OpenMM can compile its expressions: that in another process.
+
+    Parameters
+    ----------
+    system : openmm.System
+    source : str
+        What it comes from, for messages.
+    indices : bool
+        Whether indices of particles are a file's own, and so to be tried too.
 
     Raises
     ------
     SystemDefinitionError
-        If it cannot.
+        If a particle that is no virtual site weighs nothing, a constraint has no length, or OpenMM cannot simulate it.
     """
-    if reason := reason_against(system):
+    _check_masses(system, source)
+    _check_constraints(system, source)
+    tried = system.getNumParticles() and (indices or has_expressions(system))
+    reason = reason_against(system) if tried else ""
+    if reason:
         raise SystemDefinitionError(f"{source}: OpenMM makes no simulation of it: {shortened(reason)}")
+
+
+def _check_masses(system: openmm.System, source: str) -> None:
+    for i in range(system.getNumParticles()):
+        mass = system.getParticleMass(i).value_in_unit(unit.dalton)
+        if not 0 < mass < np.inf and not (mass == 0 and system.isVirtualSite(i)):
+            raise SystemDefinitionError(
+                f"{source}: particle {i} (from zero) weighs {mass:g} amu and is no virtual site: atoms that OpenMM "
+                "holds fixed would lie elsewhere in A than in B, give it its mass, and a restraint where it should stay"
+            )
 
 
 def check_numbers(text: str, system: openmm.System, path: Path) -> None:
@@ -157,9 +179,8 @@ def check_energies(system: openmm.System, structures: Sequence[NDArray[np.float6
     SystemDefinitionError
         If no context can be made, or an energy or a force is no finite number.
     """
-    _check_constraints(system, source)
     try:
-        name = "Reference" if system.getNumParticles() <= _MOST_FOR_REFERENCE else "CPU"
+        name = "Reference" if system.getNumParticles() <= MOST_FOR_REFERENCE else "CPU"
         platform = openmm.Platform.getPlatformByName(name)
         context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
         for label, positions in zip("AB", structures, strict=False):
