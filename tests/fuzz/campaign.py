@@ -24,6 +24,7 @@ class Campaign:
         make_systems(self.originals)
         make_frames(self.originals)
         make_run(self.originals / "run", until="report" if whole else "analyse")
+        shutil.copy(self.originals / "run" / "run.toml", self.originals / "full.toml")
         folders = run_targets(self.originals, "run")
         if whole:
             make_run(self.originals / "peptide", MOLECULE.replace("../molecule", "molecule"))

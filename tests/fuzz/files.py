@@ -16,12 +16,36 @@ from typing import Any
 
 import numpy as np
 
-from fuzz.values import HUGE, LONG, is_number, odd_word, owner, places, spoilt_bytes, spoilt_text, wrong_for
+from fuzz.formats import odd_head
+from fuzz.values import (
+    DATE,
+    HUGE,
+    LONG,
+    Spoilt,
+    is_number,
+    odd_word,
+    owner,
+    places,
+    spoilt_bytes,
+    spoilt_text,
+    wrong_for,
+)
 
-Spoilt = tuple[bytes, bool, str]
 #: The share of cases that go for the bytes, and not for what they mean.
 _BY_BYTES = 0.25
 _DIGITS = "9" * 5000
+#: Energies that OpenMM's parser never ends with, crashes on, or has no word for.
+_EXPRESSIONS = (
+    "0/0*x",
+    "sqrt(-1)+0*r",
+    "(" * 30_000 + "x" + ")" * 30_000,
+    "((x",
+    "",
+    "x y",
+    "import os",
+    "1e400",
+    LONG,
+)
 
 
 def spoilt_toml(raw: bytes, rng: random.Random) -> Spoilt:
@@ -53,8 +77,14 @@ def spoilt_json(raw: bytes, rng: random.Random) -> Spoilt:
         return b"[" * 100_000 + b"]" * 100_000, True, "100,000 lists in each other"
     if chance < 0.35:
         return rng.choice([b"[]", b"17", b"null", b'"word"', b"NaN", b"{}"]), True, "another value"
+    if chance < 0.4:
+        inside = raw.strip()[1:]
+        put = rng.choice(
+            [b'"a": 1, "a": 1', b'"a": NaN', b'"a": 1e999', b'"a": 01', b'"a": "\\ud800"', b"'a': 1"]
+        )
+        return b"{" + put + b", " + inside, b"ud800" not in put, f"with {put.decode()}"
     content, bad, how = _spoilt_value(json.loads(raw), rng)
-    return json.dumps(content).replace(f'"{HUGE}"', _DIGITS).encode(), bad, how
+    return json.dumps(content).replace(f'"{HUGE}"', _DIGITS).encode(), bad and DATE not in how, how
 
 
 def _spoilt_value(content: Any, rng: random.Random) -> tuple[Any, bool, str]:
@@ -110,8 +140,8 @@ def _inline(value: Any) -> str:
         return "[" + ", ".join(map(_inline, value)) + "]"
     if isinstance(value, bool):
         return str(value).lower()
-    if value == HUGE:
-        return _DIGITS
+    if value in (HUGE, DATE):
+        return _DIGITS if value == HUGE else "1979-05-27T07:32:00Z"
     return json.dumps(value) if isinstance(value, str) else str(value)
 
 
@@ -122,6 +152,9 @@ def spoilt_npz(raw: bytes, rng: random.Random) -> Spoilt:
     with np.load(io.BytesIO(raw)) as data:
         arrays = {name: data[name] for name in data.files}
     name = rng.choice(list(arrays))
+    if rng.random() < 0.15:
+        head, bad, how = odd_head(arrays.pop(name), rng)
+        return _npz(arrays, {name: head}), bad, f"{name}: {how}"
     if rng.random() < 0.25:
         kept = arrays.pop(name)
         if rng.random() < 0.5:
@@ -135,15 +168,19 @@ def spoilt_npy(raw: bytes, rng: random.Random) -> Spoilt:
     """Return an npy file of another shape or kind of numbers, or spoilt as bytes."""
     if rng.random() < _BY_BYTES:
         return spoilt_bytes(raw, rng)
+    if rng.random() < 0.2:
+        return odd_head(np.load(io.BytesIO(raw)), rng)
     array, bad, how = _spoilt_array(np.load(io.BytesIO(raw)), rng)
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue(), bad, how
 
 
-def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+def _npz(arrays: dict[str, np.ndarray], others: dict[str, bytes] | None = None) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
+        for name, content in (others or {}).items():
+            archive.writestr(f"{name}.npy", content)
         for name, array in arrays.items():
             one = io.BytesIO()
             np.save(one, array)
@@ -188,6 +225,12 @@ def spoilt_xml(raw: bytes, rng: random.Random) -> Spoilt:
     if chance < 0.3:
         bomb = "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(9))
         return f'<!DOCTYPE b [<!ENTITY l0 "ha">{bomb}]><b>&l9;</b>'.encode(), True, "entities in entities"
+    if chance < 0.33:
+        outside = '<!DOCTYPE b [<!ENTITY x SYSTEM "file:///etc/passwd">]><b>&x;</b>'
+        return outside.encode(), True, "an entity from outside"
+    if chance < 0.36:
+        head, tail = raw.split(b">", 1)
+        return head + b">" + b"<a>" * 50_000 + b"</a>" * 50_000 + tail, False, "50,000 elements deep inside"
     root = ElementTree.fromstring(raw)
     how, bad = _spoil_element(root, rng)
     return ElementTree.tostring(root), bad, how
@@ -212,6 +255,9 @@ def _spoil_element(root: ElementTree.Element, rng: random.Random) -> tuple[str, 
         del child.attrib[name]
         return f"{child.tag} {name}: left out", False
     value = child.attrib[name]
+    if name == "energy" or name.startswith("expression"):
+        child.attrib[name] = rng.choice(_EXPRESSIONS)
+        return f"{child.tag} {name}: {child.attrib[name][:40]!r}", True
     wrong = [
         "nan",
         "inf",

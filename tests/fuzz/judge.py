@@ -19,6 +19,8 @@ from pathlib import Path
 MOST_SECONDS, MOST_CLOCK_SECONDS = 10.0, 120.0
 #: A message quotes no more of what it was given.
 MOST_QUOTED = 80
+#: A message is no longer; the place of a file is in it, and what a library said.
+MOST_SAID = 600
 #: What a case may allocate [byte]: more is a mistake of the program, not of the machine.
 MEMORY = 16 * 2**30
 #: A worker is replaced after so many cases, so that nothing piles up in it.
@@ -28,13 +30,14 @@ _RUN_ON = re.compile(rf"(.)\1{{{MOST_QUOTED}}}")
 
 @dataclass(frozen=True)
 class Case:
-    """One malformed input: the command line that meets it, whether it must be refused, and the word that says so."""
+    """One malformed input: the command that meets it, whether it must be refused, the word for that, and its bytes."""
 
     label: str
     arguments: tuple[str, ...]
     folder: Path
     bad: bool
     noticed: str = "Error: "
+    given: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,18 @@ def complaint_about(case: Case, found: Outcome) -> str:
     said = [line for line in found.err.splitlines() if line.startswith("Error: ")]
     if len(said) != 1 or found.err.rstrip().splitlines()[-1] != said[0]:
         return "not one sentence"
-    return "quotes too much" if _RUN_ON.search(found.err) else ""
+    if max(map(len, found.err.splitlines())) > MOST_SAID:
+        return "says too much"
+    return "quotes too much" if _RUN_ON.search(found.err) or _quotes(found.err, case.given) else ""
+
+
+def _quotes(said: str, given: bytes) -> bool:
+    """Whether a message repeats more than it may of what it was given, the place of a file excepted."""
+    text = " ".join(given.decode(errors="replace").split())
+    shown = [
+        line[i : i + MOST_QUOTED + 1] for line in said.splitlines() for i in range(len(line) - MOST_QUOTED)
+    ]
+    return any(part in text for part in shown if " " in part or "/" not in part)
 
 
 class Judge:
@@ -97,7 +111,7 @@ class Judge:
                 return Outcome(-1, "", "", f"hang: more than {MOST_SECONDS:g} s")
         try:
             return self._pipe.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             self._worker.join()
             code = self._worker.exitcode
             self._stop()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mdtraj
 import numpy as np
+import openmm
 from click.testing import CliRunner
 from openmm import XmlSerializer, app
 
@@ -66,6 +67,22 @@ method = "import"
 trajectories = ["../frames/frames.{suffix}"]
 {weights}
 """
+RICH = """
+[collective_variables.ends]
+distance = [1, 18]
+[collective_variables.bend]
+angle = [4, 8, 14]
+[collective_variables.near]
+contact = [[1, 18], [4, 16]]
+r0_nm = 0.4
+[collective_variables.far]
+rmsd = "ref.pdb"
+atoms = "element != H"
+[collective_variables.turns]
+torsions = "backbone"
+[confinement]
+ends_nm = [0.0, 2.0]
+"""
 #: File of weights -> what a run file says of it.
 WEIGHTS = {
     "weights.npy": 'weights_kind = "weight"',
@@ -97,7 +114,42 @@ def make_systems(folder: Path) -> None:
     (folder / "prepared").mkdir()
     for file in PREPARED.glob("alanine.*"):
         shutil.copy(file, folder / "prepared")
+    shutil.copy(molecule / "c7ax.pdb", folder / "prepared" / "b.pdb")
+    make_custom(given)
+    make_rich(folder / "rich")
     make_surface(folder / "surface")
+
+
+def make_custom(given: Path) -> None:
+    """Write the given System with forces whose energy is an expression, in a folder beside it."""
+    system = XmlSerializer.deserialize((given / "system.xml").read_text())
+    outside, bonds = openmm.CustomExternalForce("k*x^2"), openmm.CustomBondForce("0.5*k*(r-0.1)^2")
+    outside.addGlobalParameter("k", 0.1)
+    outside.addParticle(0, [])
+    bonds.addPerBondParameter("k")
+    bonds.addBond(0, 1, [1.0])
+    for force in (outside, bonds):
+        system.addForce(force)
+    (given / "custom.xml").write_text(XmlSerializer.serialize(system))
+    (given / "custom").mkdir()
+    text = (given / "system.toml").read_text()
+    for name in ("c5.pdb", "c7ax.pdb"):
+        text = text.replace(name, f"../{name}")
+    (given / "custom" / "system.toml").write_text(text.replace('"system.xml"', '"../custom.xml"'))
+
+
+def make_rich(folder: Path) -> None:
+    """Write a molecule that has every kind of variable, walls and a solute, its ends as mmCIF."""
+    source = data_directory("systems") / "alanine-dipeptide"
+    folder.mkdir()
+    for end, name in (("a", "c5"), ("b", "c7ax")):
+        loaded = app.PDBFile(str(source / f"{name}.pdb"))
+        with (folder / f"{end}.cif").open("w") as file:
+            app.PDBxFile.writeFile(loaded.topology, loaded.positions, file, keepIds=True)
+    shutil.copy(source / "c5.pdb", folder / "ref.pdb")
+    text = (source / "system.toml").read_text().replace("c5.pdb", "a.cif").replace("c7ax.pdb", "b.cif")
+    head, rest = text.split("[system]", 1)
+    (folder / "system.toml").write_text(head + '[system]\nsolute = "not water"' + rest + RICH)
 
 
 def write_force_field(file: Path) -> None:

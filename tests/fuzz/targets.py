@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from pathlib import Path
 import click
 
 from fuzz.files import (
-    Spoilt,
     spoilt_json,
     spoilt_npy,
     spoilt_npz,
@@ -20,9 +20,10 @@ from fuzz.files import (
     spoilt_toml,
     spoilt_xml,
 )
+from fuzz.formats import spoilt_head, spoilt_pdb, spoilt_top
 from fuzz.judge import Case
 from fuzz.originals import TRAJECTORIES, WEIGHTS
-from fuzz.values import LONG, spoilt_bytes, spoilt_text
+from fuzz.values import LONG, Spoilt, spoilt_bytes, spoilt_text
 from tps.cli import main
 
 Spoil = Callable[[bytes, random.Random], Spoilt]
@@ -33,19 +34,23 @@ BY_SUFFIX: dict[str, Spoil] = {
     ".npy": spoilt_npy,
     ".xml": spoilt_xml,
     ".safetensors": spoilt_safetensors,
-    **dict.fromkeys(
-        (".pdb", ".gro", ".crd", ".prmtop", ".psf", ".prm", ".top", ".txt", ".rst7", ""), spoilt_text
-    ),
+    ".pdb": spoilt_pdb,
+    ".top": spoilt_top,
+    **dict.fromkeys((".cif", ".gro", ".crd", ".prmtop", ".psf", ".prm", ".txt", ".rst7", ""), spoilt_text),
+    **dict.fromkeys((".dcd", ".xtc", ".trr", ".h5", ".nc", ".ncrst"), spoilt_head),
 }
+#: What of a manifest no program reads.
+_READ = "status|failure|seconds|force_evaluations|platform|notes|details|key|growth_key"
+_FOR_PEOPLE = rf"(?!stages\.[-\w]+(\.({_READ}))?:)stages\.."
 #: Share of the cases in which the file is gone, or a folder, or a link to itself.
-_NO_FILE = 0.03
+_NO_FILE = 0.05
 
 
 @dataclass(frozen=True)
 class Target:
     """A file in a folder of originals, the commands that must notice what is wrong with it, and the word that says so.
 
-    Where it is `lenient` they need not, so long as nothing breaks.
+    Where it is `lenient` they need not, so long as nothing breaks, nor at places that fit the pattern `loose`.
     """
 
     folder: str
@@ -54,6 +59,7 @@ class Target:
     beside: tuple[str, ...] = ()
     noticed: str = "Error: "
     lenient: bool = False
+    loose: str = "$."
 
     def sound_case(self, command: str, originals: Path, scratch: Path) -> Case:
         """Copy the originals to `scratch`, and return one of the commands on them."""
@@ -70,7 +76,9 @@ class Target:
         place.unlink()
         bad, how = _without(place, rng) if rng.random() < _NO_FILE else _spoil(place, raw, rng)
         label = f"{self.folder}/{self.file}: {how}: tps {command}"
-        return Case(label, tuple(command.split()), scratch, bad and not self.lenient, self.noticed)
+        bad = bad and not self.lenient and not re.match(self.loose, how)
+        given = place.read_bytes() if place.is_file() else b""
+        return Case(label, tuple(command.split()), scratch, bad, self.noticed, given)
 
 
 def linked(source: Path, to: Path) -> None:
@@ -94,6 +102,10 @@ def _without(place: Path, rng: random.Random) -> tuple[bool, str]:
         (lambda: None, "no file"),
         (place.mkdir, "a folder"),
         (lambda: place.symlink_to(place.name), "a link to itself"),
+        (lambda: place.symlink_to("nothing"), "a link to nothing"),
+        (lambda: place.symlink_to("/dev/null"), "a link to a device"),
+        (lambda: place.symlink_to(place.parent, target_is_directory=True), "a link to its folder"),
+        (lambda: os.mkfifo(place), "a pipe"),
     ]
     do, how = rng.choice(ways)
     do()
@@ -104,21 +116,26 @@ def system_targets() -> list[Target]:
     """Return the files of systems, which `tps systems` loads."""
     show = ("systems molecule",)
     prepared = {
-        "prmtop": "init prepared/alanine.rst7 prepared/alanine.rst7 --top prepared/alanine.prmtop",
-        "rst7": "init prepared/alanine.rst7 prepared/alanine.rst7 --top prepared/alanine.prmtop",
-        "ncrst": "init prepared/alanine.ncrst prepared/alanine.ncrst --top prepared/alanine.prmtop",
-        "top": "init prepared/alanine.gro prepared/alanine.gro --top prepared/alanine.top",
-        "gro": "init prepared/alanine.gro prepared/alanine.gro --top prepared/alanine.top",
-        "psf": "init prepared/alanine.pdb prepared/alanine.pdb --top prepared/alanine.psf "
+        "prmtop": "init prepared/alanine.rst7 prepared/b.pdb --top prepared/alanine.prmtop",
+        "rst7": "init prepared/alanine.rst7 prepared/b.pdb --top prepared/alanine.prmtop",
+        "ncrst": "init prepared/alanine.ncrst prepared/b.pdb --top prepared/alanine.prmtop",
+        "top": "init prepared/alanine.gro prepared/b.pdb --top prepared/alanine.top",
+        "gro": "init prepared/alanine.gro prepared/b.pdb --top prepared/alanine.top",
+        "psf": "init prepared/alanine.pdb prepared/b.pdb --top prepared/alanine.psf "
         "--parameters prepared/alanine.prm",
-        "prm": "init prepared/alanine.pdb prepared/alanine.pdb --top prepared/alanine.psf "
+        "prm": "init prepared/alanine.pdb prepared/b.pdb --top prepared/alanine.psf "
         "--parameters prepared/alanine.prm",
-        "xml": "init prepared/alanine.pdb prepared/alanine.pdb --system-xml prepared/alanine.xml",
+        "xml": "init prepared/alanine.pdb prepared/b.pdb --system-xml prepared/alanine.xml",
     }
     short = "-o new --short-run 0.01 --platform Reference"
     return [
         *(Target("molecule", name, show) for name in ("system.toml", "c5.pdb", "c7ax.pdb", "mine.xml")),
         *(Target("given", name, ("systems given",)) for name in ("system.toml", "system.xml", "system.xml")),
+        Target("given", "custom.xml", ("systems given/custom",)),
+        *(
+            Target("rich", name, ("systems rich",))
+            for name in ("system.toml", "system.toml", "a.cif", "b.cif", "ref.pdb")
+        ),
         *(Target("surface", name, ("systems surface",)) for name in ("system.toml", "table.txt")),
         *(Target("surface", name, ("systems surface/npz",)) for name in ("table.npz", "npz/system.toml")),
         *(Target("prepared", f"alanine.{s}", (f"{c} {short}",)) for s, c in prepared.items()),
@@ -138,6 +155,7 @@ def run_file_targets(run: str) -> list[Target]:
     """Return the run file, before a run and in its folder."""
     return [
         Target(f"{run}.toml", "", (f"run {run}.toml -o out --until conformations",)),
+        Target("full.toml", "", ("run full.toml -o out --until conformations", "check full.toml")),
         Target(run, "run.toml", (f"contents {run}", f"compare {run}", f"analyse {run}")),
     ]
 
@@ -158,7 +176,10 @@ def run_targets(originals: Path, run: str, beside: Sequence[str] = ()) -> list[T
             f"paths {run}",
         ]
         reading += [f"export {run} --source shooting"] if beside else []
-        found.append(Target(run, name, (f"contents {run} --json",), around, damaged, name == "topology.pdb"))
+        loose = _FOR_PEOPLE if name == "manifest.json" else "$."
+        found.append(
+            Target(run, name, (f"contents {run} --json",), around, damaged, name == "topology.pdb", loose)
+        )
         found.append(Target(run, name, tuple(reading), around, lenient=True))
     return [*found, Target(run, "analysis/metrics.json", (f"compare {run}",), tuple(beside))]
 
@@ -170,6 +191,9 @@ def option_case(scratch: Path, originals: Path, rng: random.Random) -> Case:
     parameters = [p for p in command.params if not getattr(p, "is_flag", False)]
     chosen = rng.choice(parameters)
     linked(originals / "run", scratch / "run")
+    os.mkfifo(scratch / "pipe")
+    (scratch / "loop").symlink_to("loop")
+    (scratch / "empty").touch()
     arguments = [command.name or ""]
     for parameter in command.params:
         if isinstance(parameter, click.Argument) and parameter is not chosen and parameter.required:
@@ -178,28 +202,31 @@ def option_case(scratch: Path, originals: Path, rng: random.Random) -> Case:
     arguments += [value] if isinstance(chosen, click.Argument) else [chosen.opts[0], value]
     if any("--output" in p.opts for p in command.params) and "--output" not in chosen.opts:
         arguments += ["--output", "new"]
-    return Case(f"tps {' '.join(a[:40] for a in arguments)!r}", tuple(arguments), scratch, bad)
+    label = f"tps {' '.join(a[:40] for a in arguments)!r}"
+    return Case(label, tuple(arguments), scratch, bad, given=value.encode(errors="replace"))
+
+
+#: Words that may be one number or another, but that options need not refuse.
+_UNSURE = ("1_0", "\u0661", "-7", "1" * 40, "0", "1e-300")
 
 
 def _odd_argument(parameter: click.Parameter, rng: random.Random) -> tuple[str, bool]:
     """Return a word that a parameter cannot take, and whether it must be refused."""
     numbers = isinstance(parameter.type, click.types.IntParamType | click.types.FloatParamType)
-    values = [
-        "9" * 5000,
-        "-1e999",
-        "nan",
-        "inf",
-        "-inf",
-        LONG,
-        "",
-        "1_0",
-        "0x1",
-        "\u0661",
-        "-7",
-        "$x",
-        "1" * 40,
-        "a\nb",
+    values = ["9" * 5000, "-1e999", "nan", "inf", "-inf", LONG, "", "0x1", "$x", "a\nb", *_UNSURE]
+    places = [
+        "pipe",
+        "loop",
+        "empty",
+        "/dev/null",
+        ".",
+        "/",
+        "run/run.toml",
+        "nothing",
+        "../" * 40,
+        "\udcff",
+        "~",
+        "*",
     ]
-    value = rng.choice(values)
-    sure = numbers and value not in ("1_0", "\u0661", "-7", "1" * 40)
-    return value, sure or isinstance(parameter.type, click.Choice)
+    value = rng.choice([*values, *places])
+    return value, (numbers and value not in _UNSURE) or isinstance(parameter.type, click.Choice)

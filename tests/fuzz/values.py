@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 #: An integer of 5,000 digits, written as such: Python refuses to print one.
 HUGE = "@huge@"
 LONG = "Z" * 5000
+#: A date, which TOML has and JSON has not.
+DATE = "@date@"
+#: Words that stand where numbers should.
+ODD_NUMBERS = (
+    "nan",
+    "inf",
+    "-1",
+    "0",
+    "1e400",
+    "-1e300",
+    "2000000000",
+    "9" * 5000,
+    "*****",
+    "0x1F",
+    "1,5",
+    "1.2.3",
+    "-",
+)
 Keys = tuple[str | int, ...]
+#: Bytes, whether no reader can take them, and what was done.
+Spoilt = tuple[bytes, bool, str]
 
 
 def places(content: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
@@ -56,6 +77,8 @@ def wrong_for(value: Any, rng: random.Random) -> tuple[Any, str]:
             ([1, 2, 3, 4, 5, 6, 7], "a list for a number"),
             ({"a": 1}, "a table for a number"),
             (True, "a truth value for a number"),
+            (DATE, "a date for a number"),
+            (str(value), "a number in quotes"),
             (nested, "deep lists for a number"),
         ]
     elif isinstance(value, str):
@@ -63,6 +86,8 @@ def wrong_for(value: Any, rng: random.Random) -> tuple[Any, str]:
             (17, "a number for a word"),
             ([value], "a list for a word"),
             ({"a": value}, "a table for a word"),
+            (DATE, "a date for a word"),
+            (float("nan"), "nan for a word"),
         ]
     elif isinstance(value, list):
         choices = [(17, "a number for a list"), (LONG, "a word for a list"), ({"a": 1}, "a table for a list")]
@@ -96,7 +121,7 @@ def odd_word(rng: random.Random) -> str:
     )
 
 
-def spoilt_bytes(raw: bytes, rng: random.Random) -> tuple[bytes, bool, str]:
+def spoilt_bytes(raw: bytes, rng: random.Random) -> Spoilt:
     """Return the bytes of a file spoilt, whether no reader can take them for whole, and how."""
     n = len(raw)
     cut = rng.randrange(n) if n else 0
@@ -107,7 +132,7 @@ def spoilt_bytes(raw: bytes, rng: random.Random) -> tuple[bytes, bool, str]:
             spoilt[rng.randrange(n)] = rng.randrange(256)
         return bytes(spoilt)
 
-    ways: list[Callable[[], tuple[bytes, bool, str]]] = [
+    ways: list[Callable[[], Spoilt]] = [
         lambda: (b"", True, "empty"),
         lambda: (raw[: cut // 2], False, "truncated"),
         lambda: (raw[: max(n - 1 - cut // 20, 0)], False, "its end cut off"),
@@ -125,7 +150,7 @@ def spoilt_bytes(raw: bytes, rng: random.Random) -> tuple[bytes, bool, str]:
     return rng.choice(ways)()
 
 
-def spoilt_text(raw: bytes, rng: random.Random) -> tuple[bytes, bool, str]:
+def spoilt_text(raw: bytes, rng: random.Random) -> Spoilt:
     """Return a text file spoilt line by line or in its encoding, whether no reader can take it, and how."""
     lines = raw.decode().splitlines(keepends=True)
     i = rng.randrange(len(lines))
@@ -133,7 +158,7 @@ def spoilt_text(raw: bytes, rng: random.Random) -> tuple[bytes, bool, str]:
     def with_line(text: str) -> bytes:
         return "".join([*lines[:i], text, *lines[i + 1 :]]).encode()
 
-    ways: list[Callable[[], tuple[bytes, bool, str]]] = [
+    ways: list[Callable[[], Spoilt]] = [
         lambda: (with_line(""), False, "a line left out"),
         lambda: (with_line(lines[i] * 2), False, "a line twice"),
         lambda: (
@@ -147,6 +172,26 @@ def spoilt_text(raw: bytes, rng: random.Random) -> tuple[bytes, bool, str]:
         lambda: (b"\xef\xbb\xbf" + raw, False, "with a byte-order mark"),
         lambda: (raw[: len(raw) // 2] + b"\xff\xfe\x00" + raw[len(raw) // 2 :], False, "not UTF-8"),
         lambda: (raw.replace(b"\n", b"\r"), False, "carriage returns only"),
+        lambda: (raw.replace(b"\n", b"\r\n"), False, "lines of Windows"),
+        lambda: (raw.decode().encode("utf-16-be"), False, "UTF-16 without its mark"),
+        lambda: (raw.decode().encode("utf-32"), True, "UTF-32"),
+        lambda: (raw.replace(b"\n", b" \xe4\n", 1), False, "Latin-1"),
+        lambda: (raw.replace(b"\n", b"\0\n", 1), False, "a null byte"),
+        lambda: (raw.replace(b" ", b"\t"), False, "tabs"),
+        lambda: (raw * 50, False, "50 times"),
         lambda: (b"<!doctype html><p>404 not found</p>", True, "a page of a web server"),
     ]
-    return rng.choice(ways)() if rng.random() < 0.7 else spoilt_bytes(raw, rng)
+    chance = rng.random()
+    if chance < 0.3:
+        text, how = with_odd_number(raw.decode(), rng)
+        return text.encode(), False, how
+    return rng.choice(ways)() if chance < 0.8 else spoilt_bytes(raw, rng)
+
+
+def with_odd_number(text: str, rng: random.Random) -> tuple[str, str]:
+    """Return a text with one of its numbers replaced, and by what."""
+    found = list(re.finditer(r"(?<![\w.])[-+]?\d+\.?\d*(?:[eE][-+]?\d+)?(?![\w.])", text))
+    if not found:
+        return text + "0", "a number more"
+    at, number = rng.choice(found), rng.choice(ODD_NUMBERS)
+    return text[: at.start()] + number + text[at.end() :], f"{at[0]} is {number[:20]}"
