@@ -26,6 +26,7 @@ def config(**sections):
         ('executor = "mpi"', "run.executor: .*'local' or 'dask', but got 'mpi'"),
         ('[cluster]\nkind = "slurm"', 'cluster: kind needs the memory of a job: .* memory = "4GB"'),
         ('[cluster]\nkind = "slurm"\nmemory = "4GB"\nscheduler = "tcp://a:1"', "exclude each other"),
+        ('[cluster]\nkind = "slurm"\nmemory = "9GB"\ncores = 64', "cores = 64, .* exceeds max_workers = 32"),
         ("[cluster]\nmin_workers = 9\nmax_workers = 8", "min_workers = 9 exceeds max_workers = 8"),
         ("[cluster]\nwaltime = '1:00'", "cluster.waltime: unknown key; did you mean 'walltime'"),
     ],

@@ -16,8 +16,9 @@ import pytest
 
 from tps.config import RunConfig, load_config
 from tps.engine import ClusterSection, shared_executor
-from tps.engine.cluster import ClusterExecutor, job_queue
-from tps.errors import ConfigError, SimulationError
+from tps.engine.cluster import ClusterExecutor
+from tps.engine.jobs import job_queue
+from tps.errors import ConfigError, SideStageError, SimulationError
 from tps.pipeline import RunFolder, Silent, run_all
 
 pytestmark = pytest.mark.dask
@@ -220,6 +221,44 @@ def test_a_job_asks_the_queue_for_workers_of_one_thread(kind, header):
 def test_a_memory_nobody_can_read_is_refused():
     with pytest.raises(ConfigError, match=r"\[cluster\]: no slurm cluster can be made: .*lots"):
         job_queue(ClusterSection(kind="slurm", memory="lots"))
+
+
+@pytest.fixture
+def sbatch(tmp_path, monkeypatch):
+    """What is put in the place of SLURM's command."""
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
+
+    def be(script, name="sbatch"):
+        (commands / name).write_text(f"#!/bin/bash\n{script}\n")
+        (commands / name).chmod(0o755)
+
+    return be
+
+
+def in_jobs(config, **cluster):
+    """The same run on workers in jobs of a queue."""
+    data = config.model_dump(mode="json")
+    section = {"kind": "slurm", "memory": "8GiB", "cores": 2, "max_workers": 2, "interface": "lo", **cluster}
+    return RunConfig.model_validate({**data, "run": {**data["run"], "executor": "dask"}, "cluster": section})
+
+
+def test_jobs_of_a_queue_give_the_same_bytes(sbatch, tmp_path):
+    """A queue that starts each job at once; the script is gone when sbatch returns."""
+    sbatch('setsid bash -c "$(cat $1)" > /dev/null 2>&1 & echo Submitted batch job $!')
+    sbatch("kill -- -$1", "scancel")
+    config = load_config(SURFACE)
+    assert finish(in_jobs(config), tmp_path / "there") == finish(config, tmp_path / "here")
+
+
+def test_a_queue_that_takes_no_job_is_one_sentence(sbatch, tmp_path):
+    """Dask itself would wait for ever; and the stages after it are not to wait either."""
+    sbatch("echo sbatch: error: Invalid account >&2; exit 1")
+    run = RunFolder.create(tmp_path / "run", in_jobs(load_config(SURFACE), account="nobody"))
+    said = r"the queue took none of slurm jobs \(sbatch: error: Invalid account\): mend \[cluster\]"
+    with pytest.raises(SideStageError, match=rf"shoot: {said}.*; free-energy: {said}.*; rate: {said}"):
+        run_all(run, Silent(), until="rate")
 
 
 def test_a_scheduler_that_is_not_there_gets_one_sentence(monkeypatch):

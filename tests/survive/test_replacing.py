@@ -1,14 +1,19 @@
 """Results are replaced so that a kill between any two steps leaves nothing half old and half new."""
 
+import resource
 import sys
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
+from chains import shots_with_paths
 
 from tps.config import load_config
 from tps.pipeline import RunFolder
 from tps.pipeline.folder import write_json
+from tps.pipeline.growth.rounds import RoundsFolder
 
 CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir")
 ENTRY = {
@@ -103,3 +108,46 @@ def test_a_kill_between_any_two_steps(tmp_path, replace):
     assert n_steps > 8
     assert content_of(run.path / "result") == NEW
     assert not list(run.path.glob(".*"))
+
+
+def test_a_kill_while_rounds_of_a_finished_growth_are_taken_over(tmp_path):
+    """None of them is gone on with in part."""
+    earlier = tmp_path / "rounds"
+    for folder in (earlier, earlier / "0", earlier / "1"):
+        fill(folder, OLD)
+    (earlier / "key.txt").write_text("key")
+    rounds = {file.relative_to(earlier) for file in earlier.rglob("*")}
+    for n_steps in count():
+        growing = tmp_path / f".growing-{n_steps}"
+        DISK.left = n_steps
+        try:
+            RoundsFolder.opened(growing, earlier, None, "key")
+            break
+        except KilledError:
+            pass
+        finally:
+            DISK.left = None
+        RoundsFolder.opened(growing, earlier, None, "key")
+        assert {file.relative_to(growing) for file in growing.rglob("*")} == rounds
+    assert n_steps > len(rounds)
+
+
+@contextmanager
+def files_of_at_most(n_bytes):
+    """As a kill, or a full disk, in the middle of writing a longer one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_shots_that_cannot_be_written_leave_those_that_are_there(tmp_path):
+    shots, file = shots_with_paths(np.zeros(100)), tmp_path / "frame_shots.npz"
+    shots.save(file, key="old")
+    before = file.read_bytes()
+    with files_of_at_most(len(before) // 2), pytest.raises(OSError, match="File too large"):
+        shots.save(file, key="new")
+    assert file.read_bytes() == before
+    assert [left.name for left in tmp_path.iterdir()] == [file.name]

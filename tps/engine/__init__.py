@@ -1,6 +1,5 @@
 """OpenMM at work: platforms, contexts, counted force evaluations, executors."""
 
-from tps.engine.cluster import ClusterSection
 from tps.engine.dynamics import (
     BIAS_GROUP,
     MOLECULE_GROUP,
@@ -14,6 +13,7 @@ from tps.engine.dynamics import (
     potential_energies,
 )
 from tps.engine.executor import executor_kind, local_executor, map_tasks, shared_executor
+from tps.engine.jobs import ClusterSection
 from tps.engine.joint import joint_force
 from tps.engine.platform import (
     PlatformChoice,

@@ -7,72 +7,21 @@ again on another worker and gives the same numbers.
 from __future__ import annotations
 
 import functools
-import logging
 import pickle
 import zlib
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import openmm
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 import tps
-from tps.errors import ConfigError, SimulationError, TpsError
-from tps.sections import Section
+from tps.engine.jobs import ClusterSection, adapt, import_distributed, job_queue
+from tps.errors import SimulationError, TpsError
 
-#: What dask-jobqueue calls each queue, and the account that is charged there.
-_QUEUES = {
-    "slurm": ("SLURMCluster", "account"),
-    "pbs": ("PBSCluster", "account"),
-    "lsf": ("LSFCluster", "project"),
-    "sge": ("SGECluster", "project"),
-}
 _CONNECT_SECONDS = 30
-
-
-class ClusterSection(Section):
-    """[cluster] Where tasks are done with run.executor = "dask": by a scheduler that runs, or in jobs of a queue."""
-
-    scheduler: str | None = Field(
-        None, description="Address of a Dask scheduler that runs, such as tcp://host:8786."
-    )
-    kind: Literal["slurm", "pbs", "lsf", "sge"] | None = Field(
-        None, description="Queue to which jobs of workers are sent; instead of scheduler."
-    )
-    cores: PositiveInt = Field(1, description="Cores of a job; each is a worker of its own.")
-    memory: str | None = Field(None, description="Memory of a job, such as 8GB; needed with kind.")
-    walltime: str | None = Field(None, description="Time limit of a job, as the queue writes it.")
-    queue: str | None = Field(None, description="Queue or partition.")
-    account: str | None = Field(None, description="Account or project that is charged.")
-    interface: str | None = Field(
-        None, description="Network that workers reach this machine by, such as ib0."
-    )
-    min_workers: NonNegativeInt = Field(0, description="Workers that stay while there is nothing to do.")
-    max_workers: PositiveInt = Field(
-        32, description="Most workers at a time; with scheduler, what the estimate of the time counts on."
-    )
-    directives: tuple[str, ...] = Field(
-        (), description="More for the head of the job script, such as --constraint=icelake."
-    )
-    prologue: tuple[str, ...] = Field(
-        (), description="Lines of the job script before its worker, such as module load python."
-    )
-    n_retries: NonNegativeInt = Field(
-        5, description="Times a task that failed or lost its worker begins again elsewhere."
-    )
-
-    @model_validator(mode="after")
-    def _one_cluster(self) -> ClusterSection:
-        if self.scheduler and self.kind:
-            raise ValueError("scheduler and kind exclude each other: give the one or the other")
-        if self.kind and not self.memory:
-            raise ValueError('kind needs the memory of a job: give for instance memory = "4GB"')
-        if self.min_workers > self.max_workers:
-            raise ValueError(f"min_workers = {self.min_workers} exceeds max_workers = {self.max_workers}")
-        return self
 
 
 def cluster_executor(section: ClusterSection, say: Callable[[str], None]) -> ClusterExecutor:
@@ -83,7 +32,7 @@ def cluster_executor(section: ClusterSection, say: Callable[[str], None]) -> Clu
     ConfigError
         If Dask is not installed, or the queue's settings are not to be understood.
     SimulationError
-        If no scheduler answers.
+        If no scheduler answers, or the queue takes no jobs.
     """
     executor = _open.get(section)
     if executor is None or executor.closed:
@@ -95,58 +44,22 @@ def cluster_executor(section: ClusterSection, say: Callable[[str], None]) -> Clu
 _open: dict[ClusterSection, ClusterExecutor] = {}
 
 
-@functools.cache
-def job_queue(section: ClusterSection) -> Any:
-    """Return the cluster of a queue, whose `job_script()` is what it sends; its jobs end with this process.
-
-    Parameters
-    ----------
-    section : ClusterSection
-        With a kind.
-
-    Raises
-    ------
-    ConfigError
-        If dask-jobqueue is not installed, or the settings are not to be understood.
-    """
-    _import_distributed()
-    import dask
-    import dask_jobqueue
-
-    assert section.kind is not None
-    name, account = _QUEUES[section.kind]
-    given = {
-        "walltime": section.walltime,
-        "queue": section.queue,
-        account: section.account,
-        "interface": section.interface,
-        "job_extra_directives": list(section.directives) or None,
-        "job_script_prologue": list(section.prologue) or None,
-    }
-    limit = {"distributed.scheduler.allowed-failures": section.n_retries}
-    try:
-        with dask.config.set(limit):
-            return getattr(dask_jobqueue, name)(
-                cores=section.cores,
-                processes=section.cores,
-                memory=section.memory,
-                **{key: value for key, value in given.items() if value is not None},
-            )
-    except (ValueError, OSError, RuntimeError) as error:
-        raise ConfigError(f"[cluster]: no {section.kind} cluster can be made: {error}") from error
-
-
 class ClusterExecutor(Executor):
     """Tasks done by a Dask cluster; each worker is a process with one thread, and may come and go."""
 
     def __init__(self, section: ClusterSection) -> None:
-        distributed = _import_distributed()
+        distributed = import_distributed()
         self._retries = section.n_retries
         self._where = section.scheduler or f"of {section.kind} jobs"
+        self._pending: set[Future[Any]] = set()
         address: Any = section.scheduler
+        self._jobs: Any = None
         if section.kind:
             address = job_queue(section)
-            address.adapt(minimum=section.min_workers, maximum=section.max_workers)
+            self._jobs = address.job_cls
+            self._check_jobs()
+            self._jobs.when_refused = self._give_up
+            adapt(address, section)
         try:
             self._client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
@@ -154,7 +67,6 @@ class ClusterExecutor(Executor):
                 f"no Dask scheduler answers at {self._where}: start one with `dask scheduler`, and give the address "
                 "that it prints as cluster.scheduler"
             ) from error
-        self._pending: set[Future[Any]] = set()
 
     @property
     def closed(self) -> bool:
@@ -170,7 +82,8 @@ class ClusterExecutor(Executor):
             if known
             else "no dashboard (bokeh is not installed there)"
         )
-        return f"of the Dask scheduler at {info['address']}, {shown}"
+        waits = "; tasks wait until the queue starts the first job" if self._jobs else ""
+        return f"of the Dask scheduler at {info['address']}, {shown}{waits}"
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Send a call of a module-level function to the cluster.
@@ -178,8 +91,9 @@ class ClusterExecutor(Executor):
         Raises
         ------
         SimulationError
-            If the scheduler is gone.
+            If the scheduler is gone, or the queue takes no jobs.
         """
+        self._check_jobs()
         found: Future[Any] = Future()
         packed = zlib.compress(pickle.dumps((_versions(), fn, args, kwargs)), level=1)
         try:
@@ -202,7 +116,7 @@ class ClusterExecutor(Executor):
 
     def _pass_on(self, found: Future[Any], remote: Any) -> None:
         """Hand on what has become of a task; in a thread of Dask's."""
-        if not found.set_running_or_notify_cancel():
+        if found.done() or not found.set_running_or_notify_cancel():
             return
         try:
             answer = remote.result()
@@ -232,6 +146,21 @@ class ClusterExecutor(Executor):
                 f"this process, tps among them ({str(error).splitlines()[0]})"
             )
         return error
+
+    def _check_jobs(self) -> None:
+        if self._jobs is not None and self._jobs.refusal:
+            raise SimulationError(
+                f"the queue took none {self._where} ({self._jobs.refusal}): mend [cluster], or start `tps` where such "
+                "jobs can be sent from"
+            )
+
+    def _give_up(self) -> None:
+        """Tell those who wait that no worker will come; in a thread of Dask's."""
+        for found in list(self._pending):
+            try:
+                self._check_jobs()
+            except SimulationError as error:
+                found.set_exception(error)
 
     def _scheduler_gone(self) -> str:
         return (
@@ -280,19 +209,3 @@ def _versions() -> dict[str, str]:
 
 def _listed(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
-
-
-def _import_distributed() -> Any:
-    """Return Dask's `distributed`, told not to log what becomes a sentence here."""
-    try:
-        import dask_jobqueue  # noqa: F401
-        import distributed
-    except ImportError as error:
-        raise ConfigError(
-            f'run.executor = "dask" needs Dask, which is not installed ({error}): run `pip install '
-            '"tps-spacetime[dask]"`'
-        ) from error
-    for name in ["asyncio", "tornado", *logging.root.manager.loggerDict]:  # each has a level of its own
-        if name.partition(".")[0] in ("asyncio", "distributed", "tornado"):
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    return distributed

@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 
 from tps.arrays import load_arrays, save_arrays
 from tps.errors import ParameterError
+from tps.files import whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +109,9 @@ class FrameShots:
         )
 
     def save(self, path: Path, **more: str) -> None:
-        """Write an npz file, `more` beside the arrays."""
-        save_arrays(path, **{f.name: getattr(self, f.name) for f in fields(self)}, **more)
+        """Replace an npz file at one stroke, `more` beside the arrays."""
+        with whole(path) as partial:
+            save_arrays(partial, **{f.name: getattr(self, f.name) for f in fields(self)}, **more)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -175,8 +175,11 @@ class RoundsFolder:
         for folder in (path, earlier):
             if (folder / _KEY).is_file() and (folder / _KEY).read_text() == key:
                 if folder != path:
-                    shutil.rmtree(path, ignore_errors=True)
-                    shutil.copytree(folder, path)
+                    copy = path.with_name(f"{path.name}.partial")
+                    for old in (path, copy):
+                        shutil.rmtree(old, ignore_errors=True)
+                    shutil.copytree(folder, copy)
+                    copy.rename(path)
                 return cls(path, system)
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
