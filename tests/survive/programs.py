@@ -1,5 +1,6 @@
 """Programs that are struck at moments chance chooses, a number of times in each of their stages."""
 
+import os
 import queue
 import re
 import signal
@@ -12,8 +13,8 @@ from collections import Counter
 #: What comes before the first stage: starting Python, checks, the birth of the folder.
 START = "start"
 _STARTS, _ENDS = re.compile(r"(\S+) starts\b"), re.compile(r"(\S+): .*; used ")
-#: Seconds after which no process may be left; of SIGKILL, workers that are still starting hear when they have started.
-_LONGEST, _LONGEST_KILLED = 5.0, 60.0
+#: Seconds after which no process may be left, on a machine that has nothing else to do.
+_LONGEST = 5.0
 
 
 class Program:
@@ -59,7 +60,8 @@ class Program:
     def strike(self, number):
         """Send a signal to the program alone, and return the stage it fell in; workers must notice by themselves."""
         self.process.send_signal(number)
-        end = time.monotonic() + (_LONGEST_KILLED if number == signal.SIGKILL else _LONGEST)
+        busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        end = time.monotonic() + busy * _LONGEST
         while (left := alive(self.process.pid)) and time.monotonic() < end:
             time.sleep(0.05)
         assert not left, (self.stages[-1], left)

@@ -9,6 +9,7 @@ import pytest
 from programs import START, Program, finished, struck
 from results import results
 
+from tps.config import load_config
 from tps.pipeline import STAGES
 
 pytestmark = pytest.mark.survive
@@ -61,9 +62,8 @@ def test_thirty_kills_in_shooting(in_one_go, tmp_path, part):
     """Of chains that go on: about four in each time they make all their moves."""
     file = tmp_path / "longer.toml"
     shutil.copytree(in_one_go[0], tmp_path / "whole")
-    text = (tmp_path / "whole" / "run.toml").read_text()
-    assert "n_moves = 120\n" in text
-    file.write_text(text.replace("n_moves = 120\n", "n_moves = 1200\n"))
+    longer = load_config(in_one_go[0] / "run.toml").updated("shooting", {"n_moves": 1200})
+    file.write_text(longer.to_toml())
     command = ("run", file, "--until", "shoot")
     lengths = finished(*command, "-o", tmp_path / "whole")
     victim = Victim(tmp_path, results(tmp_path / "whole"), *command, first=in_one_go[0])
