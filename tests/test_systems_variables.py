@@ -64,6 +64,20 @@ def test_leading_axes_are_kept():
     assert angles[1, 2, 1] == VARIABLES["psi"].values(positions[1, 2][None])[0]
 
 
+def test_a_single_frame_has_the_angles_of_many():
+    """One by one as in arrays, to the last digits, in a box and without; a coordinate that is no number stays one."""
+    positions = np.random.default_rng(1).normal(size=(40, 5, 3))
+    atoms, box = [[0, 1, 2, 3], [1, 2, 3, 4]], np.diag([1.1, 1.2, 1.3])
+    positions[7, 2, 1] = np.nan
+    for cell in (None, box):
+        alone = np.concatenate([torsion_angles(frame[None], atoms, cell) for frame in positions])
+        np.testing.assert_allclose(alone, torsion_angles(positions, atoms, cell), rtol=0, atol=1e-12)
+        assert np.isnan(alone[7]).all() and np.isfinite(np.delete(alone, 7, axis=0)).all()
+    straight = np.zeros((1, 5, 3))
+    straight[0, :, 0] = range(5)
+    assert torsion_angles(straight, atoms).tolist() == [[0.0, 0.0]]
+
+
 def test_distance():
     positions = np.zeros((2, 5, 3))
     positions[1, 4] = [0.3, 0.4, 1.2]

@@ -16,6 +16,9 @@ from tps.features.section import AtomIndex, Surroundings, VariableSection
 from tps.features.variable import CollectiveVariable, checked_positions, nearest_image, scatter
 from tps.sections import nearest
 
+#: So few angles at once are faster one by one: on the single frames of a running simulation numpy's overhead is all.
+_FEW = 12
+
 
 @dataclass(frozen=True)
 class Torsion(CollectiveVariable):
@@ -89,6 +92,9 @@ def torsion_angles(
     index = np.asarray(atoms, dtype=np.intp).reshape(-1, 4)
     xyz = checked_positions(positions, index)[..., index, :]
     bonds = nearest_image(xyz[..., 1:, :] - xyz[..., :-1, :], box)
+    if bonds.size <= 9 * _FEW:
+        angles = [_angle(*three) for three in bonds.reshape(-1, 3, 3).tolist()]
+        return np.array(angles, dtype=np.float64).reshape(bonds.shape[:-2])
     bond1, bond2, bond3 = np.moveaxis(bonds, -2, 0)
     normal = _cross(bond2, bond3)
     sine = np.sqrt(_dot(bond2, bond2)) * _dot(bond1, normal)
@@ -96,8 +102,16 @@ def torsion_angles(
     return np.arctan2(sine + 0.0, cosine)  # + 0.0 turns -0.0 into 0.0, hence -pi into pi
 
 
+def _angle(a: list[float], b: list[float], c: list[float]) -> float:
+    """Return the torsion of three bonds, as the arrays above have it."""
+    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = a, b, c
+    nx, ny, nz = by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx
+    mx, my, mz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    sine = math.sqrt(bx * bx + by * by + bz * bz) * (ax * nx + ay * ny + az * nz)
+    return math.atan2(sine + 0.0, mx * nx + my * ny + mz * nz)
+
+
 def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    # numpy.cross takes longer than everything else here on the single frames of a running simulation
     return a[..., [1, 2, 0]] * b[..., [2, 0, 1]] - a[..., [2, 0, 1]] * b[..., [1, 2, 0]]
 
 
