@@ -67,14 +67,14 @@ def shooting_text(folder: Path) -> str:
     """Return what the chains of a run have made, as lines."""
     run = RunFolder.open(folder)
     made = load_chains(run)
-    found, paths = made.statistics, made.paths
+    found = made.statistics
     steps = found.steps_per_decorrelated_path
     outcomes = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in found.outcomes.items() if n)
     lines = [
         f"{'moves':24}{found.n_moves} in {len(found.burn_in)} chains, after {found.n_candidate_moves} from candidates",
         f"{'acceptance':24}{100 * found.acceptance:.1f} % ({outcomes})",
     ]
-    if not len(paths):
+    if not made.n_paths:
         return "\n".join(lines)
     unbiased = Unbiased.load(run)
     lines += [
@@ -90,7 +90,7 @@ def shooting_text(folder: Path) -> str:
 def shooting_found(folder: Path) -> dict[str, Any]:
     """Return the same for a program, by the names of metrics.json; nothing where no chain has a path that counts."""
     run = RunFolder.open(folder)
-    if not len(load_chains(run).paths):
+    if not load_chains(run).n_paths:
         return {}
     unbiased = Unbiased.load(run)
     metrics = {name: metric.as_dict() for name, metric in unbiased.chain_metrics().items()}

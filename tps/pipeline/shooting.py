@@ -138,11 +138,11 @@ class _Shooting:
 def _result(
     made: ShootingRun, candidates: _Candidates, no_shares: str, n_evaluations: int, platform: str | None
 ) -> StageResult:
-    statistics, n_paths = made.statistics, sum(own.n_paths for own in made.counts.values())
+    statistics = made.statistics
     n_moves = statistics.n_moves + statistics.n_candidate_moves
     notes = [f"candidate {index} could not start a chain: {why}" for index, why in made.refused.items()]
     stuck, failure = sum(end is None for end in statistics.burn_in), ""
-    if not n_paths:
+    if not made.n_paths:
         failure = (
             f"none of {len(statistics.burn_in)} chains got away from its candidate in {n_moves} moves: make more moves "
             "with `tps shoot -n`, or widen the states"
@@ -160,7 +160,7 @@ def _result(
     details = {
         "moves": n_moves,
         "accepted": statistics.n_accepted,
-        "paths": n_paths,
+        "paths": made.n_paths,
         "decorrelated": sum(statistics.n_decorrelated),
         "started_in": candidates.channels,
     }
@@ -332,7 +332,7 @@ def _save(run: RunFolder, dynamics: RunDynamics, made: ShootingRun, folder: Path
         return PathNumbers(values, energies, [channel_name(system, system.space.unwrap(v)) for v in values])
 
     add_numbers(folder / CHAINS, look)
-    if not len(made.paths):
+    if not made.n_paths:
         (folder / TABLE).unlink(missing_ok=True)
         return
     save_table(folder, with_numbers(made.paths), system.feature_names, time_unit=system.time_unit)

@@ -53,6 +53,11 @@ class ShootingRun:
     refused: Mapping[int, str] = field(default_factory=dict)
 
     @property
+    def n_paths(self) -> int:
+        """Paths of the ensemble."""
+        return sum(own.n_paths for own in self.counts.values())
+
+    @property
     def records(self) -> list[Records]:
         """Records of each chain's moves, (n_moves,) arrays of MOVE_RECORD."""
         return [self._records(index) for index in self.counts]
