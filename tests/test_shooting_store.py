@@ -8,16 +8,21 @@ import pytest
 from surfaces import make_surface
 
 from tps.analysis import divergence_by_moves, ensemble_divergence, halves
+from tps.arrays import load_arrays, save_arrays
 from tps.dynamics import SurfaceDynamics
 from tps.engine import local_executor
 from tps.errors import ParameterError, RunFolderError
 from tps.paths import (
+    PathNumbers,
     ShootingSettings,
     TransitionPaths,
+    add_numbers,
     load_shooting,
     load_transition_paths,
+    save_table,
     save_transition_paths,
     shoot,
+    with_numbers,
 )
 from tps.paths.shooting import files, store
 from tps.paths.shooting.records import (
@@ -250,3 +255,55 @@ def test_counts_added_up_are_those_of_all_moves(tmp_path, cuts):
     assert statistics.outcomes == {o.name.lower(): int((proper["outcome"] == o).sum()) for o in Outcome}
     assert statistics.burn_in == tuple(burn_in(own) for own in records)
     assert statistics.n_steps == sum(int(own["n_steps"].sum()) for own in records)
+
+
+def look(seen):
+    """Numbers of a double well's paths: x and x², and how long each is."""
+
+    def numbers(paths):
+        seen.extend(paths)
+        return PathNumbers(paths, [path[:, 0] ** 2 for path in paths], [f"of {len(path)}" for path in paths])
+
+    return numbers
+
+
+def test_paths_are_looked_at_once(tmp_path, monkeypatch):
+    """However often chains go on, and to the same bytes as in one go."""
+    monkeypatch.setattr(store, "_PACK_MOVES", 20)
+    often, once = [], []
+    for n_moves in (10, 30, 55):
+        run(tmp_path / "cut", n_moves, 5)
+        add_numbers(tmp_path / "cut", look(often))
+    made = run(tmp_path / "whole", 55, 5)
+    add_numbers(tmp_path / "whole", look(once))
+    assert len(often) == len(once) == sum(own["accepted"].sum() for own in made.records)
+    for cut in sorted((tmp_path / "cut").rglob("*.npz")):
+        assert cut.read_bytes() == (tmp_path / "whole" / cut.relative_to(tmp_path / "cut")).read_bytes()
+    paths = with_numbers(made.paths)
+    for positions, values, energy, channel in zip(
+        paths.positions, paths.values, paths.potential_energy, paths.channels, strict=True
+    ):
+        np.testing.assert_array_equal(values, positions)
+        np.testing.assert_array_equal(energy, positions[:, 0] ** 2)
+        assert channel == f"of {len(positions)}"
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("pack", lambda column: column + 100),
+        ("start", lambda column: column - 1_000_000),
+        ("lengths", lambda column: column[:-1]),
+        ("chain", lambda column: column.astype(float)),
+        ("number_files", lambda column: column[:0]),
+    ],
+)
+def test_a_damaged_table_is_one_sentence(tmp_path, name, wrong):
+    made = run(tmp_path / "chains", 40, 20)
+    add_numbers(tmp_path / "chains", look([]))
+    save_table(tmp_path, with_numbers(made.paths), ["x"], time_unit="unit²")
+    assert len(load_transition_paths(tmp_path)) == len(made.paths) > 1
+    data = load_arrays(tmp_path / "paths.npz")
+    save_arrays(tmp_path / "paths.npz", **{**data, name: wrong(data[name])})
+    with pytest.raises(RunFolderError, match=r"paths\.npz is damaged"):
+        load_transition_paths(tmp_path)
