@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 
 #: What comes before the first stage: starting Python, checks, the birth of the folder.
 START = "start"
@@ -121,10 +122,14 @@ def struck(due, lengths, rng, start, check, strike=lambda program: program.strik
     strike : callable
         Strikes a program and returns the stage that was hit.
     """
-    left, fell = Counter(due), Counter()
+    left, fell, lengths = Counter(due), Counter(), dict(lengths)
     program = start(anew=True)
     while +left:
-        if program.reaches(lambda stage: rng.uniform(0.0, lengths[stage]) if left[stage] > 0 else None):
+        came = program.reaches(lambda stage: rng.uniform(0.0, lengths[stage]) if left[stage] > 0 else None)
+        for (stage, since), (_, until) in pairwise(program.stages):
+            if left[stage] > 0:  # over before its moment came: the machine is faster now
+                lengths[stage] = max(until - since, lengths[stage] / 2)
+        if came:
             stage = strike(program)
             fell[stage] += 1
             left[stage] -= 1

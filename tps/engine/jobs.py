@@ -135,6 +135,7 @@ def adapt(queue: Any, section: ClusterSection) -> None:
     from distributed.deploy import Adaptive
 
     each = section.cores
+    most = section.max_workers // each
 
     class WholeJobs(Adaptive):
         async def target(self) -> int:
@@ -142,8 +143,8 @@ def adapt(queue: Any, section: ClusterSection) -> None:
 
     queue.adapt(
         Adaptive=WholeJobs,
-        minimum=-(-section.min_workers // each) * each,
-        maximum=section.max_workers // each * each,
+        minimum=min(-(-section.min_workers // each), most) * each,
+        maximum=most * each,
         interval=1.0,
         wait_count=_IDLE_SECONDS,
         worker_key=_job_of if each > 1 else None,
