@@ -21,7 +21,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	.venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
-# Kills at random moments, signals and full disks; shown is how often each stage was hit.
+# Kills at random moments, signals and full disks, in half an hour of two cores; shown is how often each stage was hit.
 test-survive: $(STAMP)
 	.venv/bin/python -m pytest -m survive -n 2 --dist worksteal -rP tests/survive
 
