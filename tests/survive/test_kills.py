@@ -64,7 +64,7 @@ def test_thirty_kills_in_shooting(in_one_go, tmp_path, part):
     shutil.copytree(in_one_go[0], tmp_path / "whole")
     longer = load_config(in_one_go[0] / "run.toml").updated("shooting", {"n_moves": 1200})
     file.write_text(longer.to_toml())
-    command = ("run", file, "--until", "shoot")
+    command = ("run", file, "--until", "shoot", "--force")
     lengths = finished(*command, "-o", tmp_path / "whole")
     victim = Victim(tmp_path, results(tmp_path / "whole"), *command, first=in_one_go[0])
     until = {"shoot": lengths["shoot"] / 2}
