@@ -10,6 +10,9 @@ from pathlib import Path
 
 from fuzz.campaign import Campaign
 
+#: So many cases go by between two lines of progress.
+_SAID_EVERY = 500
+
 
 def report(n: int, seed: int, word: str) -> int:
     """Run n cases and print each kind of complaint with its number and an example; return how many there are."""
@@ -23,6 +26,8 @@ def report(n: int, seed: int, word: str) -> int:
         seconds = 0.0
         for index, (case, outcome, complaint) in enumerate(campaign.outcomes(n, seed, word)):
             seconds += outcome.seconds
+            if index % _SAID_EVERY == _SAID_EVERY - 1:
+                print(f"{index + 1} cases, {time.monotonic() - begun:.0f} s", flush=True)
             if complaint:
                 found[complaint].append(f"{index}: {case.label}")
                 print(f"{index}: {case.label}\n    {complaint}\n    {outcome.err.strip()[:300]}", flush=True)

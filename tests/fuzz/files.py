@@ -206,7 +206,7 @@ def _spoilt_array(array: np.ndarray, rng: random.Random) -> Spoilt:
             lambda: (array + 1j, True, "complex"),
             lambda: (np.full(array.shape, np.nan), True, "nan"),
             lambda: (np.full(array.shape, np.inf), False, "inf"),
-            lambda: (-array.astype(float) * 1e300, False, "huge"),
+            lambda: (np.full(array.shape, -1e300), False, "huge"),
             lambda: (array.astype(np.float16), False, "of half precision"),
             lambda: (array.astype(">f8"), False, "of another byte order"),
         ]
