@@ -281,6 +281,18 @@ def test_prepared_files_that_cannot_be_read(tmp_path, keys, spoilt, expected):
     assert "\n" not in str(caught.value)
 
 
+def test_numbers_that_openmm_cannot_simulate(tmp_path):
+    """A pair of negative depth, which every reader takes, and no context."""
+    spoil(tmp_path, "alanine.top", " 0.032844400", " -0.032844400")
+    settings = section(gromacs_top="alanine.top")
+    prepared = open_prepared(settings, tmp_path)
+    structure = read_structure(HERE / "alanine.gro", prepared.topology)
+    with pytest.raises(
+        SystemDefinitionError, match=r"alanine.top: OpenMM makes no simulation of it: .*negative"
+    ):
+        build_openmm_system(settings, tmp_path, structure.topology, (structure.positions,), prepared)
+
+
 @pytest.mark.parametrize(
     ("name", "topology", "expected"),
     [

@@ -72,7 +72,7 @@ def build_openmm_system(
         If a file cannot be used, a residue has no template, or a given System is of another molecule.
     """
     where = f"{directory / 'system.toml'} [force_field]"
-    own = settings.system_xml is not None or any((directory / name).is_file() for name in settings.files)
+    own = not settings.files or any((directory / name).is_file() for name in settings.files)
     if settings.system_xml is not None:
         source = str(directory / settings.system_xml)
         given = _read_system(directory / settings.system_xml, allow_code=settings.allow_code)
