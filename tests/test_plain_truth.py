@@ -11,6 +11,7 @@ transitions, in whichever residue that is most.
 """
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from tps.paths import load_transition_paths
 from tps.pipeline import RunFolder
 from tps.pipeline.growth import GROWTH
 from tps.stored import read_json
-from tps.systems import load_system
+from tps.systems import data_directory, load_system
 
 HISTOGRAMS = Path(__file__).parent / "truth" / "ace-ala3-nme.npz"
 #: Value and standard error over walks.
@@ -64,9 +65,24 @@ def test_the_truth_is_of_the_system_that_ships():
 @pytest.mark.slow
 def test_three_alanines_as_plain_dynamics_has_them(tmp_path):
     """ΔF within 1 kJ/mol or two errors, rates within two, (phi, psi) of every residue within 0.05 nats, p_B at 1/2."""
-    folder = tmp_path / "run"
-    tps("run", "ace-ala3-nme", "-o", str(folder))
-    compare(folder)
+    tps("run", from_two_structures(tmp_path), "-o", tmp_path / "run")
+    compare(tmp_path / "run")
+
+
+def from_two_structures(folder):
+    """Return a run file that `tps init` began from the two PDB files: walls, states and budget are those that ship."""
+    ends = [data_directory("systems") / "ace-ala3-nme" / f"{name}.pdb" for name in ("extended", "helix")]
+    tps("init", *ends, "--solvent", "obc2", "--features", "backbone", "-o", folder / "mine")
+    shipped = tomllib.loads((ends[0].parent / "system.toml").read_text())
+    system = (folder / "mine" / "system.toml").read_text().split("[states.A]")[0]
+    for name in ("confinement", "states.A", "states.B"):
+        keys = shipped["states"][name[-1]] if name.startswith("states") else shipped[name]
+        system += f"\n[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    (folder / "mine" / "system.toml").write_text(system)
+    budget = (data_directory("configs") / "ace-ala3-nme.toml").read_text()
+    run = folder / "mine" / "run.toml"
+    run.write_text(budget.replace('system = "ace-ala3-nme"', 'system = "."'))
+    return run
 
 
 def compare(folder):
