@@ -275,7 +275,7 @@ def test_what_a_task_raises_comes_back_and_a_task_that_kills_is_given_up():
     from distributed import LocalCluster
 
     said = []
-    with LocalCluster(1, threads_per_worker=1, dashboard_address=None) as local:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as local:
         section = ClusterSection(scheduler=local.scheduler_address)
         with (
             pytest.raises(ConfigError, match="no 7"),

@@ -82,8 +82,8 @@ def test_two_processes_gain_seven_tenths():
 def test_a_second_worker_of_a_cluster_gains_eight_tenths():
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=None) as small,
-        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as large,
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as small,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as large,
         ClusterExecutor(ClusterSection(scheduler=small.scheduler_address)) as one,
         ClusterExecutor(ClusterSection(scheduler=large.scheduler_address)) as two,
     ):
