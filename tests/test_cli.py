@@ -351,3 +351,9 @@ def test_the_page_is_opened_where_there_is_a_display(tiny, tmp_path, monkeypatch
 def test_a_run_without_a_page_says_how_to_make_it(copy):
     (copy / "report.html").unlink()
     assert f"`tps report {copy}`" in complaint("view", copy)
+
+
+def test_a_name_that_no_text_can_hold_is_spelled_out(tiny, tmp_path):
+    """Bytes of a file's name that are no UTF-8 come in as lone surrogates."""
+    said = tps("compare", tiny / "run", "-o", tmp_path / "\udcff.png")
+    assert (tmp_path / "\udcff.png").is_file() and "\\udcff.png" in said.output

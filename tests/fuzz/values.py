@@ -84,7 +84,7 @@ def wrong_for(value: Any, rng: random.Random) -> tuple[Any, str]:
     elif isinstance(value, str):
         choices = [
             (17, "a number for a word"),
-            ([value], "a list for a word"),
+            ([[value]], "lists for a word"),
             ({"a": value}, "a table for a word"),
             (DATE, "a date for a word"),
             (float("nan"), "nan for a word"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import shlex
 import sys
 
@@ -129,6 +130,8 @@ def main() -> None:
 
     `tps run CONFIG -o RUN` does everything; each stage is a verb of its own on the same run folder.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # the name of a file may hold what no text can
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 for commands in GROUPS.values():
