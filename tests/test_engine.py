@@ -253,3 +253,18 @@ def test_a_script_that_workers_cannot_read_again_is_told_so_and_not_that_memory_
 def test_a_worker_that_dies_at_work_may_have_run_out_of_memory():
     with pytest.raises(SimulationError, match="out of memory"), local_executor("processes", 1) as executor:
         map_tasks(executor, os._exit, [9])
+
+
+def test_a_program_that_is_killed_leaves_no_warning_of_python(tmp_path):
+    """What the workers shared is removed without a word; the pipe closes once the last process has ended."""
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import os, signal\n"
+        "from tps.workers import Workers\n"
+        'if __name__ == "__main__":\n'
+        "    workers = Workers(1)\n"
+        "    workers.submit(abs, -1).result()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (-9, "")

@@ -85,6 +85,11 @@ def refusal(folder):
         ),
         ('torsion = "phi"\nresidue = 2', "torsion = [4, 6, 8]", "[collective_variables.phi]: torsion"),
         ('torsion = "phi"\nresidue = 2', "torsion = [4, 6, 8, 22]", "phi: atom 22 does not exist"),
+        (
+            'torsion = "phi"\nresidue = 2',
+            "distance = [5, 1000000000000000000]",
+            "distance.1: should be less than",
+        ),
         ('torsion = "phi"\nresidue = 2', "torsion = [4, 6, 8, 8]", "[collective_variables.phi]: collective"),
         ('torsion = "phi"', 'torsion = "fi"', "[collective_variables.phi]: torsion"),
         (

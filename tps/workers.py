@@ -43,7 +43,8 @@ class Workers(ProcessPoolExecutor):
 
     def __init__(self, n_workers: int) -> None:
         context = _Context()
-        self.started = context.Event()
+        with _tracked_quietly():
+            self.started = context.Event()
         super().__init__(n_workers, context, initializer=_begin, initargs=(self.started,))
 
     @staticmethod
@@ -65,6 +66,20 @@ def _end_with_parent() -> None:
     assert parent is not None
     parent.join()
     os._exit(1)
+
+
+@contextmanager
+def _tracked_quietly() -> Iterator[None]:
+    """Let the process that removes what killed workers leave, which Python starts here, do so without a warning."""
+    name, before = "PYTHONWARNINGS", os.environ.get("PYTHONWARNINGS")
+    quiet = "ignore::UserWarning:multiprocessing.resource_tracker"
+    os.environ[name] = f"{before},{quiet}" if before else quiet
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pydantic import Field
 from tps.features.variable import CollectiveVariable
 from tps.sections import Section
 
-AtomIndex = Annotated[int, Field(ge=0)]
+AtomIndex = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 @dataclass(frozen=True)
