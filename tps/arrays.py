@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.errors import ParameterError, RunFolderError, reason_of
-from tps.files import check_regular
+from tps.files import check_fold, check_regular
 from tps.stored import Stored, remedy
 
 #: Of every npz file that tps writes and reads back; raised when what is stored, or what it is called, changes.
@@ -111,6 +111,7 @@ def _load(path: Path, kind: str, names: tuple[str, ...]) -> NDArray[Any] | dict[
         if isinstance(data, np.ndarray):
             return data
         with data:
+            check_fold(path, sum(member.file_size for member in data.zip.infolist()))
             return {name: np.asarray(data[name]) for name in data.files if name in names or not names}
     except FileNotFoundError:
         raise

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
 import os
 import stat
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TextIO, cast
+
+#: Numbers of a simulation are packed a few times, equal ones a thousand times: so much may a file hold [bytes], or so
+#: many times its size.
+_MOST_UNPACKED, _MOST_FOLD = 2**28, 100
+_OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
 
 @contextmanager
@@ -39,6 +49,45 @@ def check_regular(path: Path) -> None:
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError("it is a pipe or a device, not a file")
+
+
+def check_fold(path: Path, n_bytes: int) -> None:
+    """Check that a file holds no more than it may, unpacked.
+
+    Raises
+    ------
+    OSError
+        If it does.
+    """
+    if n_bytes > max(_MOST_UNPACKED, _MOST_FOLD * path.stat().st_size):
+        raise OSError(f"unpacked it is more than {_MOST_FOLD} times its size: no numbers of a simulation are")
+
+
+def check_unpacked(path: Path) -> None:
+    """Check that a file of gzip, bzip2 or xz, by its name, holds no more than it may; others are not looked at.
+
+    Raises
+    ------
+    OSError
+        If it does, or cannot be unpacked.
+    """
+    opener = _OPENERS.get(path.suffix.lower())
+    if opener is None:
+        return
+    n_bytes = 0
+    try:
+        with opener(path, "rb") as unpacked:
+            while chunk := unpacked.read(2**20):
+                n_bytes += len(chunk)
+                check_fold(path, n_bytes)
+    except (EOFError, zlib.error, lzma.LZMAError) as reason:
+        raise OSError(f"it cannot be unpacked: {reason}") from None
+
+
+def opened(path: Path) -> TextIO:
+    """Open a text file, unpacked where its name says that it is packed; what is no UTF-8 is replaced."""
+    opener = _OPENERS.get(path.suffix.lower(), open)
+    return cast(TextIO, opener(path, "rt", encoding="utf-8", errors="replace"))
 
 
 def is_there(path: Path) -> bool:

@@ -46,16 +46,24 @@ def check_plain(value: Any, annotation: Any) -> None:
     kinds = set(_kinds(annotation))
     if kinds & {Any, object} or any(isinstance(kind, type) and issubclass(kind, BaseModel) for kind in kinds):
         return  # what is in there checks itself
-    words, truths, numbers = kinds & _WORDS or Literal in kinds, bool in kinds, kinds & {int, float}
+    words, truths, numbers = kinds & _WORDS, bool in kinds, kinds & {int, float}
     for part in _leaves(value):
         if isinstance(part, bool) and not truths:
             raise ValueError(f"should not be {str(part).lower()}")
         if isinstance(part, int) and abs(part) >= _INTEGER_LIMIT:
             raise ValueError(f"should be smaller than 2^63, but got {quoted(part)}")
-        if isinstance(part, str) and numbers and not words:
+        if isinstance(part, str) and numbers and not words and (Literal not in kinds or _is_number(part)):
             raise ValueError(f"should be a valid number, but got {quoted(part)}")
-        if truths and not isinstance(part, bool) and not (numbers or words):
+        if truths and not isinstance(part, bool) and not (numbers or words or Literal in kinds):
             raise ValueError(f"should be true or false, but got {quoted(part)}")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fuzz.formats import odd_head
+from fuzz.sizes import endless_safetensors, npz_bomb, spoilt_sizes
 from fuzz.values import (
     DATE,
     HUGE,
@@ -155,6 +156,13 @@ def spoilt_npz(raw: bytes, rng: random.Random) -> Spoilt:
     if rng.random() < 0.15:
         head, bad, how = odd_head(arrays.pop(name), rng)
         return _npz(arrays, {name: head}), bad, f"{name}: {how}"
+    if rng.random() < 0.04:
+        del arrays[name]
+        return (
+            npz_bomb(name, {other: _npy(array) for other, array in arrays.items()}),
+            True,
+            f"{name}: 4 GiB of zeros",
+        )
     if rng.random() < 0.25:
         kept = arrays.pop(name)
         if rng.random() < 0.5:
@@ -171,9 +179,7 @@ def spoilt_npy(raw: bytes, rng: random.Random) -> Spoilt:
     if rng.random() < 0.2:
         return odd_head(np.load(io.BytesIO(raw)), rng)
     array, bad, how = _spoilt_array(np.load(io.BytesIO(raw)), rng)
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue(), bad, how
+    return _npy(array), bad, how
 
 
 def _npz(arrays: dict[str, np.ndarray], others: dict[str, bytes] | None = None) -> bytes:
@@ -182,9 +188,13 @@ def _npz(arrays: dict[str, np.ndarray], others: dict[str, bytes] | None = None) 
         for name, content in (others or {}).items():
             archive.writestr(f"{name}.npy", content)
         for name, array in arrays.items():
-            one = io.BytesIO()
-            np.save(one, array)
-            archive.writestr(f"{name}.npy", one.getvalue())
+            archive.writestr(f"{name}.npy", _npy(array))
+    return file.getvalue()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
     return file.getvalue()
 
 
@@ -219,7 +229,8 @@ def spoilt_xml(raw: bytes, rng: random.Random) -> Spoilt:
     """Return an XML file with one element or attribute that says something else, or spoilt as text."""
     chance = rng.random()
     if chance < _BY_BYTES:
-        return spoilt_text(raw, rng)
+        content, bad, how = spoilt_text(raw, rng)
+        return content, bad and how != "UTF-16", how  # XML may be that
     if chance < 0.28:
         return b"<a>" * 50_000 + b"</a>" * 50_000, True, "50,000 elements in each other"
     if chance < 0.3:
@@ -287,6 +298,8 @@ def spoilt_safetensors(raw: bytes, rng: random.Random) -> Spoilt:
     """Return a model file with another header or with tensors that are not numbers, or spoilt as bytes."""
     if rng.random() < _BY_BYTES:
         return spoilt_bytes(raw, rng)
+    if rng.random() < 0.1:
+        return endless_safetensors(rng)
     size = struct.unpack("<Q", raw[:8])[0]
     header, data = json.loads(raw[8 : 8 + size]), bytearray(raw[8 + size :])
     if rng.random() < 0.4:
@@ -296,6 +309,8 @@ def spoilt_safetensors(raw: bytes, rng: random.Random) -> Spoilt:
         value = rng.choice([float("nan"), float("inf")])
         data[begin:end] = np.full((end - begin) // width, value, dtype=f"<f{width}").tobytes()
         how = f"{name}: {value}"
+    elif rng.random() < 0.3:
+        how = spoilt_sizes(header, rng)
     elif rng.random() < 0.5:
         inner, _, how = _spoilt_value(json.loads(header["__metadata__"]["tps"]), rng)
         header["__metadata__"]["tps"] = json.dumps(inner).replace(f'"{HUGE}"', _DIGITS)

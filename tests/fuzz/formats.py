@@ -86,10 +86,17 @@ def spoilt_top(raw: bytes, rng: random.Random) -> Spoilt:
         (f'#include "{LONG}"\n{text}', True, "includes a long name"),
         (f"#ifdef NOTHING\n{text}", True, "a condition that never ends"),
         (f"#define A B\n#define B A\n{text}", False, "macros in a circle"),
+        (text + _macros(), True, "macros of macros"),
+        (f'#include "doubles/0.itp"\n{text}', True, "includes that double"),
         (text + "[ " + LONG + " ]\n", False, "a long section"),
     ]
     content, bad, how = rng.choice(ways)
     return content.encode(), bad, how
+
+
+def _macros() -> str:
+    """Return macros that stand for two of the one before each, and a line with the last."""
+    return "#define m0 x\n" + "".join(f"#define m{i + 1} m{i} m{i}\n" for i in range(40)) + "m40\n"
 
 
 def spoilt_head(raw: bytes, rng: random.Random) -> Spoilt:
@@ -109,6 +116,7 @@ def odd_head(array: np.ndarray, rng: random.Random) -> Spoilt:
     ways: list[Callable[[], tuple[str, str, str]]] = [
         lambda: (f"({10**12},)", descr, "a million million numbers"),
         lambda: (f"({2**63}, {2**63})", descr, "more numbers than bytes have addresses"),
+        lambda: (f"({10**12}, 0)", descr, "a million million rows of nothing"),
         lambda: ("(-1,)", descr, "less than no numbers"),
         lambda: ("(" * 4000 + ")" * 4000, descr, "a deep shape"),
         lambda: ("'all'", descr, "a word for a shape"),

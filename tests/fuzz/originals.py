@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -89,8 +90,9 @@ WEIGHTS = {
     "weights.npz": 'weights_column = "logw"',
     "weights.txt": 'weights_kind = "bias-kj-per-mol"',
     "COLVAR": 'weights_column = "metad.rbias"',
+    "COLVAR.gz": 'weights_column = "metad.rbias"',
 }
-TRAJECTORIES = ("dcd", "xtc", "trr", "h5", "nc", "pdb", "gro")
+TRAJECTORIES = ("dcd", "xtc", "trr", "h5", "nc", "pdb", "gro", "pdb.gz")
 
 
 def call(*arguments: object) -> None:
@@ -114,10 +116,19 @@ def make_systems(folder: Path) -> None:
     (folder / "prepared").mkdir()
     for file in PREPARED.glob("alanine.*"):
         shutil.copy(file, folder / "prepared")
+    make_doubles(folder / "prepared" / "doubles")
     shutil.copy(molecule / "c7ax.pdb", folder / "prepared" / "b.pdb")
     make_custom(given)
     make_rich(folder / "rich")
     make_surface(folder / "surface")
+
+
+def make_doubles(folder: Path) -> None:
+    """Write files that include the next one twice each, and the last one nothing."""
+    folder.mkdir()
+    for i in range(30):
+        (folder / f"{i}.itp").write_text(f'#include "{i + 1}.itp"\n' * 2)
+    (folder / "30.itp").write_text("; nothing\n")
 
 
 def make_custom(given: Path) -> None:
@@ -209,6 +220,7 @@ def make_frames(folder: Path) -> None:
         header="! FIELDS time metad.rbias",
         comments="#",
     )
+    (frames / "COLVAR.gz").write_bytes(gzip.compress((frames / "COLVAR").read_bytes()))
     for suffix in TRAJECTORIES:
         _import(folder / f"import-{suffix}", suffix, "")
     for file, said in WEIGHTS.items():

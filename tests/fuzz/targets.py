@@ -23,6 +23,7 @@ from fuzz.files import (
 from fuzz.formats import spoilt_head, spoilt_pdb, spoilt_top
 from fuzz.judge import Case
 from fuzz.originals import TRAJECTORIES, WEIGHTS
+from fuzz.sizes import spoilt_gro, spoilt_gzip, spoilt_prmtop, spoilt_psf
 from fuzz.values import LONG, Spoilt, spoilt_bytes, spoilt_text
 from tps.cli import main
 
@@ -36,7 +37,11 @@ BY_SUFFIX: dict[str, Spoil] = {
     ".safetensors": spoilt_safetensors,
     ".pdb": spoilt_pdb,
     ".top": spoilt_top,
-    **dict.fromkeys((".cif", ".gro", ".crd", ".prmtop", ".psf", ".prm", ".txt", ".rst7", ""), spoilt_text),
+    ".gz": spoilt_gzip,
+    ".prmtop": spoilt_prmtop,
+    ".psf": spoilt_psf,
+    ".gro": spoilt_gro,
+    **dict.fromkeys((".cif", ".crd", ".prm", ".txt", ".rst7", ""), spoilt_text),
     **dict.fromkeys((".dcd", ".xtc", ".trr", ".h5", ".nc", ".ncrst"), spoilt_head),
 }
 #: What of a manifest no program reads.

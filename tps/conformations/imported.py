@@ -16,6 +16,7 @@ from tps.conformations.cells import whole_positions
 from tps.conformations.frames import check_dcd_length
 from tps.conformations.weights import WeightColumn, WeightKind, check_weights, read_weights
 from tps.errors import TrajectoryError, reason_of
+from tps.files import check_unpacked
 from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
 
@@ -134,6 +135,7 @@ def _read(system: MolecularSystem, file: Path) -> mdtraj.Trajectory:
         raise TrajectoryError(f"there is no trajectory {file}: check conformations.trajectories")
     needed = f"{file} must hold the {system.n_atoms} atoms of {system.name}"
     try:
+        check_unpacked(file)
         with silent_stdout():
             loaded = (
                 load_apart(file, system.mdtraj_topology)

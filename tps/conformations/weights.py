@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 
 from tps.arrays import read_npy, read_npz
 from tps.errors import ParameterError, TrajectoryError, reason_of
+from tps.files import check_unpacked, opened
 from tps.systems import Ranged
 
 WeightKind = Literal["weight", "log-weight", "bias-kj-per-mol"]
@@ -252,6 +253,7 @@ def _read_table(file: Path) -> tuple[list[str], NDArray[np.float64]]:
         elif file.suffix == ".npy":
             table = _numbers(read_npy(file))
         else:
+            check_unpacked(file)
             table = np.loadtxt(file, ndmin=2, dtype=np.float64)
             fields = _text_fields(file)
     except (OSError, ValueError) as error:
@@ -274,7 +276,7 @@ def _numbers(array: NDArray[Any]) -> NDArray[np.float64]:
 
 def _text_fields(file: Path) -> list[str]:
     """Return the names in the first line, `#! FIELDS a b` or `# a b`."""
-    with file.open(encoding="utf-8", errors="replace") as lines:
+    with opened(file) as lines:
         first = lines.readline().split()
     return first[2 if first[:2] == ["#!", "FIELDS"] else 1 :] if first and first[0] in ("#", "#!") else []
 
@@ -283,5 +285,5 @@ def _plumed_settings(file: Path) -> set[str]:
     """Return what PLUMED's header sets, such as min_phi of a periodic phi."""
     if file.suffix in (".npy", ".npz"):
         return set()
-    with file.open(encoding="utf-8", errors="replace") as lines:
+    with opened(file) as lines:
         return {words[2] for line in lines if (words := line.split())[:2] == ["#!", "SET"] and len(words) > 2}

@@ -77,6 +77,8 @@ def load_model(path: Path) -> tuple[Model, ModelSettings]:
             header = json.loads((file.metadata() or {})["tps"])
             names = list(file.keys())
             state = {name: file.get_tensor(name) for name in names}
+        if _least(header["size"]) > sum(tensor.numel() for tensor in state.values()):
+            raise ValueError("its header describes a larger network than it holds")
         given = header["space"]
         space = FeatureSpace(
             **{name: tuple(given[name]) for name in _MATTER}, bounds=np.array(given["bounds"])
@@ -103,6 +105,13 @@ def load_model(path: Path) -> tuple[Model, ModelSettings]:
         ) from None
     network.eval()
     return network, settings
+
+
+def _least(size: dict[str, Any]) -> int:
+    """Return how many numbers a network of a size has at least: torch makes room for all of them at once."""
+    if "sizes" in size:
+        return sum(map(_least, size["sizes"]))
+    return max(int(size.get("width", 0)) ** 2, int(size.get("depth", 0)), int(size.get("n_components", 0)))
 
 
 def _finite(tensor: Tensor) -> bool:

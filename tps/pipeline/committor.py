@@ -17,7 +17,7 @@ from tps.apart import load_apart
 from tps.arrays import read_npy, save_arrays
 from tps.conformations import write_dcd
 from tps.errors import ParameterError, RunFolderError, reason_of
-from tps.files import whole
+from tps.files import check_unpacked, whole
 from tps.paths import (
     CommittorEstimate,
     committor_histogram,
@@ -150,6 +150,7 @@ def read_positions(run: RunFolder, file: Path) -> Positions:
     if not file.is_file():
         raise RunFolderError(f"there is no file {file}: give ts, path, or a trajectory")
     try:
+        check_unpacked(file)
         if run.surface is not None:
             positions: Positions = np.atleast_2d(
                 read_npy(file) if file.suffix == ".npy" else np.loadtxt(file)

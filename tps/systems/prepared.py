@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,16 @@ import openmm
 from numpy.typing import NDArray
 from openmm import app, unit
 
-from tps.errors import SystemDefinitionError, reason_of
+from tps.errors import SystemDefinitionError, quoted, reason_of
 from tps.systems.definition import ForceFieldSection
 from tps.systems.gromacs_top import check_top
 
 #: What OpenMM's reader of CHARMM parameters tells files apart by.
 CHARMM_SUFFIXES = (".rtf", ".top", ".par", ".prm", ".str", ".inp")
+#: The width of the numbers in a prmtop's section of counts, and its first line: NATOM, NTYPES.
+_POINTERS = re.compile(
+    rb"%FLAG\s+POINTERS\s*\n(?:%COMMENT[^\n]*\n)*%FORMAT\(\s*\d+[a-zA-Z](\d{1,3})[^\n]*\n([^\n]*)"
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ def open_prepared(settings: ForceFieldSection, directory: Path) -> Prepared | No
 
 
 def _open_amber(path: Path) -> Prepared:
+    _check_pointers(path)
     prmtop = _read(app.AmberPrmtopFile, path, "Amber prmtop")
 
     def create_system(box: NDArray | None, **options: Any) -> openmm.System:
@@ -71,6 +77,29 @@ def _open_amber(path: Path) -> Prepared:
         return prmtop.createSystem(**options)
 
     return Prepared(path, prmtop.topology, create_system)
+
+
+def _check_pointers(path: Path) -> None:
+    """Check that a prmtop counts no more atoms, and pairs of types, than it has bytes: OpenMM makes room for all.
+
+    What is no number there OpenMM's reader refuses itself.
+    """
+    raw = path.read_bytes()
+    for width, numbers in _POINTERS.findall(raw):
+        line = numbers.decode(errors="replace")
+        counts = [line[i : i + int(width)].strip() for i in (0, int(width))]
+        if _number(counts[0]) > len(raw) or _number(counts[1]) ** 2 > len(raw):
+            raise SystemDefinitionError(
+                f"{path} counts {quoted(counts[0])} atoms and {quoted(counts[1])} types in %FLAG POINTERS, more than "
+                "it can hold: it is damaged"
+            )
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _open_gromacs(settings: ForceFieldSection, directory: Path, where: str) -> Prepared:

@@ -13,6 +13,7 @@ from scipy.interpolate import CubicSpline, RectBivariateSpline
 
 from tps.arrays import read_npz
 from tps.errors import ParameterError, SystemDefinitionError, reason_of, shortened
+from tps.files import check_unpacked
 
 #: Cells a periodic table is continued by at each side: a cubic spline forgets its border by a factor 3.7 per cell.
 _PADDING = 32
@@ -169,6 +170,7 @@ def _read_npz(file: Path, keys: Sequence[str]) -> tuple[list[NDArray[np.float64]
 
 def _read_text(file: Path, keys: Sequence[str]) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     try:
+        check_unpacked(file)
         rows = np.loadtxt(file, dtype=np.float64, ndmin=2)
     except (OSError, ValueError) as reason:
         raise SystemDefinitionError(f"cannot be read as columns of numbers: {reason_of(reason)}") from None
