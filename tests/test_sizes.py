@@ -1,26 +1,48 @@
 """Files of a few kilobytes that promise more than a machine holds are refused before room is made for it."""
 
+import io
 import json
 import lzma
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
 import torch
 from fuzz.originals import make_doubles
-from fuzz.sizes import gzip_bomb, npz_bomb
+from fuzz.sizes import gzip_bomb, npz_bomb, with_frames_of_nothing
 from safetensors.torch import save
 
+from tps.apart import _write, load_apart
 from tps.arrays import read_npz
+from tps.conformations import import_trajectories
 from tps.diffusion import load_model
-from tps.errors import ConfigError, ModelError, ParameterError, SystemDefinitionError
+from tps.errors import ConfigError, ModelError, ParameterError, SystemDefinitionError, TrajectoryError
 from tps.files import check_unpacked, opened
 from tps.sections import validate
+from tps.systems import data_directory, load_system
 from tps.systems.definition import ForceFieldSection
 from tps.systems.gromacs_top import check_top
 from tps.systems.prepared import open_prepared
 
 PREPARED = Path(__file__).parent / "prepared"
+
+
+@pytest.fixture(scope="module")
+def molecule():
+    return load_system(data_directory("systems") / "alanine-dipeptide")
+
+
+@pytest.fixture(scope="module")
+def frames(molecule, tmp_path_factory):
+    """Ten frames and then seven, as XTC, TRR, HDF5 and PDB."""
+    folder = tmp_path_factory.mktemp("frames")
+    noise = np.random.default_rng(1).normal(0, 0.003, (17, molecule.n_atoms, 3))
+    trajectory = mdtraj.Trajectory(molecule.positions_a + noise, molecule.mdtraj_topology)
+    for suffix in ("xtc", "trr", "h5", "pdb"):
+        trajectory[:10].save(str(folder / f"a.{suffix}"))
+        trajectory[10:].save(str(folder / f"b.{suffix}"))
+    return folder
 
 
 def test_packed_arrays_are_not_unpacked_a_thousand_times(tmp_path):
@@ -97,3 +119,50 @@ def test_topologies_that_include_and_define_as_one_does(tmp_path):
     ]
     (tmp_path / "a.top").write_text("\n".join(lines * 40))
     check_top(tmp_path / "a.top")
+
+
+@pytest.mark.parametrize("stride", [4, 12])
+@pytest.mark.parametrize("suffix", ["xtc", "trr", "h5"])
+def test_every_so_many_frames_are_read_as_from_a_file_read_whole(molecule, frames, suffix, stride):
+    """Of all frames together, wherever one file ends; of 12 the second one gives its third."""
+    found = import_trajectories(molecule, [frames / f"a.{suffix}", frames / f"b.{suffix}"], stride=stride)
+    whole = [mdtraj.load(str(frames / f"{name}.{suffix}"), top=molecule.mdtraj_topology).xyz for name in "ab"]
+    np.testing.assert_array_equal(found.positions, np.concatenate(whole)[::stride])
+    assert found.trajectory.tolist() == [int(i >= 10) for i in range(0, 17, stride)]
+
+
+def test_weights_stand_for_all_frames_and_bad_ones_are_named_by_their_number(molecule, frames, tmp_path):
+    weights = np.linspace(1, 2, 17)
+    np.save(tmp_path / "w.npy", weights)
+    files = [frames / "a.xtc", frames / "b.xtc"]
+    found = import_trajectories(
+        molecule, files, stride=4, weights_file=tmp_path / "w.npy", weights_kind="weight"
+    )
+    np.testing.assert_allclose(np.diff(found.log_weights), np.diff(np.log(weights[::4])), rtol=1e-12)
+    bad = mdtraj.load(str(frames / "b.trr"), top=molecule.mdtraj_topology)
+    bad.xyz[2] = np.nan  # frame 12 of all
+    bad.save(str(tmp_path / "b.trr"))
+    with pytest.raises(TrajectoryError, match=r"1 of 5 frames .* frame 2 of .*b\.trr"):
+        import_trajectories(molecule, [frames / "a.trr", tmp_path / "b.trr"], stride=4)
+
+
+def test_a_trajectory_of_frames_that_are_not_there_is_refused(molecule, frames, tmp_path):
+    (tmp_path / "many.h5").write_bytes(
+        with_frames_of_nothing((frames / "a.h5").read_bytes(), 10**9, molecule.n_atoms)
+    )
+    with pytest.raises(OSError, match="more than 100 times its size"):
+        load_apart(tmp_path / "many.h5", molecule.mdtraj_topology)
+
+
+def test_readers_get_no_more_memory_than_some_frames_need(molecule, frames, tmp_path):
+    """One frame of 6 GB: room is asked for at once, and not given."""
+    (tmp_path / "wide.h5").write_bytes(with_frames_of_nothing((frames / "a.h5").read_bytes(), 1, 5 * 10**8))
+    with pytest.raises(OSError, match=r"asks for more than 4\.3 GB at once"):
+        load_apart(tmp_path / "wide.h5", molecule.mdtraj_topology)
+
+
+def test_frames_larger_than_memory_allows_are_refused_unless_fewer_are_kept(molecule, frames):
+    """Ten frames of 22 atoms are 2640 bytes, five of them 1320."""
+    with pytest.raises(OSError, match="keep fewer of them"):
+        _write(io.BytesIO(), frames / "a.xtc", 0, 1, 2639)
+    _write(io.BytesIO(), frames / "a.xtc", 0, 2, 1320)

@@ -9,11 +9,15 @@ import json
 import random
 import re
 import struct
+import tempfile
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
+import tables
 
+from fuzz.formats import spoilt_head
 from fuzz.values import Spoilt, spoilt_bytes, spoilt_text
 
 #: What a packed file unpacks to [MiB]: enough for a hang, and for no machine's end.
@@ -103,6 +107,29 @@ def spoilt_gro(raw: bytes, rng: random.Random) -> Spoilt:
         return spoilt_text(raw, rng)
     lines, count = raw.decode().split("\n"), rng.choice(_COUNTS)
     return "\n".join([lines[0], count, *lines[2:]]).encode(), True, f"{lines[1]} atoms are {count}"
+
+
+def with_frames_of_nothing(raw: bytes, n_frames: int, n_atoms: int) -> bytes:
+    """Return a trajectory as HDF5 of frames that it does not hold, which HDF5 fills in."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "frames.h5"
+        place.write_bytes(raw)
+        with tables.open_file(str(place), "a") as file:
+            for name in set(file.root._v_leaves) - {"topology"}:
+                file.remove_node(f"/{name}")
+            made = file.create_carray(
+                "/", "coordinates", tables.Float32Atom(), (n_frames, n_atoms, 3), filters=tables.Filters(1)
+            )
+            made.attrs.units = "nanometers"
+        return place.read_bytes()
+
+
+def spoilt_hdf5(raw: bytes, rng: random.Random) -> Spoilt:
+    """Return a trajectory of more frames than it has numbers, spoilt in its head, or as bytes."""
+    if rng.random() < 2 * _BY_BYTES:
+        return spoilt_head(raw, rng)
+    n_frames, n_atoms = rng.choice([(10**7, 22), (10**9, 22), (1, 5 * 10**8), (2**62, 22)])
+    return with_frames_of_nothing(raw, n_frames, n_atoms), True, f"{n_frames} frames of {n_atoms} atoms"
 
 
 def spoilt_sizes(header: dict[str, object], rng: random.Random) -> str:

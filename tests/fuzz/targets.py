@@ -23,7 +23,7 @@ from fuzz.files import (
 from fuzz.formats import spoilt_head, spoilt_pdb, spoilt_top
 from fuzz.judge import Case
 from fuzz.originals import TRAJECTORIES, WEIGHTS
-from fuzz.sizes import spoilt_gro, spoilt_gzip, spoilt_prmtop, spoilt_psf
+from fuzz.sizes import spoilt_gro, spoilt_gzip, spoilt_hdf5, spoilt_prmtop, spoilt_psf
 from fuzz.values import LONG, Spoilt, spoilt_bytes, spoilt_text
 from tps.cli import main
 
@@ -41,8 +41,9 @@ BY_SUFFIX: dict[str, Spoil] = {
     ".prmtop": spoilt_prmtop,
     ".psf": spoilt_psf,
     ".gro": spoilt_gro,
+    ".h5": spoilt_hdf5,
     **dict.fromkeys((".cif", ".crd", ".prm", ".txt", ".rst7", ""), spoilt_text),
-    **dict.fromkeys((".dcd", ".xtc", ".trr", ".h5", ".nc", ".ncrst"), spoilt_head),
+    **dict.fromkeys((".dcd", ".xtc", ".trr", ".nc", ".ncrst"), spoilt_head),
 }
 #: What of a manifest no program reads.
 _READ = "status|failure|seconds|force_evaluations|platform|notes|details|key|growth_key"

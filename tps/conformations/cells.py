@@ -24,7 +24,7 @@ _ROUNDING = 1e-3
 
 
 def whole_positions(
-    system: MolecularSystem, frames: mdtraj.Trajectory, file: Path
+    system: MolecularSystem, frames: mdtraj.Trajectory, file: Path, numbers: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """Return positions (n_frames, n_atoms, 3) [nm] with molecules whole, and what had to be said.
 
@@ -35,6 +35,8 @@ def whole_positions(
         Of its atoms; the cell is that of the file, or none.
     file : Path
         Where they are from.
+    numbers : (n_frames,) array of int
+        Which of its frames they are.
 
     Raises
     ------
@@ -42,15 +44,15 @@ def whole_positions(
         If bonds are broken and no cell mends them, or the cell is not the system's.
     """
     cells = _cells(frames)
-    notes = () if cells is None or system.box is None else _compare(cells, system.box, file)
+    notes = () if cells is None or system.box is None else _compare(cells, system.box, file, numbers)
     xyz = np.array(frames.xyz, dtype=np.float32)
     bonds, limits = _bonds(system)
     broken = _longest(xyz, bonds, limits) > 1
     if broken.any():
-        notes += (_mend(system, xyz, broken, cells, file),)
+        notes += (_mend(system, xyz, broken, cells, file, numbers),)
         if (still := _longest(xyz, bonds, limits) > 1).any():
             raise TrajectoryError(
-                f"frame {int(np.flatnonzero(still)[0])} of {file} has bonds that are broken whatever periodic image "
+                f"frame {numbers[still][0]} of {file} has bonds that are broken whatever periodic image "
                 f"is taken: make molecules whole when you write the trajectory, from the one with its own cell"
             )
     if system.box is None and cells is not None:  # nothing later looks for images: molecules near one another
@@ -67,7 +69,9 @@ def _cells(frames: mdtraj.Trajectory) -> NDArray[np.float64] | None:
     return cells if real else None
 
 
-def _compare(cells: NDArray[np.float64], box: NDArray[np.float64], file: Path) -> tuple[str, ...]:
+def _compare(
+    cells: NDArray[np.float64], box: NDArray[np.float64], file: Path, numbers: NDArray[np.int64]
+) -> tuple[str, ...]:
     """Return what is to be said of cells other than the system's box, of the same lattice in whichever vectors."""
     turned = np.rint(cells @ np.linalg.inv(box))
     same = np.isclose(np.abs(np.linalg.det(turned)), 1.0)
@@ -81,8 +85,8 @@ def _compare(cells: NDArray[np.float64], box: NDArray[np.float64], file: Path) -
     if mean_change > _MAX_MEAN_CHANGE or change[worst] > _MAX_CHANGE:
         raise TrajectoryError(
             f"the cell of {file} is {describe_box(mean)} on average and {100 * change[worst]:.1f} % off in frame "
-            f"{worst}, but the system's box is {describe_box(box)} and its volume is constant: run the trajectory in "
-            "this box, or prepare the system in the trajectory's mean one"
+            f"{numbers[worst]}, but the system's box is {describe_box(box)} and its volume is constant: run the "
+            "trajectory in this box, or prepare the system in the trajectory's mean one"
         )
     if change[worst] < _ROUNDING:
         return ()
@@ -119,13 +123,14 @@ def _mend(
     broken: NDArray[np.bool_],
     cells: NDArray[np.float64] | None,
     file: Path,
+    numbers: NDArray[np.int64],
 ) -> str:
     """Make the broken frames whole in place, and return what is to be said."""
     what = f"{int(broken.sum())} of {len(xyz)} frames of {file} have molecules cut by a periodic border"
     used = system.box if cells is None else cells
     if used is None:
         raise TrajectoryError(
-            f"{what} (frame {int(np.flatnonzero(broken)[0])} is the first), and neither file nor system has a cell to "
+            f"{what} (frame {numbers[broken][0]} is the first), and neither file nor system has a cell to "
             "mend them: make molecules whole when you write the trajectory, or write its cell"
         )
     solute = np.arange(system.n_atoms) if system.box is None else np.asarray(system.solute)

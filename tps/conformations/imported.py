@@ -72,29 +72,20 @@ def import_trajectories(
         raise TrajectoryError(
             "importing needs at least one trajectory, but conformations.trajectories is empty"
         )
-    parts: list[NDArray[np.float32]] = []
-    notes: list[str] = []
-    for file in files:
-        part, said = whole_positions(system, _read(system, file), file)
-        parts.append(part)
-        notes += said
-    positions = np.concatenate(parts)
-    trajectory = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    keep = np.zeros(len(positions), dtype=bool)
-    keep[::stride] = True
-    finite = np.asarray(np.isfinite(positions).all(axis=(1, 2)))
-    if (keep & ~finite).any():
-        said_of_bad = _bad_frames(keep, finite, trajectory, files)
+    positions, index, begins, notes = _read_all(system, files, stride)
+    trajectory = np.searchsorted(begins, index, side="right") - 1
+    keep = np.asarray(np.isfinite(positions).all(axis=(1, 2)))
+    if not keep.all():
+        said_of_bad = _bad_frames(keep, index - begins[trajectory], trajectory, files)
         if not skip_bad_frames:
             raise TrajectoryError(
                 f"{said_of_bad}: mend the file, or set conformations.skip_bad_frames = true to leave them out"
             )
         notes.append(f"{said_of_bad} and were left out")
-        keep &= finite
     log_weights = np.zeros(len(positions))
     if weights_file is not None and keep.any():
         column = read_weights(weights_file, weights_column, weights_kind)
-        log_weights = _weigh(system, column, positions, keep)
+        log_weights = _weigh(system, column, positions, keep, index, int(begins[-1]))
         if n_weightless := int((keep & ~np.isfinite(log_weights)).sum()):
             notes.append(f"{n_weightless} frames carry no weight and were left out")
             keep &= np.isfinite(log_weights)
@@ -103,49 +94,77 @@ def import_trajectories(
     return ImportedFrames(positions[keep], log_weights[keep], trajectory[keep], tuple(notes))
 
 
+def _read_all(
+    system: MolecularSystem, files: Sequence[Path], stride: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """Return every stride-th frame, which it is of all (n,), where each file begins, the end of all last, and notes."""
+    parts: list[NDArray[np.float32]] = []
+    notes: list[str] = []
+    begins = [0]
+    for file in files:
+        first = -begins[-1] % stride
+        loaded, n_frames = _read(system, file, first, stride)
+        if len(loaded):
+            part, said = whole_positions(system, loaded, file, np.arange(first, n_frames, stride))
+            parts.append(part)
+            notes += said
+        begins.append(begins[-1] + n_frames)
+    if not parts:
+        raise TrajectoryError("the trajectories have no frames: check conformations.trajectories")
+    return np.concatenate(parts), np.arange(0, begins[-1], stride), np.array(begins), notes
+
+
 def _bad_frames(
-    keep: NDArray[np.bool_], finite: NDArray[np.bool_], trajectory: NDArray[np.int64], files: Sequence[Path]
+    finite: NDArray[np.bool_],
+    frame: NDArray[np.int64],
+    trajectory: NDArray[np.int64],
+    files: Sequence[Path],
 ) -> str:
     """Return how many frames to be kept are not finite, and where the first is."""
-    bad = np.flatnonzero(keep & ~finite)
+    bad = np.flatnonzero(~finite)
     first = int(bad[0])
-    frame = first - int(np.argmax(trajectory == trajectory[first]))
     return (
-        f"{len(bad)} of {int(keep.sum())} frames have coordinates that are not finite numbers (the first is frame "
-        f"{frame} of {files[trajectory[first]]})"
+        f"{len(bad)} of {len(finite)} frames have coordinates that are not finite numbers (the first is frame "
+        f"{frame[first]} of {files[trajectory[first]]})"
     )
 
 
 def _weigh(
-    system: MolecularSystem, column: WeightColumn, positions: NDArray[np.float32], keep: NDArray[np.bool_]
+    system: MolecularSystem,
+    column: WeightColumn,
+    positions: NDArray[np.float32],
+    keep: NDArray[np.bool_],
+    index: NDArray[np.int64],
+    n_frames: int,
 ) -> NDArray[np.float64]:
-    """Return the log-weights (n_frames,) of all frames, after a look at those that are kept."""
-    if len(column.values) != len(positions):
+    """Return the log-weights of the frames that were read, which are `index` of all, after a look at those to keep."""
+    if len(column.values) != n_frames:
         raise TrajectoryError(
-            f"weights file {column.file} has {len(column.values)} values, but the trajectories have {len(positions)} "
+            f"weights file {column.file} has {len(column.values)} values, but the trajectories have {n_frames} "
             "frames: give one value per frame, in the order of the files"
         )
-    used = np.flatnonzero(keep)
-    check_weights(column, system.kt, system.values(positions[used]), system.collective_variables, used)
-    return column.log_weights(system.kt)
+    values = system.values(positions[keep])
+    check_weights(column, system.kt, values, system.collective_variables, index[keep])
+    return column.log_weights(system.kt)[index]
 
 
-def _read(system: MolecularSystem, file: Path) -> mdtraj.Trajectory:
+def _read(system: MolecularSystem, file: Path, first: int, stride: int) -> tuple[mdtraj.Trajectory, int]:
+    """Return every stride-th frame of a file, from the first one, and how many it has."""
     if not file.is_file():
         raise TrajectoryError(f"there is no trajectory {file}: check conformations.trajectories")
     needed = f"{file} must hold the {system.n_atoms} atoms of {system.name}"
     try:
         check_unpacked(file)
         with silent_stdout():
-            loaded = (
-                load_apart(file, system.mdtraj_topology)
-                if file.suffix.lower() in APART
-                else mdtraj.load(str(file), **_topology_argument(system, file))
-            )
+            if file.suffix.lower() in APART:
+                loaded, n_frames = load_apart(file, system.mdtraj_topology, first, stride)
+            else:
+                whole = mdtraj.load(str(file), **_topology_argument(system, file))
+                loaded, n_frames = whole[first::stride], whole.n_frames
     except Exception as error:  # MDTraj's readers raise whatever a damaged file leads them to
         raise TrajectoryError(f"{needed}, but MDTraj cannot read it ({reason_of(error)})") from error
     if file.suffix.lower() == ".dcd":
-        check_dcd_length(file, loaded.n_frames)
+        check_dcd_length(file, n_frames)
     if loaded.n_atoms != system.n_atoms:
         raise TrajectoryError(
             f"{needed}, but has {loaded.n_atoms}: export the molecule alone, in its atom order"
@@ -158,10 +177,10 @@ def _read(system: MolecularSystem, file: Path) -> mdtraj.Trajectory:
                 f"{needed}, but atom {index} is {got.symbol} where the system has {want.symbol}: "
                 "it is another molecule or another atom order"
             )
-    return loaded
+    return loaded, n_frames
 
 
 def _topology_argument(system: MolecularSystem, file: Path) -> dict[str, mdtraj.Topology]:
     """Give the topology to the formats that have none of their own."""
-    own = (".pdb", ".pdb.gz", ".h5", ".lh5", ".gro", ".pdbx", ".cif", ".mol2", ".hoomdxml", ".gsd", ".arc")
+    own = (".pdb", ".pdb.gz", ".gro", ".pdbx", ".cif", ".mol2", ".hoomdxml", ".gsd", ".arc")
     return {} if file.name.lower().endswith(own) else {"top": system.mdtraj_topology}

@@ -158,10 +158,10 @@ def read_positions(run: RunFolder, file: Path) -> Positions:
         else:
             with silent_stdout():
                 topology = run.molecule.mdtraj_topology
-                apart = file.suffix.lower() in APART
-                positions = (
-                    load_apart(file, topology) if apart else mdtraj.load(str(file), top=topology)
-                ).xyz
+                if file.suffix.lower() in APART:
+                    positions = load_apart(file, topology)[0].xyz
+                else:
+                    positions = mdtraj.load(str(file), top=topology).xyz
     except Exception as error:  # MDTraj's readers raise whatever a damaged file leads them to
         raise ParameterError(
             f"{file} cannot be read as frames of {system.name}: {reason_of(error)}"
