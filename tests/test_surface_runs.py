@@ -10,7 +10,9 @@ from commands import complaint, tps
 
 from tps.arrays import FORMAT_VERSION, load_arrays
 from tps.config import load_config
+from tps.paths import load_paths, load_transition_paths
 from tps.pipeline import RunFolder
+from tps.pipeline.compare import compared_runs
 from tps.pipeline.folder import Chance
 from tps.pipeline.geodesic import load_curve
 from tps.spacetime import (
@@ -239,6 +241,17 @@ def test_a_run_folder_of_another_version_is_refused(well, tmp_path):
     assert expected in complaint("run", run_file(tmp_path), "-o", tmp_path / "run")
     file.write_text("{")
     assert "is missing or damaged" in complaint("paths", tmp_path / "run")
+
+
+def test_paths_may_be_given_as_text(well):
+    """As to Python's own open()."""
+    run = RunFolder.open(str(well))
+    assert run.path == well
+    assert load_config(str(well / "run.toml")) == run.config
+    assert RunFolder.planned(str(well), run.config).started
+    assert len(load_paths(str(well / "paths")).seeds) == run.config.paths.n_paths
+    assert len(load_transition_paths(str(well / "shooting"))) > 0
+    assert compared_runs([str(well)]) == compared_runs([well])
 
 
 def test_every_purpose_has_seeds_of_its_own(well):

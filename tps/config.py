@@ -511,7 +511,7 @@ class RunConfig(Section):
         return tomlkit.dumps(document)
 
 
-def load_config(path: Path) -> RunConfig:
+def load_config(path: str | Path) -> RunConfig:
     """Read a run file; paths in it are relative to the file, and come back absolute.
 
     A bare name without a suffix, such as `demo`, means a run file that ships with tps.
@@ -521,6 +521,7 @@ def load_config(path: Path) -> RunConfig:
     ConfigError
         In one sentence: the file is missing, is not TOML, or has unknown keys or bad values.
     """
+    path = Path(path)
     shipped = data_directory("configs") / f"{path}.toml"
     if not path.exists() and path.suffix == "" and shipped.is_file():
         path = shipped

@@ -62,7 +62,7 @@ def save_model(path: Path, network: Model, settings: ModelSettings) -> None:
         partial.write_bytes(to_bytes(tensors, metadata={"tps": json.dumps(header, sort_keys=True)}))
 
 
-def load_model(path: Path) -> tuple[Model, ModelSettings]:
+def load_model(path: str | Path) -> tuple[Model, ModelSettings]:
     """Return the network (on the CPU, in evaluation mode) and its settings.
 
     Raises
@@ -70,6 +70,7 @@ def load_model(path: Path) -> tuple[Model, ModelSettings]:
     ModelError
         If the file is not there, is damaged, or was not written by `save_model`.
     """
+    path = Path(path)
     if not path.is_file():
         raise ModelError(f"there is no model at {path}: run `tps train` first")
     try:

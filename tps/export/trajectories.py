@@ -33,8 +33,8 @@ _OUR_FILES = re.compile(r"(path_\d+|state_\w+|topology)\.[\w.]+|view\.(pml|vmd\.
 
 
 def export_paths(
-    run: Path,
-    out: Path,
+    run: str | Path,
+    out: str | Path,
     system: MolecularSystem,
     *,
     format: str = "dcd",
@@ -57,9 +57,9 @@ def export_paths(
 
     Parameters
     ----------
-    run : Path
+    run : str or Path
         Run folder.
-    out : Path
+    out : str or Path
         Folder to write, made when missing.
     system : MolecularSystem
         The run's; its end structures are written as state_<name>.pdb.

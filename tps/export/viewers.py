@@ -36,7 +36,7 @@ class _Shown:
     visible: bool = True
 
 
-def write_viewer_scripts(folder: Path, *, n_visible: int = 8) -> tuple[Path, ...]:
+def write_viewer_scripts(folder: str | Path, *, n_visible: int = 8) -> tuple[Path, ...]:
     """Write view.pml (PyMOL), view.vmd.tcl (VMD) and view.cxc (ChimeraX) into an export folder.
 
     Every path is loaded; the first `n_visible` are shown and the others can be switched on in the viewer.

@@ -238,7 +238,7 @@ def save_paths(
         ensemble.passages.save(folder / _PASSAGES)
 
 
-def load_paths(folder: Path) -> PathEnsemble:
+def load_paths(folder: str | Path) -> PathEnsemble:
     """Read what `save_paths` wrote, without the positions.
 
     Raises
@@ -246,6 +246,7 @@ def load_paths(folder: Path) -> PathEnsemble:
     RunFolderError
         If there are no paths, or they are of another version of tps.
     """
+    folder = Path(folder)
     file = folder / "paths.npz"
     if not file.is_file():
         raise RunFolderError(f"there are no paths in {folder}: run `tps paths` first")

@@ -44,12 +44,12 @@ SHOWN = {
 }
 
 
-def compared_runs(folders: Sequence[Path], *, baselines: bool = False) -> dict[str, dict[str, Any]]:
+def compared_runs(folders: Sequence[str | Path], *, baselines: bool = False) -> dict[str, dict[str, Any]]:
     """Return the numbers of several runs by label: the folder's name, and the method where that is not the geodesic.
 
     Parameters
     ----------
-    folders : sequence of Path
+    folders : sequence of str or Path
     baselines : bool
         Whether the straight lines of each run get columns of their own.
 
@@ -60,7 +60,7 @@ def compared_runs(folders: Sequence[Path], *, baselines: bool = False) -> dict[s
     """
     found: dict[str, dict[str, Any]] = {}
     first: RunFolder | None = None
-    for folder in folders:
+    for folder in map(Path, folders):
         run = RunFolder.open(folder)
         first = run if first is None else first
         if run.system_digest != first.system_digest:

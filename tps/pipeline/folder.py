@@ -77,14 +77,14 @@ class RunFolder:
     config: RunConfig
 
     @classmethod
-    def create(cls, path: Path, config: RunConfig, *, force: bool = False) -> RunFolder:
+    def create(cls, path: str | Path, config: RunConfig, *, force: bool = False) -> RunFolder:
         """Make a run folder, or go on in one that has the same configuration: `planned`, then `start`."""
         run = cls.planned(path, config, force=force)
         run.start()
         return run
 
     @classmethod
-    def planned(cls, path: Path, config: RunConfig, *, force: bool = False) -> RunFolder:
+    def planned(cls, path: str | Path, config: RunConfig, *, force: bool = False) -> RunFolder:
         """Return a run folder of which nothing has been written yet, or the one that is there to go on in.
 
         Raises
@@ -93,6 +93,7 @@ class RunFolder:
             If the folder holds something else, a run of another version of tps, or one with another configuration and
             not `force`.
         """
+        path = Path(path)
         run = cls(path, config)
         if (path / CONFIG_FILE).is_file():
             if (path / MANIFEST_FILE).is_file():
@@ -140,7 +141,7 @@ class RunFolder:
         return notebook_section(verdict, str(self.path), address)
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: str | Path) -> RunFolder:
         """Open an existing run folder.
 
         Raises
@@ -148,6 +149,7 @@ class RunFolder:
         RunFolderError
             If it is none, or one of another version of tps.
         """
+        path = Path(path)
         if not (path / CONFIG_FILE).is_file():
             raise RunFolderError(
                 f"{path} is not a run folder (it has no {CONFIG_FILE}): make one with `tps run CONFIG -o {path}`"

@@ -174,7 +174,7 @@ def save_transition_paths(
     save_table(folder, stored, feature_names, time_unit=time_unit)
 
 
-def load_transition_paths(folder: Path) -> TransitionPaths:
+def load_transition_paths(folder: str | Path) -> TransitionPaths:
     """Open the transition paths of a folder: the table is read, the frames when they are asked for.
 
     Raises
@@ -182,6 +182,7 @@ def load_transition_paths(folder: Path) -> TransitionPaths:
     RunFolderError
         If there are none, or the table is damaged or of another version of tps.
     """
+    folder = Path(folder)
     table = folder / TABLE
     if not table.is_file():
         raise RunFolderError(f"there are no transition paths in {folder}: run `tps shoot` first")
