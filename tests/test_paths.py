@@ -14,7 +14,7 @@ from tps.dynamics import reactive_segment
 from tps.engine import LangevinSettings, PlatformChoice, executor_kind, local_executor, potential_energies
 from tps.errors import ParameterError, RunFolderError
 from tps.paths import AnnealingSettings, annealed_paths, load_paths, save_paths
-from tps.paths.annealed.molecule import AnnealingTask, run_annealed_path
+from tps.paths.annealed.molecule import AnnealingTask, run_annealed_paths
 from tps.paths.protocol import equal_steps
 from tps.systems import Region
 
@@ -52,19 +52,22 @@ def test_equal_steps_follow_the_length():
     )
 
 
-def run(molecule, s, eta, settings, seeds, **options):
-    with local_executor(executor_kind(REFERENCE), 2) as executor:
-        return annealed_paths(molecule, s, eta, settings, LANGEVIN, REFERENCE, seeds, executor, **options)
+def run(molecule, s, eta, settings, seeds, n_copies=1, **options):
+    platform = replace(REFERENCE, n_copies=n_copies)
+    with local_executor(executor_kind(platform), 2) as executor:
+        return annealed_paths(molecule, s, eta, settings, LANGEVIN, platform, seeds, executor, **options)
 
 
-def test_work_obeys_jarzynski_on_a_free_torsion():
+@pytest.mark.parametrize("n_copies", [1, 100])
+def test_work_obeys_jarzynski_on_a_free_torsion(n_copies):
     """Stiffening κ from 0.5 to 4 at fixed angle: <exp(-W)> = I0(4)/I0(0.5), W in kT (Jarzynski 1997)."""
     molecule = torsion_molecule()
     angle = -1.5
     direction = np.array([math.cos(angle), math.sin(angle)])
     kappa = np.array([0.5, 4.0])
     settings = AnnealingSettings(300, n_steps=1000, n_updates=50, n_frames=5, n_equilibration_steps=1500)
-    ensemble, _ = run(molecule, np.array([0.0, 1.0]), kappa[:, None] * direction, settings, list(range(300)))
+    curve = np.array([0.0, 1.0]), kappa[:, None] * direction
+    ensemble, _ = run(molecule, *curve, settings, list(range(300)), n_copies)
     weights = np.exp(-ensemble.cumulative_work[:, -1])
     error = weights.std(ddof=1) / math.sqrt(300)
     exact = i0e(4.0) * math.exp(4.0) / (i0e(0.5) * math.exp(0.5))
@@ -84,9 +87,10 @@ def swing(n=21):
 SWING = AnnealingSettings(4, n_steps=8000, n_updates=80, n_frames=40, n_equilibration_steps=500)
 
 
-def test_paths_follow_the_curve_and_react():
+@pytest.mark.parametrize("n_copies", [1, 3])
+def test_paths_follow_the_curve_and_react(n_copies):
     molecule = torsion_molecule("4*cos(theta)")
-    ensemble, positions = run(molecule, *swing(), SWING, [1, 2, 3, 4])
+    ensemble, positions = run(molecule, *swing(), SWING, [1, 2, 3, 4], n_copies)
     assert ensemble.completed.all()
     assert ensemble.reactive.all()
     for i, frames in enumerate(positions):
@@ -124,21 +128,23 @@ def test_passages_are_the_path_at_every_move_of_the_tilt(backward, tmp_path):
             np.testing.assert_allclose(one, other, atol=1e-12)
 
 
-def test_the_same_seeds_give_the_same_paths():
+@pytest.mark.parametrize("n_copies", [1, 3])
+def test_the_same_seeds_give_the_same_paths(n_copies):
     molecule = torsion_molecule()
-    first, second = (run(molecule, *swing(), SWING, [5, 6, 7, 8]) for _ in range(2))
+    first, second = (run(molecule, *swing(), SWING, [5, 6, 7, 8], n_copies) for _ in range(2))
     np.testing.assert_array_equal(first[0].values, second[0].values)
     np.testing.assert_array_equal(first[1][2], second[1][2])
-    other, _ = run(molecule, *swing(), SWING, [9, 10, 11, 12])
+    other, _ = run(molecule, *swing(), SWING, [9, 10, 11, 12], n_copies)
     assert not np.allclose(first[0].values, other.values)
 
 
-def test_a_wall_keeps_paths_out_and_costs_no_reported_energy():
+@pytest.mark.parametrize("n_copies", [1, 4])
+def test_a_wall_keeps_paths_out_and_costs_no_reported_energy(n_copies):
     molecule = torsion_molecule()
     region = Region({"theta": (-0.3, 0.3)})
     settings = replace(SWING, wall_stiffness=5000.0)
-    free, _ = run(molecule, *swing(), settings, [1, 2, 3, 4])
-    walled, positions = run(molecule, *swing(), settings, [1, 2, 3, 4], walls=(region,))
+    free, _ = run(molecule, *swing(), settings, [1, 2, 3, 4], n_copies)
+    walled, positions = run(molecule, *swing(), settings, [1, 2, 3, 4], n_copies, walls=(region,))
     assert (np.abs(free.values[..., 0]) < 0.3).any(axis=1).all()
     # the wall begins 3 sqrt(kT/k) = 0.067 rad before the region; a tilt of κ = 40 pulls with at most 100 kJ/mol/rad,
     # 0.02 rad into it, so a frame in the region is 2 standard deviations away
@@ -165,7 +171,7 @@ def test_a_path_that_fails_is_told_and_harms_no_other(tmp_path):
         SWING,
         LANGEVIN,
         REFERENCE,
-        1,
+        (1,),
     )
     broken_start = molecule.positions_a.copy()
     broken_start[0] = np.nan
@@ -174,12 +180,13 @@ def test_a_path_that_fails_is_told_and_harms_no_other(tmp_path):
     push.addParticle(0, [])
     broken_force.addForce(push)
     records = [
-        run_annealed_path(task)
+        record
         for task in (
             good,
             replace(good, start=broken_start),
             replace(good, system_xml=openmm.XmlSerializer.serialize(broken_force)),
         )
+        for record in run_annealed_paths(task)
     ]
     assert [bool(record.failure) for record in records] == [False, True, True]
     assert "not finite" in records[1].failure

@@ -10,7 +10,7 @@ import pytest
 
 from tps.engine import ClusterSection, LangevinSettings, choose_platform, local_executor, map_tasks
 from tps.engine.cluster import ClusterExecutor
-from tps.paths.annealed.molecule import AnnealingSettings, AnnealingTask, run_annealed_path
+from tps.paths.annealed.molecule import AnnealingSettings, AnnealingTask, run_annealed_paths
 from tps.paths.protocol import equal_steps
 from tps.systems import load_system
 
@@ -32,7 +32,7 @@ def make_task(seed: int = 1) -> AnnealingTask:
         SETTINGS,
         LangevinSettings(system.temperature),
         choose_platform(system.system_xml, system.positions_a),
-        seed,
+        (seed,),
     )
 
 
@@ -56,7 +56,7 @@ def bare_rate(task: AnnealingTask) -> float:
 def annealed_rate(task: AnnealingTask) -> float:
     """Steps per second of processor time of an annealed path: what else the machine does is left out of both."""
     start = time.process_time()
-    record = run_annealed_path(task)
+    (record,) = run_annealed_paths(task)
     assert not record.failure
     return record.n_evaluations / (time.process_time() - start)
 
@@ -93,13 +93,13 @@ def test_a_second_worker_of_a_cluster_gains_eight_tenths():
 def gain(what: str, one: Executor, two: Executor) -> float:
     """How many times the work two of something do in the seconds of one, the median of three pairs."""
     tasks, ratios = [make_task(seed) for seed in range(8)], []
-    map_tasks(one, run_annealed_path, tasks[:1])
-    map_tasks(two, run_annealed_path, tasks[:4])
+    map_tasks(one, run_annealed_paths, tasks[:1])
+    map_tasks(two, run_annealed_paths, tasks[:4])
     for _ in range(3):
         seconds = []
         for executor in (one, two):
             start = time.perf_counter()
-            map_tasks(executor, run_annealed_path, tasks)
+            map_tasks(executor, run_annealed_paths, tasks)
             seconds.append(time.perf_counter() - start)
         ratios.append(seconds[0] / seconds[1])
     print(f"\ntwo against one {what}: {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")

@@ -1,5 +1,6 @@
 """The dynamics of a system between its states: molecules, surfaces, walls, reactive segments."""
 
+from tps.dynamics.copies import CopiedDynamics
 from tps.dynamics.exchange import exchanged
 from tps.dynamics.molecule import MoleculeDynamics
 from tps.dynamics.overdamped import STABILITY, SurfaceSamples, sample_surface
@@ -14,6 +15,7 @@ __all__ = [
     "IN_B",
     "OUTSIDE",
     "STABILITY",
+    "CopiedDynamics",
     "Flight",
     "MoleculeDynamics",
     "SurfaceDynamics",

@@ -28,7 +28,7 @@ from tps.systems import MolecularSystem, Region
 
 _SEEDS = 2**31 - 2
 #: Of the constraints, relative; that of `LangevinSettings.integrator`.
-_TOLERANCE = 1e-6
+CONSTRAINT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +138,8 @@ class MoleculeDynamics:
         context, found = self._dynamics.context, points.copy()
         for point, generator in zip(found, generators, strict=True):
             context.setPositions(point[0])
-            context.applyConstraints(_TOLERANCE)
-            context.setVelocitiesToTemperature(self.langevin.temperature, _seed(generator))
+            context.applyConstraints(CONSTRAINT_TOLERANCE)
+            context.setVelocitiesToTemperature(self.langevin.temperature, noise_seed(generator))
             point[:] = self._phase_point()
         return found
 
@@ -151,7 +151,7 @@ class MoleculeDynamics:
             forces = context.getState(forces=True).getForces(asNumpy=True)._value
             self._dynamics.n_evaluations += 1
             context.setVelocities(-(point[1] + self.langevin.timestep * forces * self._inverse_masses))
-            context.applyVelocityConstraints(_TOLERANCE)
+            context.applyVelocityConstraints(CONSTRAINT_TOLERANCE)
             point[1] = self._phase_point()[1]
         return found
 
@@ -176,7 +176,7 @@ class MoleculeDynamics:
     ) -> Flight:
         dynamics, frames, end, n = self._dynamics, [], OUTSIDE, 0
         if limit > 0:
-            dynamics.integrator.setRandomNumberSeed(_seed(generator))
+            dynamics.integrator.setRandomNumberSeed(noise_seed(generator))
             dynamics.context.reinitialize()
             dynamics.context.setPositions(point[0])
             dynamics.context.setVelocities(point[1])
@@ -218,7 +218,7 @@ class MoleculeDynamics:
 
     @cached_property
     def _inverse_masses(self) -> NDArray[np.float64]:
-        system = self._dynamics.context.getSystem()
+        system = openmm.XmlSerializer.deserialize(self.system_xml)
         masses = np.array([system.getParticleMass(i)._value for i in range(system.getNumParticles())])
         moving = masses > 0  # virtual sites and fixed atoms have no mass and get no kick
         return np.where(moving, 1 / np.where(moving, masses, 1.0), 0.0)[:, None]
@@ -227,5 +227,6 @@ class MoleculeDynamics:
         return {k: v for k, v in self.__dict__.items() if k not in ("_dynamics", "_inverse_masses")}
 
 
-def _seed(generator: np.random.Generator) -> int:
+def noise_seed(generator: np.random.Generator) -> int:
+    """Return a seed for OpenMM, drawn by a generator."""
     return openmm_seed(int(generator.integers(_SEEDS)))

@@ -1,5 +1,6 @@
 """OpenMM at work: platforms, contexts, counted force evaluations, executors."""
 
+from tps.engine.copies import why_no_copies, with_copies
 from tps.engine.dynamics import (
     BIAS_GROUP,
     MOLECULE_GROUP,
@@ -49,4 +50,6 @@ __all__ = [
     "potential_energies",
     "shared_executor",
     "symmetric_integrator",
+    "why_no_copies",
+    "with_copies",
 ]

@@ -143,7 +143,10 @@ class Dynamics:
 
 
 def potential_energies(
-    system: openmm.System, positions: NDArray[np.floating], platform: PlatformChoice
+    system: openmm.System,
+    positions: NDArray[np.floating],
+    platform: PlatformChoice,
+    groups: set[int] | None = None,
 ) -> NDArray[np.float64]:
     """Return the potential energy of each frame.
 
@@ -153,6 +156,8 @@ def potential_energies(
     positions : (n_frames, n_atoms, 3) array
         [nm].
     platform : PlatformChoice
+    groups : set of int, optional
+        Force groups that count; all of them by default.
 
     Returns
     -------
@@ -168,5 +173,6 @@ def potential_energies(
     energies = np.empty(len(positions))
     for index, frame in enumerate(positions):
         context.setPositions(np.asarray(frame, dtype=np.float64))
-        energies[index] = context.getState(energy=True).getPotentialEnergy()._value
+        state = context.getState(energy=True, groups=-1 if groups is None else groups)
+        energies[index] = state.getPotentialEnergy()._value
     return energies

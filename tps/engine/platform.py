@@ -15,6 +15,7 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
+from tps.engine.copies import most_copies
 from tps.engine.speed import (
     BUSY_LOAD,
     PAYS,
@@ -23,13 +24,14 @@ from tps.engine.speed import (
     default_cache,
     read_cache,
     speed_alone,
+    speeds_of_copies,
     speeds_side_by_side,
     write_cache,
 )
 from tps.errors import ParameterError
 
 #: Says which kind of entry the cache holds.
-_CACHE_FORMAT = "3"
+_CACHE_FORMAT = "4"
 #: The one platform of OpenMM's whose contexts take more than one core.
 _THREADED = "CPU"
 #: Those that compute on a device, in a precision of choice.
@@ -97,6 +99,8 @@ class PlatformChoice:
         Of a platform with devices: single, mixed or double.
     devices : tuple of int
         Those it computes on, in turn; none: the one that OpenMM takes.
+    n_copies : int
+        Copies of the molecule that simulations which know how put into each context.
     """
 
     name: str
@@ -105,6 +109,7 @@ class PlatformChoice:
     n_threads: int = 1
     precision: str = "mixed"
     devices: tuple[int, ...] = ()
+    n_copies: int = 1
 
     @property
     def on_device(self) -> bool:
@@ -117,7 +122,8 @@ class PlatformChoice:
         if not self.on_device:
             return self.name
         on = f" on device{'s' * (len(self.devices) > 1)} {', '.join(map(str, self.devices))}"
-        return f"{self.name} in {self.precision} precision{on if self.devices else ''}"
+        together = f", {self.n_copies} copies in a context" if self.n_copies > 1 else ""
+        return f"{self.name} in {self.precision} precision{on if self.devices else ''}{together}"
 
     @property
     def n_side_by_side(self) -> int | None:
@@ -174,6 +180,28 @@ class PlatformChoice:
             return self
         return replace(self, name=_THREADED, n_threads=threads)
 
+    def for_copies(self, n_simulations: int, n_steps: int, n_cores: int) -> PlatformChoice:
+        """Return the choice for simulations that may be copies of the molecule in one context, where that is sooner.
+
+        Parameters
+        ----------
+        n_simulations : int
+        n_steps : int
+            MD steps of each, about.
+        n_cores : int
+            Cores to use otherwise.
+        """
+        found = self.measurement
+        if found is None or n_simulations < 2:
+            return self
+        if self.on_device:
+            speed = found.side_by_side[str(found.n_contexts)] * max(1, len(self.devices))
+        else:
+            speed = found.steps_per_second[self.name] * min(n_cores, n_simulations)
+        if found.seconds_of_copies(n_simulations, n_steps) * PAYS > n_simulations * n_steps / speed:
+            return self
+        return replace(self, name=found.copies_on, n_copies=min(n_simulations, found.most_copies))
+
     def describe(self) -> str:
         """Say in one line which platform was chosen, how fast the others were, and what there is to doubt about it."""
         found = self.measurement
@@ -186,6 +214,8 @@ class PlatformChoice:
         doubt = f"; measured on a busy machine, load {found.load:.1f} a core" if found.busy else ""
         if len(found.side_by_side) > 1:
             speeds += f", {found.n_contexts} side by side {found.side_by_side[str(found.n_contexts)]:,.0f}"
+        if (n := found.most_copies) > 1:
+            speeds += f", {n} copies in one context of {found.copies_on} {found.copies[str(n)]:,.0f}"
         return f"{self.title}{threads} ({self.source}; steps/s: {speeds}{doubt})"
 
 
@@ -286,6 +316,7 @@ def _measure_all(
         )
     fastest = max(measured, key=lambda name: measured[name][0])
     threaded, together = 0.0, {}
+    copies, copies_on, copies_setup = _measure_copies(system_xml, positions, choices, measured)
     if _THREADED in measured and n_cores > 1:
         properties = PlatformChoice(_THREADED, n_threads=n_cores).properties
         threaded = speed_alone(system_xml, positions, _THREADED, properties)[0]
@@ -300,4 +331,23 @@ def _measure_all(
         max(spread for _, spread in measured.values()),
         datetime.now(UTC).isoformat(timespec="seconds"),
         together,
+        copies,
+        copies_on,
+        copies_setup,
     )
+
+
+def _measure_copies(
+    system_xml: str,
+    positions: NDArray[np.float64],
+    choices: Mapping[str, PlatformChoice],
+    measured: Mapping[str, tuple[float, float]],
+) -> tuple[dict[str, float], str, float]:
+    """Return the speeds of copies in one context of the fastest device, its platform, and what the context takes."""
+    devices = [name for name in measured if choices[name].on_device]
+    system = openmm.XmlSerializer.deserialize(system_xml)
+    if not devices or (n_most := most_copies(system)) < 2:
+        return {}, "", 0.0
+    fastest = max(devices, key=lambda name: measured[name][0])
+    copies, setup = speeds_of_copies(system, positions, n_most, fastest, choices[fastest].properties)
+    return copies, fastest, setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
+from tps.engine.copies import with_copies
 from tps.files import whole
 
 #: A measurement lasts so long, in chunks of at least so long each [s].
@@ -25,6 +27,8 @@ BUSY_LOAD, _BUSY_SPREAD = 0.5, 0.5
 PAYS = 1.1
 #: Contexts side by side on one device that are tried, one number after another while they pay.
 _SIDE_BY_SIDE = (2, 4, 8, 16, 32)
+#: Copies in one context are looked at every so many steps, as paths and shots are.
+_LOOK_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,13 @@ class Measurement:
         ISO 8601.
     side_by_side : mapping
         Of a device: MD steps per second of so many contexts together, by their number as a text.
+    copies : mapping
+        Of the fastest device: MD steps per second of so many copies of the molecule in one context together, of one
+        and of the most, by their number as a text; empty where there is no device, or no copying.
+    copies_on : str
+        That device's platform.
+    copies_setup : float
+        What the context of the most copies took to make [s].
     """
 
     steps_per_second: Mapping[str, float]
@@ -55,6 +66,9 @@ class Measurement:
     spread: float
     when: str
     side_by_side: Mapping[str, float] = field(default_factory=dict)
+    copies: Mapping[str, float] = field(default_factory=dict)
+    copies_on: str = ""
+    copies_setup: float = 0.0
 
     @property
     def busy(self) -> bool:
@@ -70,6 +84,25 @@ class Measurement:
                 best, speed = int(number), together
         return best
 
+    @property
+    def most_copies(self) -> int:
+        """Copies of the molecule that one context of a device was tried with; 1: none were."""
+        return max(map(int, self.copies), default=1)
+
+    def seconds_of_copies(self, n_simulations: int, n_steps: int) -> float:
+        """Return how long so many simulations take as copies in one context, at most `most_copies` at a time.
+
+        A step takes a time that grows evenly with the copies, from one to the most, which lie above it: a device works
+        on few atoms as long as on one.
+        """
+        n_most = self.most_copies
+        if n_most < 2:
+            return math.inf
+        n = min(n_simulations, n_most)
+        one, most = 1 / self.copies["1"], n_most / self.copies[str(n_most)]
+        step = one + max(0.0, most - one) * (n - 1) / (n_most - 1)
+        return self.copies_setup + math.ceil(n_simulations / n) * n_steps * step
+
 
 def speed_alone(
     system_xml: str, positions: NDArray[np.float64], name: str, properties: Mapping[str, str]
@@ -81,7 +114,7 @@ def speed_alone(
     openmm.OpenMMException
         If there is no such device.
     """
-    steps = _stepper(system_xml, positions, name, properties)
+    steps = _stepper(openmm.XmlSerializer.deserialize(system_xml), positions, name, properties)
     n_steps = 10
     while (elapsed := steps(n_steps)) < _CHUNK_SECONDS:
         n_steps *= 2
@@ -100,7 +133,8 @@ def speeds_side_by_side(
     found = {"1": alone}
     n_steps = max(10, int(_MEASURE_SECONDS * alone))
     for n in _SIDE_BY_SIDE:
-        steppers = [_stepper(system_xml, positions, name, properties) for _ in range(n)]
+        systems = [openmm.XmlSerializer.deserialize(system_xml) for _ in range(n)]
+        steppers = [_stepper(system, positions, name, properties) for system in systems]
         share = n_steps // n + 1
         with ThreadPoolExecutor(n) as threads:
             start = time.perf_counter()
@@ -113,12 +147,40 @@ def speeds_side_by_side(
     return found
 
 
+def speeds_of_copies(
+    system: openmm.System,
+    positions: NDArray[np.float64],
+    n_most: int,
+    name: str,
+    properties: Mapping[str, str],
+) -> tuple[dict[str, float], float]:
+    """Return the steps per second of one copy, and of `n_most` in one context, and the seconds that this takes to make.
+
+    Positions are looked at on the way: with so many it is what takes most of the time.
+    """
+    found, setup = {}, 0.0
+    for n in (1, n_most):
+        start = time.perf_counter()
+        steps = _stepper(
+            with_copies(system, n), np.tile(positions, (n, 1)), name, properties, look_every=_LOOK_EVERY
+        )
+        setup = time.perf_counter() - start
+        n_steps = _LOOK_EVERY
+        while (elapsed := steps(n_steps)) < _MEASURE_SECONDS:
+            n_steps *= 2
+        found[str(n)] = round(n * n_steps / elapsed, 1)
+    return found, round(setup, 3)
+
+
 def _stepper(
-    system_xml: str, positions: NDArray[np.float64], name: str, properties: Mapping[str, str]
+    system: openmm.System,
+    positions: NDArray[np.float64],
+    name: str,
+    properties: Mapping[str, str],
+    look_every: int = 0,
 ) -> Callable[[int], float]:
     """Return what makes so many steps of a context that is warm, and returns the seconds they took."""
     integrator = openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.001)
-    system = openmm.XmlSerializer.deserialize(system_xml)
     context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(name), dict(properties))
     context.setPositions(positions)
     openmm.LocalEnergyMinimizer.minimize(context, maxIterations=20)
@@ -126,7 +188,10 @@ def _stepper(
 
     def seconds(n_steps: int) -> float:
         start = time.perf_counter()
-        integrator.step(n_steps)
+        for _ in range(0, n_steps, look_every or n_steps):
+            integrator.step(look_every or n_steps)
+            if look_every:
+                context.getState(positions=True).getPositions(asNumpy=True)
         context.getState(energy=True)  # waits for a GPU's queue
         return time.perf_counter() - start
 
@@ -137,7 +202,7 @@ def as_measurement(entry: Any) -> Measurement | None:
     """Return a measurement of the cache; None where it holds none, or something else."""
     try:
         found = Measurement(**entry)
-        together = found.side_by_side.values()
+        together = [*found.side_by_side.values(), *found.copies.values(), found.copies_setup]
         speeds = [*found.steps_per_second.values(), found.all_cores, found.load, found.spread, *together]
     except (TypeError, AttributeError):
         return None

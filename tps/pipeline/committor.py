@@ -59,7 +59,8 @@ def transition_states(run: RunFolder, out: Path, progress: Progress) -> StageRes
     spread = np.flatnonzero(paths.decorrelated)
     chosen = spread[np.unique(np.linspace(0, len(spread) - 1, section.n_paths).astype(int))]
     with run_dynamics(run, progress) as dynamics, progress.task("committor", 1) as advance:
-        flights = dynamics.transition(run.config.shooting.frame_interval_steps)
+        n_flights = len(chosen) * section.n_shots
+        flights = dynamics.transition(run.config.shooting.frame_interval_steps, n_flights)
         found = find_transition_states(
             flights,
             [paths.positions[i] for i in chosen],
@@ -197,7 +198,7 @@ def _committors(
     section = run.config.shooting
     with run_dynamics(run, progress) as dynamics, progress.task("committor", 1) as advance:
         estimate = estimate_committor(
-            dynamics.transition(section.frame_interval_steps),
+            dynamics.transition(section.frame_interval_steps, len(frames) * n_shots),
             positions[frames],
             n_shots,
             seed=run.seeds(Chance.COMMITTOR, 2)[1],

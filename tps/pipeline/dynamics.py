@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from tps.analysis import log_selection_of_energy
 from tps.arrays import load_array, load_arrays
 from tps.config import ConformationsSection, PathsSection
 from tps.conformations import bias_energies
-from tps.dynamics import MoleculeDynamics, SurfaceDynamics, TransitionDynamics
+from tps.dynamics import CopiedDynamics, MoleculeDynamics, SurfaceDynamics, TransitionDynamics
 from tps.engine import (
     LangevinSettings,
     PlatformChoice,
@@ -68,6 +68,8 @@ Positions = NDArray[np.floating]
 #: Takes the number of units done so far.
 Advance = Callable[[int], None]
 
+#: Time that a shot or a trial path is taken to fly until it is in A or B [ps]; nobody knows before it has.
+FLIGHT = 1.0
 #: A coarse path is pulled anew in about so many MD steps, whatever its number of frames.
 _PULL_STEPS = 30_000
 
@@ -118,8 +120,11 @@ class RunDynamics(Protocol):
     def timesteps(self, eta: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the time step (n,) of annealed paths under tilts eta (n, K) [the system's unit of time]."""
 
-    def transition(self, steps_per_frame: int) -> TransitionDynamics:
-        """Return the unbiased dynamics between the states."""
+    def transition(self, steps_per_frame: int, n_flights: int = 1) -> TransitionDynamics:
+        """Return the unbiased dynamics between the states.
+
+        Of many flights that wait for nothing, `n_flights` may say about how many there are: they may share a context.
+        """
 
     def fine(
         self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance
@@ -150,11 +155,21 @@ class MoleculeRun:
     platform: PlatformChoice
     executor: Executor
     progress: Progress
+    _devices: list[str] = field(default_factory=list)
 
     @property
     def platform_name(self) -> str | None:
         """See `RunDynamics`."""
-        return self.platform.title
+        return " and ".join(dict.fromkeys([self.platform.title, *self._devices]))
+
+    def _for_copies(self, n_simulations: int, n_steps: int) -> PlatformChoice:
+        """Return the platform for simulations that may be copies in one context of a device of this machine."""
+        if self.run.config.used_cluster:
+            return self.platform
+        found = self.platform.for_copies(n_simulations, n_steps, n_cores(self.run))
+        if found.n_copies > 1:
+            self._devices.append(found.title)
+        return found
 
     def _platform(self, n_tasks: int) -> PlatformChoice:
         """Return the platform for so many simulations side by side."""
@@ -199,13 +214,14 @@ class MoleculeRun:
             n_equilibration_steps=section.n_equilibration_steps,
             wall_stiffness=section.wall_stiffness_kj_per_mol,
         )
+        platform = self._for_copies(len(seeds), settings.n_equilibration_steps + settings.n_steps)
         ensemble, positions = annealed_paths(
             molecule,
             curve.s,
             curve.eta,
             settings,
             langevin(self.run),
-            self._platform(len(seeds)),
+            platform if platform.n_copies > 1 else self._platform(len(seeds)),
             seeds,
             self.executor,
             clock=clock,
@@ -240,9 +256,12 @@ class MoleculeRun:
         """See `RunDynamics`; [ps]."""
         return np.full(len(eta), self.run.config.run.timestep_ps)
 
-    def transition(self, steps_per_frame: int) -> TransitionDynamics:
+    def transition(self, steps_per_frame: int, n_flights: int = 1) -> TransitionDynamics:
         """See `RunDynamics`."""
-        return MoleculeDynamics.of(self.run.molecule, langevin(self.run), self.platform, steps_per_frame)
+        settings = langevin(self.run)
+        platform = self._for_copies(n_flights, round(FLIGHT / settings.timestep))
+        kind = CopiedDynamics if platform.n_copies > 1 else MoleculeDynamics
+        return kind.of(self.run.molecule, settings, platform, steps_per_frame)
 
     def fine(
         self, coarse: Sequence[Positions], seeds: Sequence[int], advance: Advance
@@ -377,7 +396,7 @@ class SurfaceRun:
         """See `RunDynamics`."""
         return held_timesteps(self.system, eta)
 
-    def transition(self, steps_per_frame: int) -> TransitionDynamics:
+    def transition(self, steps_per_frame: int, n_flights: int = 1) -> TransitionDynamics:
         """See `RunDynamics`."""
         return SurfaceDynamics.stable(self.system, steps_per_frame=steps_per_frame)
 

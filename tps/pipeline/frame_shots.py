@@ -31,7 +31,6 @@ UNKNOWN_SELECTION = (
 def frame_shots(
     run: RunFolder,
     dynamics: RunDynamics,
-    flights: TransitionDynamics,
     n_shots: int,
     progress: Progress,
     *,
@@ -45,6 +44,7 @@ def frame_shots(
     selection = dynamics.log_selection()
     if selection is None or n_shots < 1:
         return None
+    flights = dynamics.transition(run.config.shooting.frame_interval_steps, n_shots)
     seed = run.seeds(Chance.SHOOTING, 4)[3] + (0 if earlier is None else earlier.n_shots)
     positions = run.frame_positions(run.load_frames())
     known = _known_ends(run, flights, positions) if earlier is None else None

@@ -68,7 +68,7 @@ def _by_shots(
     shots, n_steps = stored_shots(run, own, run.path / "shooting" / FRAME_SHOTS), 0
     n_there = 0 if shots is None else shots.n_shots
     if n_there < wanted:
-        more = frame_shots(run, dynamics, flights, wanted - n_there, progress, earlier=shots)
+        more = frame_shots(run, dynamics, wanted - n_there, progress, earlier=shots)
         if more is None:
             return _Part(shot_rate_metrics(None, time, UNKNOWN_SELECTION))
         n_steps = more.shots.n_steps

@@ -220,7 +220,7 @@ def _from_frames(
     """Shoot from the weighted frames and write each channel's share; None where their distribution is not known."""
     for old in (FROM_FRAMES, FRAME_SHOTS):
         (folder / old).unlink(missing_ok=True)
-    found = frame_shots(run, dynamics, flights, run.config.shooting.n_frame_shots, progress)
+    found = frame_shots(run, dynamics, run.config.shooting.n_frame_shots, progress)
     if found is None:
         return None
     found.shots.save(folder / FRAME_SHOTS, key=shots_key(run))

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from tps.config import RunConfig, n_lessons
 from tps.engine import Dynamics, LangevinSettings, PlatformChoice
+from tps.pipeline.dynamics import FLIGHT
 
-#: Time that a shot or a trial path is taken to fly until it is in A or B [ps]; nobody knows before it has.
-FLIGHT = 1.0
 #: Seconds of training per step and component of the mixture, and of what else goes without dynamics.
 TRAINING_SECONDS = 2e-4
 READING_SECONDS = CURVE_SECONDS = 30.0

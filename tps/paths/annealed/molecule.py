@@ -20,12 +20,16 @@ from tps.dynamics import add_wall
 from tps.dynamics.segments import reactive_segment
 from tps.engine import (
     BIAS_GROUP,
+    MOLECULE_GROUP,
     WALL_GROUP,
     Dynamics,
     LangevinSettings,
     PlatformChoice,
     map_tasks,
     periodic_box,
+    potential_energies,
+    why_no_copies,
+    with_copies,
 )
 from tps.errors import ParameterError, SimulationError
 from tps.features import CollectiveVariable, Features, variable_values
@@ -36,6 +40,8 @@ from tps.units import thermal_energy
 
 #: A wall begins this many thermal depths sqrt(kT/k) before its region: heat pushes a path inside once in e^8 tries.
 _WALL_MARGIN = 4.0
+#: Paths of one task: what copies went through fills a gigabyte where 20 atoms are looked at 3,200 times.
+_MOST_TOGETHER = 512
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,10 @@ class AnnealingSettings:
 
 @dataclass(frozen=True, eq=False)
 class AnnealingTask:
-    """One path's job: everything it needs, picklable.
+    """The job of one path, or of copies of the molecule in one context: everything it needs, picklable.
 
-    `eta` is (n_updates + 1, K); `regions` are where the path comes from and where it goes to, told by `variables`.
+    `eta` is (n_updates + 1, K); `regions` are where the path comes from and where it goes to, told by `variables`;
+    `seeds` has one for each path, of which copies share the noise of the first.
     """
 
     system_xml: str
@@ -91,54 +98,113 @@ class AnnealingTask:
     settings: AnnealingSettings
     langevin: LangevinSettings
     platform: PlatformChoice
-    seed: int
+    seeds: tuple[int, ...]
 
 
-def run_annealed_path(task: AnnealingTask) -> PathRecord:
-    """Run one path; a path that leaves the numbers comes back as failed, with the reason.
+@dataclass(frozen=True, eq=False)
+class _Flown:
+    """What n paths went through.
+
+    Attributes
+    ----------
+    positions : (n, n_frames, n_atoms, 3) float32 array
+    energy : (n, n_frames) array
+        The molecule's own [kJ/mol].
+    looks : (n, n_updates + 1, n_used, 3) array
+        The atoms that features and variables look at, before each update and at the end.
+    """
+
+    positions: NDArray[np.float32]
+    energy: NDArray[np.float64]
+    looks: NDArray[np.float64]
+
+
+def run_annealed_paths(task: AnnealingTask) -> list[PathRecord]:
+    """Run a task's paths; one that leaves the numbers comes back as failed, with the reason.
 
     The work is W = -Σ_k (η_{k+1} - η_k)·T(x_k) [kT], summed over the updates of η (Crooks 1998: the change of the
     reduced energy at fixed x).
     """
+    settings, n = task.settings, len(task.seeds)
+    n_evaluations = settings.n_equilibration_steps + settings.n_steps + settings.n_frames
+    seen = Features(tuple({v.name: v for v in (*task.features.variables, *task.variables)}.values()))
     system = openmm.XmlSerializer.deserialize(task.system_xml)
-    box = periodic_box(system)
-    kt = thermal_energy(task.langevin.temperature)
-    task.features.add_tilt(system, kt, BIAS_GROUP)
-    settings = task.settings
+    task.features.add_tilt(system, thermal_energy(task.langevin.temperature), BIAS_GROUP)
+    dynamics = Dynamics(
+        system if n == 1 else with_copies(system, n), task.langevin, task.platform, task.seeds[0]
+    )
+    try:
+        flown = _fly(task, dynamics, seen.atoms)
+    except SimulationError as error:
+        return [PathRecord.failed(str(error), seed, dynamics.n_evaluations) for seed in task.seeds]
+    values = variable_values(seen.local().variables, flown.looks, periodic_box(system))
+    return [
+        _record(
+            task,
+            flown.positions[i],
+            flown.energy[i],
+            {k: v[i] for k, v in values.items()},
+            seed,
+            n_evaluations,
+        )
+        for i, seed in enumerate(task.seeds)
+    ]
+
+
+def _fly(task: AnnealingTask, dynamics: Dynamics, used: NDArray[np.int64]) -> _Flown:
+    settings, shape = task.settings, (len(task.seeds), *task.start.shape)
     frame_every = settings.n_updates // settings.n_frames
     steps_per_update = settings.n_steps // settings.n_updates
-    seen = Features(tuple({v.name: v for v in (*task.features.variables, *task.variables)}.values()))
-    used, looks = seen.atoms, np.empty((settings.n_updates + 1, len(seen.atoms), 3))
-    positions = np.empty((settings.n_frames, *task.start.shape), dtype=np.float32)
-    energy = np.empty(settings.n_frames)
-    dynamics = Dynamics(system, task.langevin, task.platform, task.seed)
-    try:
-        task.features.set_tilt(dynamics.context, task.eta[0])
-        dynamics.start(task.start)
-        dynamics.step(settings.n_equilibration_steps)
-        for k in range(settings.n_updates):
-            looks[k] = dynamics.positions()[used]
-            task.features.set_tilt(dynamics.context, task.eta[k + 1])
-            dynamics.step(steps_per_update)
-            if (k + 1) % frame_every == 0:
-                frame = (k + 1) // frame_every - 1
-                positions[frame], energy[frame] = dynamics.frame()
-        looks[-1] = dynamics.positions()[used]
-    except SimulationError as error:
-        return PathRecord.failed(str(error), task.seed, dynamics.n_evaluations)
-    values = variable_values(seen.local().variables, looks, box)
+    looks = np.empty((shape[0], settings.n_updates + 1, len(used), 3))
+    frames, energy = np.empty((settings.n_frames, *shape)), np.empty((settings.n_frames, shape[0]))
+    task.features.set_tilt(dynamics.context, task.eta[0])
+    dynamics.start(np.tile(task.start, (shape[0], 1)))
+    dynamics.step(settings.n_equilibration_steps)
+    for k in range(settings.n_updates):
+        looks[:, k] = dynamics.positions().reshape(shape)[:, used]
+        task.features.set_tilt(dynamics.context, task.eta[k + 1])
+        dynamics.step(steps_per_update)
+        if (k + 1) % frame_every:
+            continue
+        frame = (k + 1) // frame_every - 1
+        if shape[0] == 1:
+            frames[frame, 0], energy[frame, 0] = dynamics.frame()
+        else:
+            frames[frame] = dynamics.positions().reshape(shape)
+    looks[:, -1] = dynamics.positions().reshape(shape)[:, used]
+    if shape[0] > 1:  # a context knows the energy of all copies only
+        one = openmm.XmlSerializer.deserialize(task.system_xml)
+        every = frames.reshape(-1, *task.start.shape)
+        alone = PlatformChoice("Reference")
+        energy = potential_energies(one, every, alone, {MOLECULE_GROUP}).reshape(energy.shape)
+    return _Flown(frames.swapaxes(0, 1).astype(np.float32), energy.T, looks)
+
+
+def _record(
+    task: AnnealingTask,
+    positions: NDArray[np.float32],
+    energy: NDArray[np.float64],
+    values: dict[str, NDArray[np.float64]],
+    seed: int,
+    n_evaluations: int,
+) -> PathRecord:
+    if not np.isfinite(energy).all():
+        why = "dynamics failed: the potential energy is not a finite number"
+        return PathRecord.failed(why, seed, n_evaluations)
+    frame_every = task.settings.n_updates // task.settings.n_frames
     features = np.stack([values[name] for name in task.features.space.names], axis=-1)
     statistic = task.features.space.statistic(features[:-1])
     work = -np.cumsum(np.sum(np.diff(task.eta, axis=0) * statistic, axis=1))
     passage = reactive_segment(*(region.contains(values) for region in task.regions))
+    box = periodic_box(openmm.XmlSerializer.deserialize(task.system_xml))
     return PathRecord(
         positions=positions,
         values=task.features.values(positions, box),
         potential_energy=energy,
         cumulative_work=work[frame_every - 1 :: frame_every],
         passage=features[:0] if passage is None else features[passage[0] : passage[1] + 1],
-        seed=task.seed,
-        n_evaluations=dynamics.n_evaluations,
+        seed=seed,
+        n_evaluations=n_evaluations,
     )
 
 
@@ -158,6 +224,8 @@ def annealed_paths(
     done: Callable[[], None] = lambda: None,
 ) -> tuple[PathEnsemble, list[NDArray[np.float32] | None]]:
     """Run independent paths along a curve, each with its own noise.
+
+    They are copies of the molecule in one context where `platform.n_copies` says so and the tilt and the walls allow.
 
     Parameters
     ----------
@@ -199,6 +267,7 @@ def annealed_paths(
             margin,
         )
     xml = openmm.XmlSerializer.serialize(openmm_system)
+    n_together = _together(openmm_system, system, platform)
     clock = s if clock is None else clock
     protocol, start = equal_steps(clock, eta, settings.n_updates), system.positions_a
     regions = (system.state_a.region, system.state_b.region)
@@ -208,11 +277,15 @@ def annealed_paths(
     variables = tuple(v for name, v in system.collective_variables.items() if name in used)
     tasks = [
         AnnealingTask(
-            xml, system.features, variables, regions, protocol, start, settings, langevin, platform, seed
+            xml, system.features, variables, regions, protocol, start, settings, langevin, platform, together
         )
-        for seed in seeds
+        for k in range(0, len(seeds), n_together)
+        if (together := tuple(seeds[k : k + n_together]))
     ]
-    records = map_tasks(executor, run_annealed_path, tasks, done)
+    found = map_tasks(executor, run_annealed_paths, tasks, done)
+    for _ in range(len(seeds) - len(tasks)):  # the bar counts paths
+        done()
+    records = [record for together in found for record in together]
     segments = [
         None if record.positions is None else _segment(system, record.positions, backward)
         for record in records
@@ -228,6 +301,14 @@ def annealed_paths(
     )
     at = passed(s, clock, settings.n_frames, backward)
     return replace(ensemble, s=at, passages=passages), [record.positions for record in records]
+
+
+def _together(tilted: openmm.System, system: MolecularSystem, platform: PlatformChoice) -> int:
+    """Return how many paths one task runs."""
+    if platform.n_copies == 1:
+        return 1
+    system.features.add_tilt(tilted, system.kt, BIAS_GROUP)
+    return 1 if why_no_copies(tilted) else min(platform.n_copies, _MOST_TOGETHER)
 
 
 def _segment(
