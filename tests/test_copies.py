@@ -1,5 +1,6 @@
 """Copies of a molecule in one context: they are what each is alone, they do not see each other, one fails alone."""
 
+import json
 import math
 from copy import copy
 from dataclasses import replace
@@ -7,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import openmm
 import pytest
+from commands import TINY, tps
 from molecules import torsion_molecule
 from scipy.special import i0, i1
 
@@ -21,7 +23,8 @@ from tps.engine import (
 )
 from tps.engine.copies import most_copies
 from tps.errors import ParameterError
-from tps.paths import estimate_committor
+from tps.paths import estimate_committor, load_paths
+from tps.pipeline import RunFolder
 from tps.systems import Region, load_system
 from tps.units import thermal_energy
 
@@ -291,3 +294,21 @@ def test_states_of_copies_are_those_of_the_molecule(alanine):
         dynamics.batched
         and dynamics.fingerprint == MoleculeDynamics.of(system, LANGEVIN, REFERENCE).fingerprint
     )
+
+
+def test_a_run_takes_copies_where_they_were_measured_to_be_sooner(tmp_path, monkeypatch):
+    """The measurement says so of the Reference platform here, so that the run needs no device."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "tiny.toml").write_text(TINY.format(seed=1))
+    tps("run", tmp_path / "tiny.toml", "-o", tmp_path / "run", "--until", "conformations")
+    cache = tmp_path / "tps" / "platforms.json"
+    measurement = {"copies": {"1": 1e9, "16": 1e12}, "copies_on": "Reference", "copies_setup": 0.0}
+    cache.write_text(json.dumps({k: {**v, **measurement} for k, v in json.loads(cache.read_text()).items()}))
+    tps("run", tmp_path / "tiny.toml", "-o", tmp_path / "run", "--until", "committor")
+    run = RunFolder.open(tmp_path / "run")
+    stages = run.manifest()["stages"]
+    for name, n in (("paths", 3), ("shoot", 16), ("committor", 16)):
+        assert stages[name]["platform"] == f"Reference and Reference, {n} copies in a context"
+    paths = load_paths(run.path / "paths")
+    assert paths.completed.all() and len(paths.completed) == 3
+    assert stages["shoot"]["status"] == stages["committor"]["status"] == "done"

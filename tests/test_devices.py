@@ -10,6 +10,7 @@ import pytest
 from commands import TINY, tps
 from molecules import torsion_molecule
 
+from tps.dynamics import FAILED, CopiedDynamics
 from tps.engine import (
     BIAS_GROUP,
     Dynamics,
@@ -19,6 +20,7 @@ from tps.engine import (
     PlatformWish,
     available_platforms,
     choose_platform,
+    with_copies,
 )
 from tps.errors import ParameterError
 from tps.pipeline import RunFolder
@@ -88,6 +90,45 @@ def test_a_device_computes_what_reference_does(tmp_path):
     far = replace(wish, devices=(99,))
     with pytest.raises(ParameterError, match="no device can be computed on"):
         choose_platform(system.system_xml, system.positions_a, far, cache=cache)
+
+
+@needs_device
+def test_copies_on_a_device_are_what_each_is_alone(tmp_path):
+    """Forces and energy as one after another on Reference; a broken copy fails alone; p_B and its speed measured."""
+    system = load_system("alanine-dipeptide")
+    tilted = openmm.XmlSerializer.deserialize(system.system_xml)
+    system.features.add_tilt(tilted, system.kt, BIAS_GROUP)
+    eta, rng = np.array([1.0, -2.0, 3.0, 0.5]), np.random.default_rng(1)
+    positions = system.ends[[0, 1, 0, 1]] + 0.002 * rng.standard_normal((4, system.n_atoms, 3))
+    found = []
+    for one, where, name in (
+        (with_copies(tilted, 4), positions.reshape(1, -1, 3), DEVICES[0]),
+        (tilted, positions, "Reference"),
+    ):
+        dynamics = Dynamics(one, LangevinSettings(300.0), PlatformChoice(name), seed=1)
+        system.features.set_tilt(dynamics.context, eta)
+        energy, forces = 0.0, []
+        for xyz in where:
+            dynamics.context.setPositions(xyz)
+            state = dynamics.context.getState(energy=True, forces=True)
+            energy += state.getPotentialEnergy()._value
+            forces.append(state.getForces(asNumpy=True)._value)
+        found.append([energy, *np.concatenate(forces).ravel()])
+    assert found[0] == pytest.approx(
+        found[1], rel=1e-4, abs=0.5
+    )  # forces of up to 1e4 each, in single precision
+    choice = choose_platform(
+        system.system_xml, system.positions_a, PlatformWish(DEVICES[0]), cache=tmp_path / "platforms.json"
+    )
+    assert choice.measurement.most_copies == 1024 and choice.measurement.copies_on == DEVICES[0]
+    copies = CopiedDynamics.of(
+        system, LangevinSettings(300.0), PlatformChoice(DEVICES[0], n_copies=64), steps_per_frame=10
+    )
+    points = copies.points(system.ends[[0] * 100])
+    points[7, 0, 5] = points[7, 0, 6]
+    flights = copies.fly(points, [np.random.default_rng(i) for i in range(100)], 40, stop=False, keep=False)
+    assert [i for i, flight in enumerate(flights) if flight.end == FAILED] == [7]
+    assert sum(flight.n_frames for flight in flights) > 99 * 40
 
 
 @pytest.mark.slow

@@ -118,11 +118,11 @@ class PlatformChoice:
 
     @property
     def title(self) -> str:
-        """Its name, with precision and devices where it has them."""
-        if not self.on_device:
-            return self.name
-        on = f" on device{'s' * (len(self.devices) > 1)} {', '.join(map(str, self.devices))}"
+        """Its name, with precision, devices and copies where it has them."""
         together = f", {self.n_copies} copies in a context" if self.n_copies > 1 else ""
+        if not self.on_device:
+            return f"{self.name}{together}"
+        on = f" on device{'s' * (len(self.devices) > 1)} {', '.join(map(str, self.devices))}"
         return f"{self.name} in {self.precision} precision{on if self.devices else ''}{together}"
 
     @property
