@@ -1,5 +1,6 @@
 """OpenMM at work: platforms, contexts, counted force evaluations, executors."""
 
+from tps.engine.choice import PlatformChoice, PlatformWish, available_platforms
 from tps.engine.copies import why_no_copies, with_copies
 from tps.engine.dynamics import (
     BIAS_GROUP,
@@ -16,13 +17,7 @@ from tps.engine.dynamics import (
 from tps.engine.executor import executor_kind, local_executor, map_tasks, shared_executor
 from tps.engine.jobs import ClusterSection
 from tps.engine.joint import joint_force
-from tps.engine.platform import (
-    PlatformChoice,
-    PlatformWish,
-    available_platforms,
-    choose_platform,
-    default_workers,
-)
+from tps.engine.platform import choose_platform, default_workers
 from tps.engine.speed import Measurement
 from tps.engine.symmetric import symmetric_integrator
 

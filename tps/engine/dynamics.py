@@ -8,7 +8,7 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
-from tps.engine.platform import PlatformChoice
+from tps.engine.choice import PlatformChoice
 from tps.errors import ParameterError, SimulationError
 
 #: Force group of the molecule's own forces; tilts, biases and walls live in others and are never part of a

@@ -13,9 +13,9 @@ from concurrent.futures import (
 from contextlib import contextmanager
 from typing import Literal, TypeVar
 
+from tps.engine.choice import PlatformChoice
 from tps.engine.cluster import cluster_executor
 from tps.engine.jobs import ClusterSection
-from tps.engine.platform import PlatformChoice
 from tps.errors import ParameterError, SimulationError
 from tps.workers import Workers
 

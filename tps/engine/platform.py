@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import os
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,10 +13,10 @@ import numpy as np
 import openmm
 from numpy.typing import NDArray
 
+from tps.engine.choice import ON_DEVICES, THREADED, PlatformChoice, PlatformWish
 from tps.engine.copies import most_copies
 from tps.engine.speed import (
     BUSY_LOAD,
-    PAYS,
     Measurement,
     as_measurement,
     default_cache,
@@ -30,193 +28,9 @@ from tps.engine.speed import (
 )
 from tps.errors import ParameterError
 
+_ANYTHING = PlatformWish()
 #: Says which kind of entry the cache holds.
 _CACHE_FORMAT = "4"
-#: The one platform of OpenMM's whose contexts take more than one core.
-_THREADED = "CPU"
-#: Those that compute on a device, in a precision of choice.
-_ON_DEVICES = ("CUDA", "HIP", "OpenCL")
-_PLACE, _PLACES = threading.local(), itertools.count()
-
-
-@dataclass(frozen=True)
-class PlatformWish:
-    """What is asked of a platform.
-
-    Attributes
-    ----------
-    name : str or None
-        Of an OpenMM platform, which ends the discussion; None: the fastest.
-    precision : str
-        Of platforms with devices: single, mixed or double.
-    devices : tuple of int
-        Devices by OpenMM's index, which only platforms with devices have; none: the one that OpenMM takes.
-    """
-
-    name: str | None = None
-    precision: str = "mixed"
-    devices: tuple[int, ...] = ()
-
-    def choices(self) -> dict[str, PlatformChoice]:
-        """Return the platforms of this installation among which the fastest is to be found.
-
-        Raises
-        ------
-        ParameterError
-            If there is none.
-        """
-        there = available_platforms()
-        if self.name is not None and self.name not in there:
-            raise ParameterError(
-                f"OpenMM platform {self.name!r} is not available here: choose one of {', '.join(there)}"
-            )
-        fit = [
-            name for name in there if self.name in (None, name) and (not self.devices or name in _ON_DEVICES)
-        ]
-        if not fit:
-            raise ParameterError(
-                f"{self.name or 'none of the OpenMM platforms here'} computes on devices that could be chosen: leave "
-                f"out devices, got {', '.join(map(str, self.devices))}"
-            )
-        return {name: PlatformChoice(name, precision=self.precision, devices=self.devices) for name in fit}
-
-
-@dataclass(frozen=True)
-class PlatformChoice:
-    """The platform a molecule runs on, and why.
-
-    Attributes
-    ----------
-    name : str
-        OpenMM platform name.
-    measurement : Measurement or None
-        What the choice rests on; None when forced.
-    source : str
-        "measured", "measured again", "cached" or "forced".
-    n_threads : int
-        Threads of each context on the CPU platform.
-    precision : str
-        Of a platform with devices: single, mixed or double.
-    devices : tuple of int
-        Those it computes on, in turn; none: the one that OpenMM takes.
-    n_copies : int
-        Copies of the molecule that simulations which know how put into each context.
-    """
-
-    name: str
-    measurement: Measurement | None = None
-    source: str = "forced"
-    n_threads: int = 1
-    precision: str = "mixed"
-    devices: tuple[int, ...] = ()
-    n_copies: int = 1
-
-    @property
-    def on_device(self) -> bool:
-        """Whether it computes on devices, such as GPUs."""
-        return self.name in _ON_DEVICES
-
-    @property
-    def title(self) -> str:
-        """Its name, with precision, devices and copies where it has them."""
-        together = f", {self.n_copies} copies in a context" if self.n_copies > 1 else ""
-        if not self.on_device:
-            return f"{self.name}{together}"
-        on = f" on device{'s' * (len(self.devices) > 1)} {', '.join(map(str, self.devices))}"
-        return f"{self.name} in {self.precision} precision{on if self.devices else ''}{together}"
-
-    @property
-    def n_side_by_side(self) -> int | None:
-        """Contexts that all devices run side by side, as many as pay; None where cores decide."""
-        if not self.on_device or self.measurement is None:
-            return None
-        return self.measurement.n_contexts * max(1, len(self.devices))
-
-    @property
-    def steps_per_second(self) -> Mapping[str, float]:
-        """Measured MD steps per second of every platform tried, one thread each; empty when forced."""
-        return {} if self.measurement is None else self.measurement.steps_per_second
-
-    @property
-    def properties(self) -> dict[str, str]:
-        """Context properties; forces that come out the same each time, where the platform knows how.
-
-        Of several devices, the threads of a program take one after another.
-        """
-        if self.on_device:
-            same = {} if self.name == "OpenCL" else {"DeterministicForces": "true"}
-            chosen = {"DeviceIndex": str(self.devices[_place() % len(self.devices)])} if self.devices else {}
-            return {"Precision": self.precision, **same, **chosen}
-        if self.name != _THREADED:
-            return {}
-        return {"Threads": str(self.n_threads), "DeterministicForces": "true"}
-
-    def for_tasks(self, n_tasks: int, n_cores: int) -> PlatformChoice:
-        """Return the choice for simulations side by side, with more threads each where cores are left and that pays.
-
-        Threads times simulations never exceed the cores. The speed between one thread and all cores is taken from
-        Amdahl's law, s(t) = s(1)/(1 - p + p/t), with p from the two that were measured. What was forced stays as it is.
-
-        Parameters
-        ----------
-        n_tasks : int
-        n_cores : int
-            Cores to use.
-
-        References
-        ----------
-        Amdahl, AFIPS Conf. Proc. 30, 483 (1967).
-        """
-        found = self.measurement
-        if found is None or _THREADED not in found.steps_per_second:
-            return self
-        threads = min(n_cores, found.n_cores) // max(1, n_tasks)
-        single = found.steps_per_second[_THREADED]
-        if threads < 2 or found.all_cores < PAYS * single:
-            return self
-        parallel = min(1.0, (1 - single / found.all_cores) / (1 - 1 / found.n_cores))
-        speed = single / (1 - parallel + parallel / threads)
-        if speed <= found.steps_per_second[self.name]:
-            return self
-        return replace(self, name=_THREADED, n_threads=threads)
-
-    def for_copies(self, n_simulations: int, n_steps: int, n_cores: int) -> PlatformChoice:
-        """Return the choice for simulations that may be copies of the molecule in one context, where that is sooner.
-
-        Parameters
-        ----------
-        n_simulations : int
-        n_steps : int
-            MD steps of each, about.
-        n_cores : int
-            Cores to use otherwise.
-        """
-        found = self.measurement
-        if found is None or n_simulations < 2:
-            return self
-        if self.on_device:
-            speed = found.side_by_side[str(found.n_contexts)] * max(1, len(self.devices))
-        else:
-            speed = found.steps_per_second[self.name] * min(n_cores, n_simulations)
-        if found.seconds_of_copies(n_simulations, n_steps) * PAYS > n_simulations * n_steps / speed:
-            return self
-        return replace(self, name=found.copies_on, n_copies=min(n_simulations, found.most_copies))
-
-    def describe(self) -> str:
-        """Say in one line which platform was chosen, how fast the others were, and what there is to doubt about it."""
-        found = self.measurement
-        if found is None:
-            return f"{self.title} ({self.source})"
-        speeds = ", ".join(f"{name} {speed:,.0f}" for name, speed in found.steps_per_second.items())
-        if found.all_cores:
-            speeds += f", {_THREADED} on {found.n_cores} cores {found.all_cores:,.0f}"
-        threads = f" with {self.n_threads} threads each" if self.n_threads > 1 else ""
-        doubt = f"; measured on a busy machine, load {found.load:.1f} a core" if found.busy else ""
-        if len(found.side_by_side) > 1:
-            speeds += f", {found.n_contexts} side by side {found.side_by_side[str(found.n_contexts)]:,.0f}"
-        if (n := found.most_copies) > 1:
-            speeds += f", {n} copies in one context of {found.copies_on} {found.copies[str(n)]:,.0f}"
-        return f"{self.title}{threads} ({self.source}; steps/s: {speeds}{doubt})"
 
 
 def default_workers() -> int:
@@ -229,15 +43,10 @@ def machine_load() -> float:
     return os.getloadavg()[0] / (os.cpu_count() or 1) if hasattr(os, "getloadavg") else 0.0
 
 
-def available_platforms() -> tuple[str, ...]:
-    """Return the names of the OpenMM platforms of this installation."""
-    return tuple(openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms()))
-
-
 def choose_platform(
     system_xml: str,
     positions: NDArray[np.float64],
-    wish: PlatformWish = PlatformWish(),
+    wish: PlatformWish = _ANYTHING,
     *,
     cache: Path | None = None,
     load: Callable[[], float] = machine_load,
@@ -267,7 +76,7 @@ def choose_platform(
         If a platform or a device is not there.
     """
     choices = wish.choices()
-    if wish.name is not None and wish.name not in _ON_DEVICES:
+    if wish.name is not None and wish.name not in ON_DEVICES:
         return choices[wish.name]
     cache = cache or default_cache()
     n_cores = default_workers()
@@ -276,18 +85,12 @@ def choose_platform(
     key = hashlib.sha256("|".join(said).encode()).hexdigest()
     known, now = read_cache(cache), load()
     earlier = as_measurement(known.get(key))
-    if earlier is not None and not (earlier.busy and now <= BUSY_LOAD):
+    if earlier is not None and (earlier.repeated or not earlier.busy or now > BUSY_LOAD):
         return _fastest(choices, earlier, "cached")
     found = _measure_all(system_xml, positions, choices, n_cores, now)
+    found = replace(found, repeated=earlier is not None)
     write_cache(cache, {**known, key: asdict(found)})
     return _fastest(choices, found, "measured" if earlier is None else "measured again")
-
-
-def _place() -> int:
-    """Return the number of this thread among those that asked for a device."""
-    if not hasattr(_PLACE, "number"):
-        _PLACE.number = next(_PLACES)
-    return int(_PLACE.number)
 
 
 def _fastest(choices: Mapping[str, PlatformChoice], found: Measurement, source: str) -> PlatformChoice:
@@ -317,9 +120,9 @@ def _measure_all(
     fastest = max(measured, key=lambda name: measured[name][0])
     threaded, together = 0.0, {}
     copies, copies_on, copies_setup = _measure_copies(system_xml, positions, choices, measured)
-    if _THREADED in measured and n_cores > 1:
-        properties = PlatformChoice(_THREADED, n_threads=n_cores).properties
-        threaded = speed_alone(system_xml, positions, _THREADED, properties)[0]
+    if THREADED in measured and n_cores > 1:
+        properties = PlatformChoice(THREADED, n_threads=n_cores).properties
+        threaded = speed_alone(system_xml, positions, THREADED, properties)[0]
     if choices[fastest].on_device:
         alone = measured[fastest][0]
         together = speeds_side_by_side(system_xml, positions, fastest, choices[fastest].properties, alone)

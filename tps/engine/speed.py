@@ -57,6 +57,8 @@ class Measurement:
         That device's platform.
     copies_setup : float
         What the context of the most copies took to make [s].
+    repeated : bool
+        Whether one on a busy machine came before; this one stays.
     """
 
     steps_per_second: Mapping[str, float]
@@ -69,11 +71,19 @@ class Measurement:
     copies: Mapping[str, float] = field(default_factory=dict)
     copies_on: str = ""
     copies_setup: float = 0.0
+    repeated: bool = False
 
     @property
     def busy(self) -> bool:
         """Whether the machine was doing other things, so that the speeds are not to be trusted."""
-        return self.load > BUSY_LOAD or self.spread > _BUSY_SPREAD
+        return bool(self.doubt)
+
+    @property
+    def doubt(self) -> str:
+        """What speaks against the speeds; nothing where all is well."""
+        if self.load > BUSY_LOAD:
+            return f"measured on a busy machine, load {self.load:.1f} a core"
+        return f"speeds that spread by {self.spread:.0%}" if self.spread > _BUSY_SPREAD else ""
 
     @property
     def n_contexts(self) -> int:
@@ -203,10 +213,13 @@ def as_measurement(entry: Any) -> Measurement | None:
     try:
         found = Measurement(**entry)
         together = [*found.side_by_side.values(), *found.copies.values(), found.copies_setup]
-        speeds = [*found.steps_per_second.values(), found.all_cores, found.load, found.spread, *together]
-    except (TypeError, AttributeError):
+        numbers = [found.all_cores, found.load, found.spread, found.most_copies, found.n_contexts]
+        speeds = [*found.steps_per_second.values(), *together, *numbers]
+    except (TypeError, AttributeError, ValueError):
         return None
-    return found if len(speeds) > 3 and all(isinstance(speed, int | float) for speed in speeds) else None
+    return (
+        found if found.steps_per_second and all(isinstance(speed, int | float) for speed in speeds) else None
+    )
 
 
 def default_cache() -> Path:

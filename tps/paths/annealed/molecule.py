@@ -137,13 +137,15 @@ def run_annealed_paths(task: AnnealingTask) -> list[PathRecord]:
         flown = _fly(task, dynamics, seen.atoms)
     except SimulationError as error:
         return [PathRecord.failed(str(error), seed, dynamics.n_evaluations) for seed in task.seeds]
-    values = variable_values(seen.local().variables, flown.looks, periodic_box(system))
+    box = periodic_box(system)
+    values = variable_values(seen.local().variables, flown.looks, box)
     return [
         _record(
             task,
             flown.positions[i],
             flown.energy[i],
             {k: v[i] for k, v in values.items()},
+            box,
             seed,
             n_evaluations,
         )
@@ -185,6 +187,7 @@ def _record(
     positions: NDArray[np.float32],
     energy: NDArray[np.float64],
     values: dict[str, NDArray[np.float64]],
+    box: NDArray[np.float64] | None,
     seed: int,
     n_evaluations: int,
 ) -> PathRecord:
@@ -196,7 +199,6 @@ def _record(
     statistic = task.features.space.statistic(features[:-1])
     work = -np.cumsum(np.sum(np.diff(task.eta, axis=0) * statistic, axis=1))
     passage = reactive_segment(*(region.contains(values) for region in task.regions))
-    box = periodic_box(openmm.XmlSerializer.deserialize(task.system_xml))
     return PathRecord(
         positions=positions,
         values=task.features.values(positions, box),
