@@ -36,7 +36,8 @@ from tps.analysis import (
     work_roads,
 )
 from tps.analysis.free_energy.integration import corrected_integral
-from tps.analysis.free_energy.mbar import jackknife_error, load_pymbar
+from tps.analysis.free_energy.mbar import jackknife_error
+from tps.analysis.free_energy.memory import load_pymbar
 from tps.analysis.free_energy.solver import first_guess, overlap_matrix, solve_mbar
 from tps.analysis.free_energy.work import acceptance_ratio
 from tps.conformations import Conformations
@@ -137,7 +138,7 @@ def test_errors_are_as_large_as_the_scatter_of_repeats():
 
 def test_correlated_frames_have_larger_errors():
     """Every frame four times: four times the inefficiency, and not half of the error."""
-    once = analyse_windows(von_mises(n_frames=100), KT)
+    once = analyse_windows(von_mises(n_frames=100), KT, start=0)
     four = von_mises(n_frames=100)
     repeated = WindowSamples(
         four.windows,
@@ -149,7 +150,7 @@ def test_correlated_frames_have_larger_errors():
         four.status,
         0,
     )
-    more = analyse_windows(repeated, KT)
+    more = analyse_windows(repeated, KT, start=0)
     assert more.psi == pytest.approx(once.psi, abs=1e-8)
     assert 3 < np.median(more.statistical_inefficiency) < 6
     assert anchored_difference(more).error > 0.8 * anchored_difference(once).error
@@ -184,7 +185,7 @@ def test_the_solver_and_the_overlap_are_those_of_pymbar():
     f = solve_mbar(np.zeros(7), tilts, counts)
     assert f == pytest.approx(mbar.f_k, abs=1e-7)
     assert overlap_matrix(f, tilts, counts) == pytest.approx(mbar.compute_overlap()["matrix"], abs=1e-7)
-    analysis = analyse_windows(samples, KT)
+    analysis = analyse_windows(samples, KT, start=0)
     assert analysis.psi[0] - analysis.psi == pytest.approx(mbar.f_k, abs=1e-7)
     kept = np.tile(np.arange(120) >= 12, 7)  # the first of ten blocks left out
     rest = load_pymbar().MBAR(-tilts[:, kept], np.full(7, 108), solver_protocol="robust")
@@ -480,7 +481,7 @@ def test_all_roads_agree_on_a_rough_torsion():
         system,
         windows,
         np.full((20, 12, 1), -1.5),
-        WindowSettings(40, 20, 40),
+        WindowSettings(100, 20, 40),
         list(range(20)),
         stability=0.04,
         curvature=5.5,

@@ -3,29 +3,21 @@
 Every error is the larger of two. One is MBAR's asymptotic error over frames thinned by their statistical inefficiency,
 measured about the mean of all ladders, so ladders that disagree count as correlated. The other is a jackknife over
 stretches of time that are left out of all windows together, which sees what replica exchange ties across windows.
+Frames from before the ladders forgot where they started are left out of everything.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from tps.analysis.free_energy.memory import inefficiencies, load_pymbar, relaxed_from
 from tps.analysis.free_energy.solver import first_guess, overlap_matrix, solve_mbar
 from tps.errors import ParameterError, SimulationError
 from tps.paths import Windows, WindowSamples
-
-
-def load_pymbar() -> Any:
-    """Import pymbar, which is slow and talks about jax, and keep its logger to errors."""
-    logging.getLogger("pymbar").setLevel(logging.ERROR)
-    import pymbar
-
-    return pymbar
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +44,8 @@ class WindowAnalysis:
         MBAR's overlap matrix: probability that a frame of window i is found in j.
     statistical_inefficiency : (K,) array
         Frames per independent one.
+    start_share : float
+        Share of each ladder's time, its first, that is left out because it remembers the start: see `relaxed_from`.
     window, block : (N,) int arrays
         Where the frames are from.
     statistics, values, potential_energy, in_a, in_b
@@ -68,6 +62,7 @@ class WindowAnalysis:
     sampling_error: NDArray[np.float64]
     overlap: NDArray[np.float64]
     statistical_inefficiency: NDArray[np.float64]
+    start_share: float
     window: NDArray[np.int64]
     block: NDArray[np.int64]
     statistics: NDArray[np.float64]
@@ -116,9 +111,14 @@ class WindowAnalysis:
 
 
 def analyse_windows(
-    samples: WindowSamples, kt: float, *, unit: str = "kJ/mol", n_blocks: int = 10
+    samples: WindowSamples,
+    kt: float,
+    *,
+    unit: str = "kJ/mol",
+    n_blocks: int = 10,
+    start: int | None = None,
 ) -> WindowAnalysis:
-    """Solve the MBAR equations for all frames of all windows.
+    """Solve the MBAR equations for all frames of all windows from `start` on.
 
     Parameters
     ----------
@@ -129,11 +129,13 @@ def analyse_windows(
         Its unit.
     n_blocks : int
         Stretches of time for the jackknife; all ladders one after another are cut into so many.
+    start : int, optional
+        Frames of each ladder, its first, that are left out; those that remember where it started unless given.
 
     Raises
     ------
     ParameterError
-        If there are fewer than two blocks.
+        If there are fewer than two blocks, or no frames to start with.
     SimulationError
         If a window has no frame.
 
@@ -141,33 +143,32 @@ def analyse_windows(
     ----------
     Shirts, Chodera, J. Chem. Phys. 129, 124105 (2008).
     """
-    n_rounds = samples.n_ladders * samples.n_frames
-    if not 2 <= n_blocks <= n_rounds or not kt > 0:
+    first = relaxed_from(samples, n_blocks) if start is None else start
+    n_kept, eta = samples.n_frames - first, samples.windows.eta
+    n_rounds = samples.n_ladders * n_kept
+    if not 2 <= n_blocks <= n_rounds or not kt > 0 or first < 0:
         raise ParameterError(
-            f"an analysis needs kT > 0 and 2 to {n_rounds} blocks of time, but got {kt} and {n_blocks}"
+            f"an analysis needs kT > 0, a start from 0 on and 2 to {n_rounds} blocks of time, but got {kt}, {first} "
+            f"and {n_blocks}"
         )
-    valid, eta = samples.valid, samples.windows.eta
+    valid = samples.valid & (np.arange(samples.n_frames) >= first)[:, None]
     empty = np.flatnonzero(~valid.any(axis=(0, 1)))
     if len(empty):
         raise SimulationError(
-            f"{len(empty)} of {len(eta)} windows have no frame, window {empty[0]} among them: "
-            f"{samples.status[0, empty[0]]}; sample again with a shorter time step, or other windows"
+            f"{len(empty)} of {len(eta)} windows have no frame after the first {first} of {samples.n_frames}, window "
+            f"{empty[0]} among them: {samples.status[0, empty[0]]}; sample again with a shorter time step, or other "
+            "windows"
         )
     ladder, frame, window = np.nonzero(valid)
     order = np.argsort(window, kind="stable")
     ladder, frame, window = ladder[order], frame[order], window[order]
     at = (ladder, frame, window)
-    block = (ladder * samples.n_frames + frame) * n_blocks // n_rounds
+    block = (ladder * n_kept + frame - first) * n_blocks // n_rounds
     statistics = samples.statistics[at]
     in_a, in_b = samples.in_a[at], samples.in_b[at]
     tilts = eta @ statistics.T
     counts = np.bincount(window, minlength=len(eta))
-    inefficiency = np.array(
-        [
-            _inefficiency(samples.statistics[:, :, k], valid[:, :, k], _tangent(samples.windows, k))
-            for k in range(len(eta))
-        ]
-    )
+    inefficiency = inefficiencies(samples, valid)
     means = np.array([statistics[window == k].mean(axis=0) for k in range(len(eta))])
     f = solve_mbar(first_guess(eta, means), tilts, counts)
     thin = _thinned(window, inefficiency)
@@ -184,6 +185,7 @@ def analyse_windows(
         sampling_error=_asymptotic(f, tilts[:, thin], window[thin], in_a[thin], in_b[thin]),
         overlap=overlap_matrix(f, tilts, counts),
         statistical_inefficiency=inefficiency,
+        start_share=first / samples.n_frames,
         window=window,
         block=block,
         statistics=statistics,
@@ -267,24 +269,3 @@ def _asymptotic(
     found = solved.compute_perturbed_free_energies(states[there], warning_cutoff=np.inf)["dDelta_f"]
     error[np.ix_(there, there)] = found
     return error
-
-
-def _tangent(windows: Windows, k: int) -> NDArray[np.float64]:
-    """Return the direction in which window k's neighbours lie: its own η where it is off the curve."""
-    if k >= windows.on_curve:
-        return windows.eta[k]
-    return windows.eta[min(k + 1, windows.on_curve - 1)] - windows.eta[max(k - 1, 0)]
-
-
-def _inefficiency(
-    statistics: NDArray[np.float64], valid: NDArray[np.bool_], direction: NDArray[np.float64]
-) -> float:
-    """Return frames per independent one of a window (n_ladders, n_frames, n_statistics), of its slowest statistic."""
-    timeseries = load_pymbar().timeseries
-    observed = np.concatenate([statistics, (statistics @ direction)[..., None]], axis=-1)
-    n_valid, slowest = int(valid.sum()), 1.0
-    for column in np.moveaxis(observed, -1, 0):
-        ladders = [row[ok] for row, ok in zip(column, valid, strict=True) if ok.any()]
-        if np.ptp(np.concatenate(ladders)) > 0:
-            slowest = max(slowest, float(timeseries.statistical_inefficiency_multiple(ladders)))
-    return min(slowest, float(n_valid))

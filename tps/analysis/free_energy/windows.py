@@ -138,10 +138,17 @@ def sampling_metrics(analysis: WindowAnalysis) -> Metrics:
             None,
             "",
             "Largest statistical inefficiency of a window: stored frames per independent frame, of its slowest "
-            "statistic, about the mean of all ladders.",
+            "statistic or that of the sum over its ladder, about the mean of all ladders.",
         ),
         "window_effective_samples": Metric(
             analysis.effective_samples.min(), None, "count", "Fewest independent frames of a window."
+        ),
+        "window_start": Metric(
+            analysis.start_share,
+            None,
+            "",
+            "Share of the windows' time, its first, that is left out because ladders remember where they started: "
+            "the longest that leaves about as many independent frames as any; a third at most.",
         ),
     }
 

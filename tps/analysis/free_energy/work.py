@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logsumexp
 
-from tps.analysis.free_energy.mbar import load_pymbar
+from tps.analysis.free_energy.memory import load_pymbar
 from tps.analysis.free_energy.windows import ANCHORED
 from tps.analysis.metrics import Metric, Metrics, mean_and_standard_error
 from tps.errors import ParameterError
