@@ -9,7 +9,7 @@ import tps
 
 ROOT = Path(tps.__file__).parent
 LAYERS = [
-    {"errors", "files"},
+    {"errors", "files", "said"},
     {"stored"},
     {"units", "quiet", "sections", "arrays", "apart", "lock", "workers"},
     {"features"},

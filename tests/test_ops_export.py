@@ -357,6 +357,15 @@ def test_damaged_or_foreign_files_get_one_sentence(tmp_path):
             read_ops_paths([file], molecule)
     with pytest.raises(TrajectoryError, match=r"\(n_frames, 4, 3\), but has \(3, 3, 3\)"):
         read_ops_paths([save_ops(tmp_path / "a.npz", [path[:, :3]], moves)], molecule)
+    for harm in (
+        {"lengths": [3.0]},
+        {"lengths": [-3]},
+        {"n_frames_flown": [-7]},
+        {"frame_time": np.nan},
+        {"positions": path * 1j},
+    ):
+        with pytest.raises(TrajectoryError, match=f"ops_paths.npz .its {next(iter(harm))}"):
+            read_ops_paths([save_ops(tmp_path / "odd.npz", [path], moves, **harm)], molecule)
     with pytest.raises(TrajectoryError, match=r"0 of 1 moves .* 2 paths"):
         read_ops_paths([save_ops(tmp_path / "b.npz", [path, path], moves)], molecule)
     with pytest.raises(TrajectoryError, match=r"0\.02 ps.*0\.01 ps"):

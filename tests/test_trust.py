@@ -28,6 +28,7 @@ from tps.errors import (
     reason_of,
     shortened,
 )
+from tps.said import SaidNumbers
 from tps.sections import read_toml
 from tps.stored import read_json
 from tps.systems import data_directory, load_system
@@ -285,6 +286,70 @@ def test_stored_arrays_name_their_file_and_the_stage(tmp_path):
         save_arrays(file, x=strange)
         with pytest.raises(RunFolderError, match="x holds"):
             load_arrays(file)
+
+
+#: Of n frames of d features: what may be there, and what is wrong with it.
+_LAYOUT = {"values": "f n d", "weights": "F n", "walker": "n n", "ends": "i n 2", "name": "U", "more": "?b n"}
+_FITTING = {
+    "values": np.ones((3, 4)),
+    "weights": np.array([1.0, np.nan, np.inf]),
+    "walker": np.arange(3),
+    "ends": np.full((3, 2), -1),
+    "name": np.array("ps"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "wrong"),
+    [
+        ("values", np.ones((3, 4), int), "holds int64, not finite numbers"),
+        ("values", np.full((3, 4), np.nan), "holds a number that is not finite"),
+        ("values", np.ones((2, 4)), r"is of shape"),
+        ("values", np.ones(3), r"values is of shape \(3,\)"),
+        ("weights", np.array([True, False, True]), "holds bool, not numbers"),
+        ("walker", np.array([0, -2, 1]), "holds -2, which is no count"),
+        ("walker", np.arange(3.0), "holds float64, not counts"),
+        ("ends", np.zeros((3, 3), int), r"ends is of shape \(3, 3\)"),
+        ("name", np.array(["ps"]), r"name is of shape \(1,\)"),
+        ("more", np.zeros(2, bool), r"more is of shape \(2,\)"),
+    ],
+)
+def test_stored_arrays_are_of_their_layout(tmp_path, name, array, wrong):
+    file = tmp_path / "paths.npz"
+    save_arrays(file, **_FITTING, beside=np.arange(9))
+    assert list(load_arrays(file, layout=_LAYOUT)) == list(_FITTING)
+    save_arrays(file, **_FITTING | {name: array})
+    with pytest.raises(RunFolderError, match=wrong):
+        load_arrays(file, layout=_LAYOUT)
+
+
+def test_arrays_of_another_order_of_bytes_are_turned(tmp_path):
+    """Torch takes none of these."""
+    file = tmp_path / "paths.npz"
+    save_arrays(file, x=np.arange(3.0).astype(">f8"))
+    assert torch.as_tensor(load_arrays(file)["x"]).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("harm", "wrong"),
+    [
+        ({"unit": 5}, "'hit.unit' should be a valid string"),
+        ({"value": "1"}, "'hit.value' should be a valid number"),
+        ({"error": int("9" * 4000)}, "'hit.error'"),
+        ({"definition": None}, "'hit.definition' should be a valid string"),
+    ],
+)
+def test_stored_numbers_are_numbers_with_their_units(tmp_path, harm, wrong):
+    number = {"value": 1.0, "error": None, "unit": "", "definition": "A share."}
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps({"hit": number}))
+    assert read_json(file, SaidNumbers)["hit"] == number
+    file.write_text(json.dumps({"hit": number | harm}))
+    with pytest.raises(RunFolderError, match=wrong):
+        read_json(file, SaidNumbers)
+    file.write_text(json.dumps({"hit": [1]}))
+    with pytest.raises(RunFolderError, match="'hit' should be an object"):
+        read_json(file, SaidNumbers)
 
 
 def test_a_dcd_that_was_cut_off_is_not_shorter(tmp_path):

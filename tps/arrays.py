@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,15 @@ FORMAT_VERSION = 3
 _KEY = "format_version"
 #: What tps writes: truth values, numbers, words, and records of them.
 _KINDS = "biufUV"
+#: Kinds of a layout: the numbers that numpy calls so, and what they are called in messages.
+_LAID_OUT = {
+    "f": ("f", "finite numbers"),
+    "F": ("f", "numbers"),
+    "i": ("iu", "whole numbers"),
+    "n": ("iu", "counts"),
+    "b": ("b", "truth values"),
+    "U": ("U", "words"),
+}
 Content = TypeVar("Content")
 
 
@@ -26,8 +35,18 @@ def save_arrays(path: Path, **arrays: Any) -> None:
     np.savez(path, allow_pickle=False, **{_KEY: np.array(FORMAT_VERSION), **arrays})
 
 
-def load_arrays(path: Path, *names: str) -> dict[str, NDArray[Any]]:
+def load_arrays(path: Path, *names: str, layout: Mapping[str, str] | None = None) -> dict[str, NDArray[Any]]:
     """Read what `save_arrays` wrote, all of it or some arrays; one that is missed names the file.
+
+    Parameters
+    ----------
+    path : Path
+    *names : str
+        Of the arrays to read; all by default.
+    layout : mapping of str to str, optional
+        Arrays that alone are returned, each with its kind and its axes, such as "f n d". Kinds: f finite numbers,
+        F numbers, i whole numbers, n those from 0 on, b truth values, U words. An axis of one letter has one length
+        in all of them, a number says the length itself. One whose kind follows a question mark may be missing.
 
     Raises
     ------
@@ -48,7 +67,41 @@ def load_arrays(path: Path, *names: str) -> dict[str, NDArray[Any]]:
         raise RunFolderError(
             f"{path} is damaged, {strange[0]} holds {found[strange[0]].dtype} numbers: {remedy(path)}"
         )
-    return found
+    native = {name: array.astype(array.dtype.newbyteorder("="), copy=False) for name, array in found.items()}
+    return _laid_out(path, Stored(path, native), layout) if layout else Stored(path, native)
+
+
+def _laid_out(path: Path, found: Stored[NDArray[Any]], layout: Mapping[str, str]) -> Stored[NDArray[Any]]:
+    """Return the arrays that a layout names, after a look at them."""
+    chosen = {name: found[name] for name, said in layout.items() if name in found or said[0] != "?"}
+    if wrong := misfit(chosen, layout):
+        raise RunFolderError(f"{path} is damaged, its {wrong}: {remedy(path)}")
+    return Stored(path, chosen)
+
+
+def misfit(arrays: Mapping[str, NDArray[Any]], layout: Mapping[str, str]) -> str:
+    """Return which of some arrays is not as a layout says, and why; "" where all are. See `load_arrays`."""
+    lengths: dict[str, int] = {}
+    for name, array in arrays.items():
+        kind, *axes = layout[name].removeprefix("?").split()
+        numpy_kinds, spoken = _LAID_OUT[kind]
+        if array.dtype.kind not in numpy_kinds:
+            return f"{name} holds {array.dtype}, not {spoken}"
+        if kind == "f" and not np.isfinite(array).all():
+            return f"{name} holds a number that is not finite"
+        if kind == "n" and array.size and array.min() < 0:
+            return f"{name} holds {array.min()}, which is no count"
+        if not _fits(array.shape, axes, lengths):
+            return f"{name} is of shape {array.shape}"
+    return ""
+
+
+def _fits(shape: tuple[int, ...], axes: list[str], lengths: dict[str, int]) -> bool:
+    """Return whether a shape has these axes, and learn the length of those that have a letter."""
+    return len(shape) == len(axes) and all(
+        length == (int(axis) if axis.isdecimal() else lengths.setdefault(axis, length))
+        for axis, length in zip(axes, shape, strict=True)
+    )
 
 
 def load_array(path: Path) -> NDArray[Any]:

@@ -7,7 +7,9 @@ import math
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tps.errors import MOST_QUOTED, RunFolderError, reason_of
+from pydantic import BaseModel, ValidationError
+
+from tps.errors import MOST_QUOTED, RunFolderError, quoted, reason_of
 from tps.files import read_text
 
 #: Folder of a run -> the command that writes what lies in it.
@@ -24,6 +26,8 @@ _MADE_BY = {
     "analysis": "analyse",
     "figures": "report",
 }
+#: pydantic's words, and those of JSON.
+_SPOKEN = {"Input should": "should", "a valid dictionary": "an object", "Field required": "is missing"}
 _VALUE = TypeVar("_VALUE")
 
 
@@ -61,8 +65,14 @@ def _finite(word: str) -> float:
     return number
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path, said: type[BaseModel] | None = None) -> dict[str, Any]:
     """Read a JSON file of a run folder: one object of finite numbers, in which a key that is missed names the file.
+
+    Parameters
+    ----------
+    path : Path
+    said : type of pydantic.BaseModel, optional
+        What the object must hold.
 
     Raises
     ------
@@ -85,5 +95,26 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as reason:
         raise RunFolderError(f"{path} cannot be read ({reason_of(reason)}): {remedy(path)}") from None
     if not isinstance(content, dict):
-        raise RunFolderError(f"{path} is damaged, it holds a {type(content).__name__}: {remedy(path)}")
+        held = "a list" if isinstance(content, list) else quoted(content)
+        raise RunFolderError(f"{path} is damaged, it holds {held}, no object: {remedy(path)}")
+    if said is not None:
+        check_said(path, content, said)
     return content
+
+
+def check_said(path: Path, content: dict[str, Any], said: type[BaseModel]) -> None:
+    """Check that what a JSON file holds is of the kind that is read from it.
+
+    Raises
+    ------
+    RunFolderError
+        Naming the first key that is not.
+    """
+    try:
+        said.model_validate(content)
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        key, why = quoted(".".join(map(str, first["loc"]))), first["msg"]
+        for pydantic, ours in _SPOKEN.items():
+            why = why.replace(pydantic, ours)
+        raise RunFolderError(f"{path} is damaged, its {key} {why}: {remedy(path)}") from None

@@ -29,6 +29,7 @@ from tps.pipeline import (
 )
 from tps.prepare.check import check_run, check_system, estimate_run
 from tps.report import groups_text, verdict_text
+from tps.said import SaidAnalysis
 from tps.stored import read_json
 
 #: Numbers of the paths that the run ends with, beside those of the straight lines.
@@ -119,7 +120,7 @@ def listed(folder: RunFolder, until: str | None) -> StageList:
 
 def show(folder: RunFolder, as_json: bool) -> None:
     """Print the summary of a run that has its report."""
-    content = read_json(folder.path / "analysis" / "metrics.json")
+    content = read_json(folder.path / "analysis" / "metrics.json", SaidAnalysis)
     if as_json:
         print_json(content)
         return

@@ -20,12 +20,19 @@ from tps.errors import ConfigError, RunFolderError
 from tps.pipeline import MAIN, RunFolder, barrier_text, constraint_text, run_stage
 from tps.pipeline.avoidance import avoidance_text
 from tps.pipeline.constraints import in_force
+from tps.said import Said, SaidFreeEnergies, SaidGeodesic, SaidNumbers
 from tps.spacetime import CURVE_METHODS
 from tps.stored import read_json
 
 RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
 #: Shots of `tps rate` where the run file names none.
 _N_FRAME_SHOTS = 3000
+#: Of stages whose result.json a command shows: what it holds.
+_SAID: dict[str, type[Said]] = {
+    "geodesic": SaidGeodesic,
+    "free_energy": SaidFreeEnergies,
+    "rate": SaidNumbers,
+}
 FORCE = click.option("--force", is_flag=True, help="Replace a result of other settings.")
 
 
@@ -392,7 +399,7 @@ def report(run: Path, opens: bool, force: bool, as_json: bool) -> None:
 
 
 def _result(run: Path, folder: str) -> dict[str, Any]:
-    return read_json(run / folder / "result.json")
+    return read_json(run / folder / "result.json", _SAID[folder])
 
 
 def _whole_numbers(text: str) -> list[int]:

@@ -13,6 +13,9 @@ from scipy.special import logsumexp
 from tps.arrays import load_arrays, save_arrays
 from tps.errors import RunFolderError, TrajectoryError
 
+#: What its file holds: see `load_arrays`.
+_LAYOUT = {"values": "f n d", "log_weights": "F n", "potential_energy": "F n", "walker": "n n"}
+
 
 @dataclass(frozen=True)
 class Conformations:
@@ -111,4 +114,4 @@ class Conformations:
         """
         if not path.is_file():
             raise RunFolderError(f"there are no conformations at {path}: run `tps conformations` first")
-        return cls(**load_arrays(path))
+        return cls(**load_arrays(path, layout=_LAYOUT))

@@ -9,11 +9,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.arrays import read_npz
-from tps.errors import TrajectoryError, reason_of
+from tps.arrays import misfit, read_npz
+from tps.errors import ParameterError, TrajectoryError, reason_of
 from tps.paths import TransitionPaths
 from tps.paths.shooting.records import MOVE_RECORD, Records
 from tps.systems import MolecularSystem
+
+#: What ops_paths.npz holds: see `tps.arrays.load_arrays`.
+_LAYOUT = {
+    "positions": "f f a x",
+    "lengths": "n p",
+    "accepted": "b m",
+    "n_frames_flown": "n m",
+    "frame_time_ps": "f",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,15 +116,17 @@ def read_ops_paths(files: Sequence[Path], system: MolecularSystem) -> OpsPaths:
 def _read(file: Path, n_atoms: int) -> _Chain:
     try:
         data = read_npz(file)
-        positions = np.asarray(data["positions"], dtype=np.float32)
-        lengths, accepted = np.asarray(data["lengths"]), np.asarray(data["accepted"], dtype=bool)
-        flown, frame_time = int(data["n_frames_flown"].sum()), float(data["frame_time_ps"])
-    except (KeyError, ValueError, TypeError, OSError) as error:
+        data = {name: data[name] for name in _LAYOUT}
+        if wrong := misfit(data, _LAYOUT):
+            raise ParameterError(f"its {wrong}")
+    except (KeyError, ParameterError, OSError) as error:
         raise TrajectoryError(
             f"{file} is not an ops_paths.npz ({reason_of(error)}): give the .npz file that setup_ops.py "
             "writes beside the OPS storage"
         ) from error
-    if positions.ndim != 3 or positions.shape[1:] != (n_atoms, 3) or not np.isfinite(positions).all():
+    positions = data["positions"].astype(np.float32)
+    lengths, accepted = data["lengths"], data["accepted"]
+    if positions.shape[1:] != (n_atoms, 3):
         raise TrajectoryError(
             f"{file} should hold finite positions (n_frames, {n_atoms}, 3), but has {positions.shape}: is it of "
             "another run, or did the dynamics fail?"
@@ -125,7 +136,10 @@ def _read(file: Path, n_atoms: int) -> _Chain:
             f"{file} says {accepted.sum()} of {len(accepted)} moves were accepted, but holds {len(lengths)} paths of "
             f"{lengths.sum()} frames and {len(positions)} positions: it is damaged, sample again"
         )
-    return _Chain(np.split(positions, np.cumsum(lengths)[:-1]), accepted, flown, frame_time)
+    if not data["frame_time_ps"] > 0:
+        raise TrajectoryError(f"{file} has a frame every {data['frame_time_ps']:g} ps: sample again")
+    flown = int(data["n_frames_flown"].sum())
+    return _Chain(np.split(positions, np.cumsum(lengths)[:-1]), accepted, flown, float(data["frame_time_ps"]))
 
 
 def _from_a_to_b(system: MolecularSystem, positions: NDArray[np.floating]) -> bool:

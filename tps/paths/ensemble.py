@@ -13,18 +13,22 @@ from numpy.typing import ArrayLike, NDArray
 from tps.arrays import load_arrays, save_arrays
 from tps.conformations.frames import write_dcd
 from tps.errors import RunFolderError
+from tps.stored import remedy
 
-_ARRAYS = (
-    "values",
-    "potential_energy",
-    "cumulative_work",
-    "s",
-    "reactive_start",
-    "reactive_end",
-    "status",
-    "seeds",
-    "feature_names",
-)
+#: What paths.npz holds: see `load_arrays`.
+_ARRAYS = {
+    "values": "F p f d",
+    "potential_energy": "F p f",
+    "cumulative_work": "F p f",
+    "s": "f f",
+    "reactive_start": "i p",
+    "reactive_end": "i p",
+    "status": "U p",
+    "seeds": "n p",
+    "feature_names": "U d",
+}
+_NUMBERS = {"frame_interval": "f", "time_unit": "U", "n_evaluations": "n"}
+_PER_FRAME = ("values", "potential_energy", "cumulative_work")
 COMPLETED = "completed"
 _PASSAGES = "passages.npz"
 #: Axes of a molecule's positions (n_frames, n_atoms, 3); points on a surface have one less.
@@ -62,8 +66,12 @@ class Passages:
     @classmethod
     def load(cls, file: Path) -> Self:
         """Read what `save` wrote."""
-        data = load_arrays(file)
+        data = load_arrays(file, layout={"values": "f n d", "lengths": "n p", "interval": "f"})
         cuts = np.cumsum(data["lengths"])[:-1]
+        if data["lengths"].sum() != len(data["values"]):
+            raise RunFolderError(
+                f"{file} is damaged, its lengths are not those of its values: {remedy(file)}"
+            )
         return cls(tuple(np.split(data["values"], cuts)), float(data["interval"]))
 
 
@@ -166,14 +174,25 @@ class PathEnsemble:
     @classmethod
     def load(cls, file: Path) -> Self:
         """Read a paths.npz."""
-        data = load_arrays(file)
+        data = load_arrays(file, layout=_ARRAYS | _NUMBERS)
         arrays: dict[str, Any] = {name: data[name] for name in _ARRAYS}
-        return cls(
+        found = cls(
             **arrays,
             frame_interval=float(data["frame_interval"]),
             time_unit=str(data["time_unit"]),
             n_evaluations=int(data["n_evaluations"]),
         )
+        found._check(file)
+        return found
+
+    def _check(self, file: Path) -> None:
+        """Check that finished paths have numbers, and that reactive segments lie on them."""
+        wrong = [name for name in _PER_FRAME if not np.isfinite(getattr(self, name)[self.completed]).all()]
+        first, last = self.reactive_start, self.reactive_end
+        there = (first >= 0) & (first < last) & (last < len(self.s)) & self.completed
+        wrong += [] if (there | ((first == -1) & (last == -1))).all() else ["reactive_start"]
+        if wrong:
+            raise RunFolderError(f"{file} is damaged, its {', '.join(wrong)}: {remedy(file)}")
 
     @property
     def n_paths(self) -> int:

@@ -44,13 +44,14 @@ from tps.pipeline.unbiased import Unbiased, stored_metrics
 from tps.pipeline.verdict import run_verdict
 from tps.pipeline.withheld import model_free_energy, one_end, weightless
 from tps.report import withheld_sentences
+from tps.said import Said, SaidFreeEnergies, SaidNumbers
 from tps.stored import read_json
 
-#: Where stages that are no paths write their metrics.
-STAGE_METRICS = {
-    "committor": f"{TRANSITION_STATES}/result.json",
-    "free-energy": "free_energy/result.json",
-    "rate": "rate/result.json",
+#: Where stages that are no paths write their metrics, and what the file holds.
+STAGE_METRICS: dict[str, tuple[str, type[Said]]] = {
+    "committor": (f"{TRANSITION_STATES}/result.json", SaidNumbers),
+    "free-energy": ("free_energy/result.json", SaidFreeEnergies),
+    "rate": ("rate/result.json", SaidNumbers),
 }
 
 
@@ -127,9 +128,9 @@ def analyse_run(
     }
     if unbiased is not None:
         main |= unbiased.metrics(ends)
-    for stage, file in STAGE_METRICS.items():
+    for stage, (file, said) in STAGE_METRICS.items():
         if stage in done:
-            main |= stored_metrics(run, file)
+            main |= stored_metrics(run, file, said)
     content: dict[str, Any] = {
         "method": solved["method"],
         "verdict": [],
@@ -151,7 +152,7 @@ def analyse_run(
             **unbiased.convergence(),
         }
     if "free-energy" in done:
-        result = read_json(run.path / STAGE_METRICS["free-energy"])
+        result = read_json(run.path / STAGE_METRICS["free-energy"][0])
         content["free_energy"] = {key: result[key] for key in ("roads", "agreement")}
     content["verdict"] = run_verdict(run, main, content, unweighed)
     content["warnings"] = _warnings(run, content) + no_own_energy

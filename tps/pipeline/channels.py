@@ -14,6 +14,7 @@ from tps.arrays import load_arrays
 from tps.config import GeodesicSection
 from tps.conformations import Conformations
 from tps.pipeline.progress import Progress
+from tps.said import SaidGeodesic
 from tps.spacetime import (
     MAX_COMBINED_ANGLES,
     Channel,
@@ -36,6 +37,15 @@ from tps.spacetime import (
 from tps.stored import read_json
 from tps.systems import System
 
+#: What a file of a curve holds: see `load_arrays`.
+CURVE_LAYOUT = {
+    "s": "f n",
+    "eta": "f n t",
+    "center": "f n c",
+    "log_snr": "f n",
+    "mu": "f n t",
+    "psi": "F n",
+}
 _N_BLOCKS = 10
 #: What result.json keeps of a geodesic under the same name.
 _TRUST = ("n_iterations", "clamped_energy", "doubtful", "warning")
@@ -111,12 +121,12 @@ def read_channels(run: Path, family: Family, frames: EmpiricalFamily, blocks: Te
         Channel.of(
             _geodesic(folder / channel_file(number), family, said), tuple(said["starts"]), frames, blocks
         )
-        for number, said in enumerate(read_json(folder / "result.json")["channels"])
+        for number, said in enumerate(read_json(folder / "result.json", SaidGeodesic)["channels"])
     )
 
 
 def _geodesic(file: Path, family: Family, said: dict[str, Any]) -> Geodesic:
-    arrays = {name: torch.as_tensor(array) for name, array in load_arrays(file).items()}
+    arrays = {name: torch.as_tensor(array) for name, array in load_arrays(file, layout=CURVE_LAYOUT).items()}
     curve = SpacetimeCurve(
         family.spacetime, arrays["eta"], arrays["mu"], arrays["psi"] if family.has_psi else None, arrays["s"]
     )

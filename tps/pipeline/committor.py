@@ -14,7 +14,7 @@ from tps.analysis import Metric, Metrics
 from tps.analysis.metrics import mean_and_deviation
 from tps.apart import SUFFIXES as APART
 from tps.apart import load_apart
-from tps.arrays import read_npy, save_arrays
+from tps.arrays import load_arrays, read_npy, save_arrays
 from tps.conformations import write_dcd
 from tps.errors import ParameterError, RunFolderError, reason_of
 from tps.files import check_unpacked, whole
@@ -30,9 +30,19 @@ from tps.pipeline.folder import Chance, RunFolder, write_json
 from tps.pipeline.progress import Progress
 from tps.pipeline.stage import StageResult
 from tps.quiet import silent_stdout
+from tps.stored import remedy
 
 #: Where the transition states lie in a run folder.
 TRANSITION_STATES = "committor/ts"
+#: What the reader of a file of committors looks at: see `load_arrays`.
+_LAYOUT = {
+    "frame": "n n",
+    "values": "f n d",
+    "n_a": "n n",
+    "n_b": "n n",
+    "p_b": "F n",
+    "path_index": "?n n",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +195,28 @@ def save_committors(run: RunFolder, name: str, found: FrameCommittors) -> Path:
     with whole(file) as partial:
         save_arrays(partial, frame=found.frames, values=values, **_arrays(found.estimate))
     return file
+
+
+def load_committors(file: Path, lengths: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Read committors of frames of unbiased paths.
+
+    Parameters
+    ----------
+    file : Path
+        One that knows its paths by `path_index`, or holds frames of one path.
+    lengths : (n_paths,) int array
+        Frames of each path; of the one path, (1,).
+
+    Raises
+    ------
+    RunFolderError
+        If it is damaged, or of frames that are not there.
+    """
+    data = load_arrays(file, layout=_LAYOUT)
+    path = data.get("path_index", np.zeros_like(data["frame"]))
+    if (path >= len(lengths)).any() or (data["frame"] >= lengths[path]).any():
+        raise RunFolderError(f"{file} is damaged, it names frames that are not there: {remedy(file)}")
+    return data
 
 
 def _committors(

@@ -10,6 +10,7 @@ from tps.errors import RunFolderError
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.report import spoken
 from tps.pipeline.stages import check_whole
+from tps.said import SaidAnalysis
 from tps.stored import read_json
 
 #: What is compared, in this order, and what a reader calls it.
@@ -72,7 +73,7 @@ def compared_runs(folders: Sequence[str | Path], *, baselines: bool = False) -> 
         if not file.is_file():
             raise RunFolderError(f"{folder} has no analysis: run `tps analyse {folder}` first")
         check_whole(run, "analyse")
-        content = read_json(file)
+        content = read_json(file, SaidAnalysis)
         label = _label(folder, found)
         method = content["method"]
         found[label if method == "geodesic" else f"{label} ({spoken('paths', method)})"] = content["metrics"]

@@ -35,6 +35,7 @@ from tps.paths import PathEnsemble
 from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.manifest import MANIFEST_FILE, damaged, digests, read_manifest
 from tps.report import notebook_section
+from tps.said import SaidAnalysis
 from tps.stored import read_json
 from tps.systems import MolecularSystem, SurfaceSystem, System, load_system
 
@@ -136,7 +137,7 @@ class RunFolder:
     def _repr_html_(self) -> str:
         """Return what a notebook shows of a run: what can be trusted of it, and its page with the player."""
         file, page = self.path / "analysis" / "metrics.json", self.path / "report.html"
-        verdict = read_json(file).get("verdict", []) if file.is_file() else []
+        verdict = read_json(file, SaidAnalysis)["verdict"] if file.is_file() else []
         address = Path(os.path.relpath(page)).as_posix() if page.is_file() else ""
         return notebook_section(verdict, str(self.path), address)
 

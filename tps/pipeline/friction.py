@@ -21,6 +21,17 @@ from tps.pipeline.progress import Progress
 FRICTION_FILE = "paths/friction.npz"
 #: Runs go on where the relative error is larger, at most so many times, each time as long as all before.
 _RELATIVE_ERROR, _ROUNDS = 0.3, 4
+#: What the reader of that file looks at: see `load_arrays`.
+_LAYOUT = {
+    "s": "f n",
+    "eta": "f n t",
+    "tangent": "f n t",
+    "zeta": "f n t t",
+    "covariance": "f n t t",
+    "interval": "f n",
+    "friction_error": "F n",
+    "resolved": "b n",
+}
 #: Part of a run's steps that comes first and is thrown away.
 _EQUILIBRATION = 0.2
 
@@ -37,9 +48,7 @@ def load_friction(run: Path) -> MeasuredFriction:
         raise RunFolderError(
             f"there is no friction in {run}: run `tps paths {run} --protocol friction`, which measures it"
         )
-    arrays = load_arrays(run / FRICTION_FILE)
-    del arrays["key"]
-    return MeasuredFriction(**arrays)
+    return MeasuredFriction(**load_arrays(run / FRICTION_FILE, layout=_LAYOUT))
 
 
 def measure_friction(

@@ -16,12 +16,13 @@ from tps.config import GeodesicSection, PathsSection
 from tps.conformations import Conformations
 from tps.errors import ConfigError
 from tps.pipeline.avoidance import avoidance_notes, with_bounds
-from tps.pipeline.channels import channel_file, channel_said, read_channels
+from tps.pipeline.channels import CURVE_LAYOUT, channel_file, channel_said, read_channels
 from tps.pipeline.constraints import check_anchors
 from tps.pipeline.folder import write_json
 from tps.pipeline.geodesic_inputs import GeodesicInputs
 from tps.pipeline.geodesic_said import geodesic_said, geodesic_warnings
 from tps.pipeline.progress import Progress
+from tps.said import SaidGeodesic
 from tps.spacetime import (
     Channel,
     Family,
@@ -110,12 +111,12 @@ def curve_file(method: str) -> str:
 
 def load_solved(run: Path) -> dict[str, Any]:
     """Return what result.json of a run folder says of its curves."""
-    return read_json(run / "geodesic" / "result.json")
+    return read_json(run / "geodesic" / "result.json", SaidGeodesic)
 
 
 def load_curve(run: Path, method: str = MAIN) -> StoredCurve:
     """Return the curve of a method, or "channels/0" and so on, of a run folder."""
-    return StoredCurve(**load_arrays(run / "geodesic" / curve_file(method)))
+    return StoredCurve(**load_arrays(run / "geodesic" / curve_file(method), layout=CURVE_LAYOUT))
 
 
 def solve_geodesic(

@@ -8,12 +8,12 @@ import mdtraj
 import numpy as np
 from numpy.typing import NDArray
 
-from tps.arrays import load_array, load_arrays
+from tps.arrays import load_array
 from tps.conformations import Conformations, read_dcd
 from tps.export.source import heavy_atoms, structure
 from tps.paths import PathEnsemble, evenly
 from tps.pipeline.candidates import path_folder
-from tps.pipeline.committor import TRANSITION_STATES
+from tps.pipeline.committor import TRANSITION_STATES, load_committors
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.geodesic import load_curve
 from tps.pipeline.unbiased import Unbiased
@@ -140,7 +140,7 @@ class TrackMaker:
 
     def _unbiased_path(self, unbiased: Unbiased, index: int, share: Share) -> Track:
         positions = unbiased.paths.positions[index]
-        known, p_b = self._committors(index)
+        known, p_b = self._committors(unbiased.paths.lengths, index)
         frames = thinned(len(positions), share.n_frames, known)
         committor = np.full(len(positions), np.nan)
         committor[known] = p_b
@@ -153,7 +153,9 @@ class TrackMaker:
         }
         return Track(f"path {index}", frames, columns, self.place(positions[frames]))
 
-    def _committors(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    def _committors(
+        self, lengths: NDArray[np.int64], index: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return frames of an unbiased path that were shot from, and their p_B."""
         frames, p_b = [np.empty(0, np.int64)], [np.empty(0)]
         states, path = (
@@ -161,12 +163,12 @@ class TrackMaker:
             self.run.path / "committor" / f"path-{index:04d}.npz",
         )
         if (states / "committor.npz").is_file():
-            data = load_arrays(states / "committor.npz")
+            data = load_committors(states / "committor.npz", lengths)
             here = data["path_index"] == index
             frames.append(data["frame"][here])
             p_b.append(data["p_b"][here])
         if path.is_file():
-            data = load_arrays(path)
+            data = load_committors(path, lengths[[index]])
             frames.append(data["frame"])
             p_b.append(data["p_b"])
         return np.concatenate(frames), np.concatenate(p_b)
@@ -174,7 +176,7 @@ class TrackMaker:
     def transition_states(self, unbiased: Unbiased) -> tuple[TrackSet, list[str]]:
         """Return the transition states as one path, and what each is called."""
         folder = self.run.path / TRANSITION_STATES
-        data = load_arrays(folder / "committor.npz")
+        data = load_committors(folder / "committor.npz", unbiased.paths.lengths)
         order = np.argsort(data["path_index"], kind="stable")
         stored = load_array(folder / "states.npy") if self.run.surface else read_dcd(folder / "states.dcd")
         rows, at, p_b = data["path_index"][order], data["frame"][order], data["p_b"][order]

@@ -45,6 +45,7 @@ from tps.report import (
     write_report,
 )
 from tps.report.player import has_libraries
+from tps.said import SaidAnalysis, SaidTraining
 from tps.stored import read_json
 
 #: Points per axis of a surface's picture, and the most paths drawn on it.
@@ -77,7 +78,7 @@ COMPARED = (
 
 def report_run(run: RunFolder, frames: Conformations, out: Path) -> None:
     """Write figures/*.png and report.html into `out`."""
-    content = read_json(run.path / "analysis" / "metrics.json")
+    content = read_json(run.path / "analysis" / "metrics.json", SaidAnalysis)
     methods = {MAIN: content["metrics"], **content["baselines"]}
     ensembles = {name: load_paths(run.path / path_folder(name)) for name in methods}
     names = {name: spoken(name, content["method"]) for name in methods}
@@ -112,7 +113,7 @@ def report_run(run: RunFolder, frames: Conformations, out: Path) -> None:
 
 def summary_groups(run: RunFolder) -> dict[str, list[tuple[str, str]]]:
     """Return the numbers a reader looks at first, as (label, text) by group: candidates, ensemble and so on."""
-    content, solved = read_json(run.path / "analysis" / "metrics.json"), load_solved(run.path)
+    content, solved = read_json(run.path / "analysis" / "metrics.json", SaidAnalysis), load_solved(run.path)
     metrics = content["metrics"]
     groups = {
         "candidates": _candidate_rows(run, content, solved),
@@ -331,7 +332,7 @@ def _learning_picture(run: RunFolder) -> dict[str, Picture]:
     file = run.path / "model" / "training.json"
     if not file.is_file():
         return {}
-    training = read_json(file)
+    training = read_json(file, SaidTraining)
     figure = learning_curve(
         np.array(training["steps"]),
         np.array(training["training_loss"]),

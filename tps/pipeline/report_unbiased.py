@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tps.analysis import DIFFERENCES, N_BINS, frame_histogram, frame_ranges, path_channels
 from tps.arrays import load_arrays
-from tps.paths import PathEnsemble
-from tps.pipeline.committor import TRANSITION_STATES
+from tps.paths import PathEnsemble, load_transition_paths
+from tps.pipeline.committor import TRANSITION_STATES, load_committors
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.unbiased import Unbiased
 from tps.report import (
@@ -25,6 +25,20 @@ from tps.report import (
 )
 
 Picture = tuple[Figure, str, str]
+#: What the files of windows hold: see `load_arrays`.
+_PROFILE = {
+    "s": "f n",
+    "free_energy": "F n",
+    "free_energy_error": "F n",
+    "mean_energy": "F n",
+    "mean_energy_error": "F n",
+    "overlap": "F k k",
+    "statistical_inefficiency": "F k",
+}
+_SURFACES = {
+    1: {"axis_0": "f n", "free_energy": "F n", "error": "F n"},
+    2: {"axis_0": "f n", "axis_1": "f m", "free_energy": "F n m", "error": "F n m"},
+}
 #: Paths and candidates drawn on the map of the ensemble.
 _SHOWN = 40
 
@@ -89,7 +103,8 @@ def _convergence(unbiased: Unbiased, content: Mapping[str, Any]) -> Figure:
 
 def committor_pictures(run: RunFolder) -> dict[str, Picture]:
     """Return the histogram of the transition states' committors."""
-    data = load_arrays(run.path / TRANSITION_STATES / "committor.npz")
+    file = run.path / TRANSITION_STATES / "committor.npz"
+    data = load_committors(file, load_transition_paths(run.path / "shooting").lengths)
     p_b, n_shots = data["p_b"], data["n_a"] + data["n_b"]
     caption = (
         "p_B of the states found by bisection, by shots of their own with fresh velocities, beside what the number of "
@@ -112,7 +127,8 @@ def free_energy_pictures(
         DIFFERENCES[name]: {road: metric for road, metric in found.items() if metric["value"] is not None}
         for name, found in content["free_energy"]["roads"].items()
     }
-    profile, surface = load_arrays(folder / "profile.npz"), load_arrays(folder / "surface.npz")
+    profile = load_arrays(folder / "profile.npz", layout=_PROFILE)
+    surface = load_arrays(folder / "surface.npz", layout=_SURFACES[min(system.space.n_features, 2)])
     axes = [surface[name] for name in sorted(surface) if name.startswith("axis_")]
     unit = system.energy_unit
     return {

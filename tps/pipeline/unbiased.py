@@ -26,6 +26,7 @@ from tps.analysis import (
 from tps.paths import Frames, PathEnsemble, ShootingRun, TransitionPaths, load_transition_paths, with_numbers
 from tps.pipeline.folder import RunFolder
 from tps.pipeline.shooting import FROM_FRAMES, load_chains
+from tps.said import Said, SaidShares
 from tps.stored import read_json
 
 _DIVERGENCE = (
@@ -61,7 +62,7 @@ class Unbiased:
     def _from_frames(self) -> Metrics:
         """What shots from the weighted frames say of the ensemble; nothing where there are none."""
         there = (self.run.path / "shooting" / FROM_FRAMES).is_file()
-        return stored_metrics(self.run, f"shooting/{FROM_FRAMES}") if there else {}
+        return stored_metrics(self.run, f"shooting/{FROM_FRAMES}", SaidShares) if there else {}
 
     @property
     def transition_time(self) -> Metric:
@@ -121,7 +122,7 @@ class Unbiased:
     def channels(self) -> dict[str, dict[str, Any]]:
         """Return each channel's share of the ensemble with its error: by shots from frames, or else by the chains."""
         file = self.run.path / "shooting" / FROM_FRAMES
-        return dict(read_json(file)["channels"]) if file.is_file() else self.channels_of_chains()
+        return dict(read_json(file, SaidShares)["channels"]) if file.is_file() else self.channels_of_chains()
 
     def channels_of_chains(self) -> dict[str, dict[str, Any]]:
         """Return each channel's share of the moves of all chains, with its error."""
@@ -167,7 +168,7 @@ class Unbiased:
         return len(np.unique(self.paths.chain)) > 1
 
 
-def stored_metrics(run: RunFolder, file: str) -> dict[str, Metric]:
-    """Return the metrics that a stage has written to a JSON file."""
-    content = read_json(run.path / file)
+def stored_metrics(run: RunFolder, file: str, said: type[Said]) -> dict[str, Metric]:
+    """Return the metrics that a stage has written to a JSON file, which holds what is said."""
+    content = read_json(run.path / file, said)
     return {name: Metric(**metric) for name, metric in content.get("metrics", content).items()}

@@ -16,6 +16,7 @@ from tps.errors import RunFolderError
 from tps.files import whole
 from tps.paths.shooting.moves import ShootingSettings
 from tps.paths.shooting.store import stored_chains
+from tps.said import SaidClaim
 from tps.stored import read_json
 
 _FILE = "shooting.json"
@@ -78,4 +79,4 @@ def read_claim(folder: Path) -> dict[str, Any] | None:
     file = folder / _FILE
     if not file.is_file():
         return None
-    return read_json(file)
+    return read_json(file, SaidClaim)

@@ -12,8 +12,27 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from tps.arrays import load_arrays, save_arrays
-from tps.errors import ParameterError
+from tps.errors import ParameterError, RunFolderError
 from tps.files import whole
+from tps.stored import remedy
+
+#: What its file holds: see `load_arrays`.
+_LAYOUT = {
+    "log_weights": "F n",
+    "choice": "f n",
+    "state": "i n",
+    "guess": "i n",
+    "drawn": "n s",
+    "ends": "i s 2",
+    "shot": "n p",
+    "log_sums": "f p",
+    "taught": "n t",
+    "lessons": "i t 2",
+    "seed": "n",
+    "n_steps": "n",
+}
+#: Indices in it, and what they count.
+_AMONG = {"drawn": "log_weights", "taught": "log_weights", "shot": "drawn"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +135,10 @@ class FrameShots:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read what `save` wrote."""
-        data = load_arrays(path)
-        found = {f.name: data[f.name] for f in fields(cls)}
+        found = load_arrays(path, layout=_LAYOUT)
+        wrong = [name for name, among in _AMONG.items() if (found[name] >= len(found[among])).any()]
+        if wrong:
+            raise RunFolderError(f"{path} is damaged, its {', '.join(wrong)}: {remedy(path)}")
         numbers: dict[str, Any] = {name: int(found[name]) for name in ("seed", "n_steps")}
         return cls(**{**found, **numbers})
 

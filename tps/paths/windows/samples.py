@@ -14,6 +14,20 @@ from tps.errors import ParameterError, RunFolderError
 from tps.paths.ensemble import COMPLETED
 from tps.paths.windows.windows import Windows, evenly
 
+#: What its file holds: see `load_arrays`.
+_LAYOUT = {
+    "s": "F k",
+    "eta": "f k t",
+    "values": "F l f k d",
+    "statistics": "F l f k t",
+    "potential_energy": "F l f k",
+    "in_a": "b l f k",
+    "in_b": "b l f k",
+    "replica": "n l f k",
+    "status": "U l k",
+    "n_evaluations": "n",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class WindowSamples:
@@ -134,6 +148,6 @@ class WindowSamples:
         """
         if not path.is_file():
             raise RunFolderError(f"there are no window samples at {path}: sample the windows first")
-        arrays = load_arrays(path)
+        arrays = load_arrays(path, layout=_LAYOUT)
         windows, n_evaluations = Windows(arrays.pop("s"), arrays.pop("eta")), arrays.pop("n_evaluations")
         return cls(windows=windows, n_evaluations=int(n_evaluations), **arrays)
