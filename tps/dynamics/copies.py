@@ -85,8 +85,8 @@ class CopiedDynamics(MoleculeDynamics):
             if waiting and len(free) >= max(1, _FREE * len(who)):
                 free, begin = free[: len(waiting)], waiting[: len(free)]
                 del waiting[: len(free)]
+                self._place(who < 0, free, points[begin])
                 who[free] = begin
-                self._place(free, points[begin])
             busy = np.flatnonzero(who >= 0)
             flying = who[busy]
             try:
@@ -115,12 +115,11 @@ class CopiedDynamics(MoleculeDynamics):
         ends[~sound] = FAILED
         return ends
 
-    def _place(self, copies: NDArray[np.int64], points: Points) -> None:
-        """Put phase points into some copies; the others go on."""
+    def _place(self, idle: NDArray[np.bool_], copies: NDArray[np.int64], points: Points) -> None:
+        """Put phase points into some of the idle copies, and a sound one into the rest; the others go on."""
         context, now = self._dynamics.context, self._phase_points()
+        now[idle] = points[0]
         now[copies] = points
-        lost = ~np.isfinite(now).all(axis=(1, 2, 3))
-        now[lost] = points[0]  # nobody flies there
         context.setPositions(now[:, 0].reshape(-1, 3))
         context.setVelocities(now[:, 1].reshape(-1, 3))
 
