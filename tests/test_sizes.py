@@ -13,7 +13,7 @@ from fuzz.originals import make_doubles
 from fuzz.sizes import gzip_bomb, npz_bomb, with_frames_of_nothing
 from safetensors.torch import save
 
-from tps.apart import _write, load_apart
+from tps.apart import _write, check_room, load_apart, room_for_frames
 from tps.arrays import read_npz
 from tps.conformations import import_trajectories
 from tps.diffusion import load_model
@@ -166,3 +166,6 @@ def test_frames_larger_than_memory_allows_are_refused_unless_fewer_are_kept(mole
     with pytest.raises(OSError, match="keep fewer of them"):
         _write(io.BytesIO(), frames / "a.xtc", 0, 1, 2639)
     _write(io.BytesIO(), frames / "a.xtc", 0, 2, 1320)
+    with pytest.raises(OSError, match=r"more than 1\.0 GB"):
+        check_room(10**9 + 1, 10**9)
+    assert 2**26 < room_for_frames() < 2**50

@@ -7,6 +7,7 @@ there, or memory without end, ends that process alone.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,8 @@ from tps.files import check_fold
 
 #: By suffix; PyTables unpickles attributes of HDF5 files, and the C code of the others reads beyond damaged frames.
 SUFFIXES = (".xtc", ".trr", *(_HDF5 := (".h5", ".lh5", ".hdf5")))
-_SECONDS = 3600.0
+#: Any honest file is read in so much time on a busy machine, and by so many bytes a second from a slow disk.
+_SECONDS, _BYTES_PER_SECOND = 600.0, 1e6
 #: Frames are read so many at a time [bytes], and what reads them takes no more memory: its libraries take a tenth.
 _CHUNK, _ROOM = 2**26, 2**32
 #: Frames may take this share of the memory of the machine: they are copied where molecules are made whole, and put
@@ -52,19 +54,24 @@ def load_apart(
         If it cannot be read, with what the reader says, if the reader crashed, or the frames take too much memory.
     """
     with tempfile.TemporaryFile() as out:  # of no name, so a kill leaves nothing
-        numbers = (first, stride, int(_SHARE * machine_memory()))
+        numbers = (first, stride, room_for_frames())
         command = [sys.executable, "-W", "ignore", "-m", "tps.apart", str(file.resolve()), *map(str, numbers)]
         places = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        done = subprocess.run(
-            command,
-            stdout=out,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, places))},
-        )
+        try:
+            done = subprocess.run(
+                command,
+                stdout=out,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                timeout=_SECONDS + file.stat().st_size / _BYTES_PER_SECOND,
+                env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, places))},
+            )
+        except subprocess.TimeoutExpired:
+            raise OSError("its reader never ends: the file is damaged, or the disk very slow") from None
+        if done.returncode == -signal.SIGKILL:
+            raise OSError("its reader was killed: is there memory for it?")
         if done.returncode < 0:
             raise OSError(f"its reader crashed with signal {-done.returncode}: the file is damaged")
         if done.returncode > 0:
@@ -73,13 +80,27 @@ def load_apart(
         return _loaded(out, topology)
 
 
-def machine_memory() -> int:
-    """Return the memory of the machine, or what this process may have of it [bytes]."""
+def room_for_frames() -> int:
+    """Return what frames may take of the memory of the machine, or of that which this program may have [bytes]."""
     most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for file in map(Path, ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")):
         if file.is_file() and (limit := file.read_text().strip()).isdecimal():
             most = min(most, int(limit))
-    return most
+    return int(_SHARE * most)
+
+
+def check_room(n_bytes: int, most: int) -> None:
+    """Check that frames take no more than they may.
+
+    Raises
+    ------
+    OSError
+        If they do.
+    """
+    if n_bytes > most:
+        raise OSError(
+            f"its frames take more than {most / 1e9:.1f} GB, {_SHARE:.0%} of the memory here: keep fewer of them"
+        )
 
 
 def _loaded(out: IO[bytes], topology: mdtraj.Topology) -> tuple[mdtraj.Trajectory, int]:
@@ -153,11 +174,7 @@ def _write(out: IO[bytes], file: Path, first: int, stride: int, most: int) -> No
         check_fold(file, (n_frames + len(xyz)) * xyz[0].nbytes)
         kept = slice((first - n_frames) % stride, None, stride)
         n_frames, n_bytes = n_frames + len(xyz), n_bytes + xyz[kept].nbytes
-        if n_bytes > most:
-            raise OSError(
-                f"its frames take more than {most / 1e9:.1f} GB, {_SHARE:.0%} of the memory of this machine: keep "
-                "fewer of them"
-            )
+        check_room(n_bytes, most)
         np.save(out, xyz[kept])
         np.save(out, np.zeros((0, 3, 3), dtype=np.float32) if vectors is None else vectors[kept])
     np.save(out, np.array(symbols, dtype=str))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.apart import SUFFIXES as APART
-from tps.apart import load_apart
+from tps.apart import check_room, load_apart, room_for_frames
 from tps.conformations.cells import whole_positions
 from tps.conformations.frames import check_dcd_length
 from tps.conformations.weights import WeightColumn, WeightKind, check_weights, read_weights
@@ -19,6 +19,9 @@ from tps.errors import TrajectoryError, reason_of
 from tps.files import check_unpacked
 from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
+
+#: Formats of single precision without packing, which are as large as the frames in memory, and are read whole.
+_AS_IN_MEMORY = (".dcd", ".nc", ".ncdf", ".netcdf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +162,8 @@ def _read(system: MolecularSystem, file: Path, first: int, stride: int) -> tuple
             if file.suffix.lower() in APART:
                 loaded, n_frames = load_apart(file, system.mdtraj_topology, first, stride)
             else:
+                if file.suffix.lower() in _AS_IN_MEMORY:
+                    check_room(file.stat().st_size, room_for_frames())
                 whole = mdtraj.load(str(file), **_topology_argument(system, file))
                 loaded, n_frames = whole[first::stride], whole.n_frames
     except Exception as error:  # MDTraj's readers raise whatever a damaged file leads them to
