@@ -92,8 +92,9 @@ def test_exchange_hides_the_memory_of_walkers_from_a_window_and_not_from_all():
     s = np.linspace(0, 1, n_walkers)
     windows = Windows(s, np.stack([0 * s, 0.1 * s], axis=1))
     samples, exact = seen(windows, x), 1 / p - 1
-    found = inefficiencies(samples, samples.valid)
-    assert found == pytest.approx(exact, rel=4 * 2 * math.sqrt(exact / (n_ladders * n_frames)))
+    alone, together = inefficiencies(samples, samples.valid)
+    assert alone == pytest.approx(1 + (exact - 1) / n_walkers, rel=0.5)
+    assert together == pytest.approx(exact, rel=4 * 2 * math.sqrt(exact / (n_ladders * n_frames)))
     mean = x.mean(axis=(1, 2))  # of each ladder, of variance g / (K n_frames)
     assert abs(np.mean(mean**2) / (exact / (n_walkers * n_frames)) - 1) < 4 * math.sqrt(2 / n_ladders)
 

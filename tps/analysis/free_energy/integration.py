@@ -61,7 +61,7 @@ def integrated_difference(analysis: WindowAnalysis) -> Metric:
     lever[:-1] += np.diff(eta, axis=0) / 2
     lever[1:] += np.diff(eta, axis=0) / 2
     variances = np.array([np.var(rows @ row) for rows, row in zip(frames, lever, strict=True)])
-    sampling = np.sqrt(np.sum(variances / np.maximum(analysis.effective_samples[:n], 1.0)))
+    sampling = np.sqrt(np.sum(variances * analysis.statistical_inefficiency[:n] / analysis.n_frames[:n]))
     return Metric(
         -analysis.kt * value,
         analysis.kt * float(np.hypot(np.fmax(sampling, jackknife_error(blocks)), discretisation)),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from tps.analysis.free_energy.memory import inefficiencies, load_pymbar, relaxed_from
+from tps.analysis.free_energy.memory import inefficiencies, load_pymbar, relaxed_from, slowest
 from tps.analysis.free_energy.solver import first_guess, overlap_matrix, solve_mbar
 from tps.errors import ParameterError, SimulationError
 from tps.paths import Windows, WindowSamples
@@ -43,7 +43,9 @@ class WindowAnalysis:
     overlap : (K, K) array
         MBAR's overlap matrix: probability that a frame of window i is found in j.
     statistical_inefficiency : (K,) array
-        Frames per independent one.
+        Frames per independent one of each window by itself.
+    ladder_inefficiency : float
+        Moments per independent one of all windows of a ladder together, whose walkers exchange hides from each.
     start_share : float
         Share of each ladder's time, its first, that is left out because it remembers the start: see `relaxed_from`.
     window, block : (N,) int arrays
@@ -62,6 +64,7 @@ class WindowAnalysis:
     sampling_error: NDArray[np.float64]
     overlap: NDArray[np.float64]
     statistical_inefficiency: NDArray[np.float64]
+    ladder_inefficiency: float
     start_share: float
     window: NDArray[np.int64]
     block: NDArray[np.int64]
@@ -83,8 +86,8 @@ class WindowAnalysis:
 
     @property
     def effective_samples(self) -> NDArray[np.float64]:
-        """Independent frames of each window (K,)."""
-        return self.n_frames / self.statistical_inefficiency
+        """Independent frames of each window (K,) for free energies: of itself, and of its ladder's walkers."""
+        return self.n_frames / slowest(self.statistical_inefficiency, self.ladder_inefficiency, self.n_frames)
 
     @property
     def neighbour_overlap(self) -> NDArray[np.float64]:
@@ -168,10 +171,10 @@ def analyse_windows(
     in_a, in_b = samples.in_a[at], samples.in_b[at]
     tilts = eta @ statistics.T
     counts = np.bincount(window, minlength=len(eta))
-    inefficiency = inefficiencies(samples, valid)
+    inefficiency, together = inefficiencies(samples, valid)
     means = np.array([statistics[window == k].mean(axis=0) for k in range(len(eta))])
     f = solve_mbar(first_guess(eta, means), tilts, counts)
-    thin = _thinned(window, inefficiency)
+    thin = _thinned(window, slowest(inefficiency, together, counts))
     psi, log_weights = _untilted(f, tilts, counts)
     blocks = [_untilted(*_left_out(f, tilts, window, block != b)) for b in range(n_blocks)]
     return WindowAnalysis(
@@ -185,6 +188,7 @@ def analyse_windows(
         sampling_error=_asymptotic(f, tilts[:, thin], window[thin], in_a[thin], in_b[thin]),
         overlap=overlap_matrix(f, tilts, counts),
         statistical_inefficiency=inefficiency,
+        ladder_inefficiency=together,
         start_share=first / samples.n_frames,
         window=window,
         block=block,

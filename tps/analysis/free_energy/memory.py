@@ -32,7 +32,7 @@ def relaxed_from(samples: WindowSamples, n_least: int = 1) -> int:
     As long as ladders from A have more walkers on A's side than those from B, frames count as correlated about the mean
     of all ladders, so that without them more are independent. The latest frame is taken that leaves about as many as
     any, within the first third of the time and so that `n_least` moments of all ladders stay. What is looked at is the
-    sum over the windows of a ladder: see `inefficiencies`.
+    sum over the windows of a ladder, see `inefficiencies`.
 
     References
     ----------
@@ -50,20 +50,23 @@ def relaxed_from(samples: WindowSamples, n_least: int = 1) -> int:
     return int(starts[independent >= _ENOUGH * independent.max()][-1])
 
 
-def inefficiencies(samples: WindowSamples, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return frames per independent one of each window (K,), of those that are valid (L, n_frames, K).
+def inefficiencies(samples: WindowSamples, valid: NDArray[np.bool_]) -> tuple[NDArray[np.float64], float]:
+    """Return frames per independent one of each window by itself (K,), and of the sum over a ladder's windows.
 
-    The larger of the window's own and that of the ladder's sum over its windows. Exchange hands walkers from window to
-    window, so a window's frames soon differ while the ladder has the same walkers on A's side as before: then the
-    frames of one window are correlated with later ones of the others, and of the sum alone it shows.
+    Exchange hands walkers from window to window, so a window's frames soon differ while the ladder has the same
+    walkers on A's side as before: then the frames of one window are correlated with later ones of the others, and of
+    the sum alone it shows. It is of those that are valid (L, n_frames, K).
     """
-    total, there = _sums(samples, valid)
-    together = inefficiency(total, there, _chord(samples.windows))
     alone = [
         inefficiency(samples.statistics[:, :, k], valid[:, :, k], _tangent(samples.windows, k))
         for k in range(samples.windows.n_windows)
     ]
-    return np.minimum(np.maximum(alone, together), valid.sum(axis=(0, 1)))
+    return np.array(alone), inefficiency(*_sums(samples, valid), _chord(samples.windows))
+
+
+def slowest(alone: NDArray[np.float64], together: float, n_frames: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the larger of each window's inefficiency (K,) and its ladder's, which one frame at least is left of."""
+    return np.minimum(np.maximum(alone, together), n_frames)
 
 
 def inefficiency(

@@ -134,7 +134,7 @@ def sampling_metrics(analysis: WindowAnalysis) -> Metrics:
             "Smallest overlap (MBAR's matrix) of neighbouring windows on the curve; below 0.03 is too little.",
         ),
         "window_inefficiency": Metric(
-            analysis.statistical_inefficiency.max(),
+            max(analysis.statistical_inefficiency.max(), analysis.ladder_inefficiency),
             None,
             "",
             "Largest statistical inefficiency of a window: stored frames per independent frame, of its slowest "
@@ -183,5 +183,5 @@ def _window_energies(analysis: WindowAnalysis) -> tuple[NDArray[np.float64], NDA
     mean = sums.sum(1) / counts.sum(1)
     left_out = (sums.sum(1, keepdims=True) - sums) / (counts.sum(1, keepdims=True) - counts)
     variance = np.bincount(analysis.window, (energy - mean[analysis.window]) ** 2) / counts.sum(1)
-    sampling = np.sqrt(variance / np.maximum(analysis.effective_samples, 1.0))
+    sampling = np.sqrt(variance * analysis.statistical_inefficiency / counts.sum(1))
     return mean[:n], np.fmax(sampling, jackknife_error(left_out.T))[:n]
