@@ -81,6 +81,11 @@ def test_files_are_relative_to_the_run_file(tmp_path):
             '[run]\nsystem = "x"\n[geodesic]\nfree_energy_weight = -1',
             "free_energy_weight: should be greater than or equal to 0, or 'auto', but got -1$",
         ),
+        (
+            '[run]\nsystem = "x"\n[geodesic]\nanchor_log_snr = "4.0"',
+            "anchor_log_snr: should be a valid number.*'4.0'",
+        ),
+        ('[run]\nsystem = "x"\n[train]\nwidth = 8\ndenoiser = 17', "train.denoiser: "),
         ("[run]\nseed = 1", "run.system: required key is missing"),
         ("not toml", "cannot be read as TOML"),
     ],

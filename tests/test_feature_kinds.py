@@ -242,6 +242,7 @@ def test_one_table_defines_all_torsions_of_a_group(around):
         ('rmsd = "b.pdb"\natoms = "nmae CA"', "MDTraj cannot read"),
         ('python = "mine.py:other"\natoms = [0]', "mine.py has no function 'other'"),
         ('python = "mine.py"\natoms = [0]', "python: "),
+        ('torsions = [["backbone"]]', r"no torsion or group is named \['backbone'\]"),
         ('torsions = "sidechain"', "did you mean 'sidechains'"),
         ('torsions = "sidechains"', "has no chi1, chi2"),
         ('torsions = "backbone"\nresidues = [7]', "in residues 7"),

@@ -35,11 +35,11 @@ def molecule():
 
 @pytest.fixture(scope="module")
 def frames(molecule, tmp_path_factory):
-    """Ten frames and then seven, as XTC, TRR, HDF5 and PDB."""
+    """Ten frames and then seven."""
     folder = tmp_path_factory.mktemp("frames")
     noise = np.random.default_rng(1).normal(0, 0.003, (17, molecule.n_atoms, 3))
     trajectory = mdtraj.Trajectory(molecule.positions_a + noise, molecule.mdtraj_topology)
-    for suffix in ("xtc", "trr", "h5", "pdb"):
+    for suffix in ("xtc", "trr", "h5", "dcd", "nc", "pdb"):
         trajectory[:10].save(str(folder / f"a.{suffix}"))
         trajectory[10:].save(str(folder / f"b.{suffix}"))
     return folder
@@ -122,7 +122,7 @@ def test_topologies_that_include_and_define_as_one_does(tmp_path):
 
 
 @pytest.mark.parametrize("stride", [4, 12])
-@pytest.mark.parametrize("suffix", ["xtc", "trr", "h5"])
+@pytest.mark.parametrize("suffix", ["xtc", "trr", "h5", "dcd", "nc", "pdb"])
 def test_every_so_many_frames_are_read_as_from_a_file_read_whole(molecule, frames, suffix, stride):
     """Of all frames together, wherever one file ends; of 12 the second one gives its third."""
     found = import_trajectories(molecule, [frames / f"a.{suffix}", frames / f"b.{suffix}"], stride=stride)

@@ -196,7 +196,7 @@ class TrainCommon(Section):
             return data
         moved = dict(data)
         for key, section in _EARLIER_TRAIN_KEYS.items():
-            if key in moved:
+            if key in moved and isinstance(moved.get(section, {}), dict):
                 moved[section] = {key: moved.pop(key), **moved.get(section, {})}
         return moved
 

@@ -20,8 +20,8 @@ from tps.files import check_unpacked
 from tps.quiet import silent_stdout
 from tps.systems import MolecularSystem
 
-#: Formats of single precision without packing, which are as large as the frames in memory, and are read whole.
-_AS_IN_MEMORY = (".dcd", ".nc", ".ncdf", ".netcdf")
+#: Formats of single precision without packing: as large as their frames in memory.
+_UNPACKED = (".dcd", ".nc", ".ncdf", ".netcdf")
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,9 +161,9 @@ def _read(system: MolecularSystem, file: Path, first: int, stride: int) -> tuple
         with silent_stdout():
             if file.suffix.lower() in APART:
                 loaded, n_frames = load_apart(file, system.mdtraj_topology, first, stride)
+            elif file.suffix.lower() in _UNPACKED:
+                loaded, n_frames = _some_frames(system, file, first, stride)
             else:
-                if file.suffix.lower() in _AS_IN_MEMORY:
-                    check_room(file.stat().st_size, room_for_frames())
                 whole = mdtraj.load(str(file), **_topology_argument(system, file))
                 loaded, n_frames = whole[first::stride], whole.n_frames
     except Exception as error:  # MDTraj's readers raise whatever a damaged file leads them to
@@ -183,6 +183,17 @@ def _read(system: MolecularSystem, file: Path, first: int, stride: int) -> tuple
                 "it is another molecule or another atom order"
             )
     return loaded, n_frames
+
+
+def _some_frames(
+    system: MolecularSystem, file: Path, first: int, stride: int
+) -> tuple[mdtraj.Trajectory, int]:
+    """Return what `_read` does of a file that one can look into anywhere."""
+    check_room(file.stat().st_size // stride, room_for_frames())
+    with mdtraj.open(str(file)) as opened:
+        n_frames = len(opened)
+        opened.seek(min(first, n_frames))
+        return opened.read_as_traj(system.mdtraj_topology, stride=stride), n_frames
 
 
 def _topology_argument(system: MolecularSystem, file: Path) -> dict[str, mdtraj.Topology]:

@@ -11,6 +11,7 @@ import openmm
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
+from tps.errors import quoted
 from tps.features.peptides import TORSION_NAMES, find_torsion
 from tps.features.section import AtomIndex, Surroundings, VariableSection
 from tps.features.variable import CollectiveVariable, checked_positions, nearest_image, scatter
@@ -122,9 +123,11 @@ def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
 def _check_torsion(value: object) -> object:
     if isinstance(value, str):
         if value not in TORSION_NAMES:
-            raise ValueError(f"no torsion is named {value!r}{nearest(value, TORSION_NAMES)}")
+            raise ValueError(f"no torsion is named {quoted(value)}{nearest(value, TORSION_NAMES)}")
     elif not isinstance(value, list | tuple) or len(value) != 4:
-        raise ValueError(f"should be a name such as 'phi', or four atom indices from zero, but got {value!r}")
+        raise ValueError(
+            f"should be a name such as 'phi', or four atom indices from zero, but got {quoted(value)}"
+        )
     return value
 
 

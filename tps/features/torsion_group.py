@@ -8,7 +8,7 @@ from typing import Annotated
 from openmm import app
 from pydantic import BeforeValidator, Field
 
-from tps.errors import SystemDefinitionError
+from tps.errors import SystemDefinitionError, quoted
 from tps.features.peptides import TORSION_NAMES, named_torsions
 from tps.features.section import Surroundings, VariableSection
 from tps.features.torsion import Torsion
@@ -25,13 +25,13 @@ def _expand(value: object) -> object:
     names = [value] if isinstance(value, str) else value
     if not isinstance(names, list | tuple) or not names:
         raise ValueError(
-            f"should be 'backbone', 'sidechains', or names such as ['phi', 'psi'], but got {value!r}"
+            f"should be 'backbone', 'sidechains', or names such as ['phi', 'psi'], but got {quoted(value)}"
         )
     found: list[str] = []
     for name in names:
-        if name not in GROUPS and name not in TORSION_NAMES:
+        if not isinstance(name, str) or name not in {*GROUPS, *TORSION_NAMES}:
             raise ValueError(
-                f"no torsion or group is named {name!r}{nearest(str(name), (*GROUPS, *TORSION_NAMES))}"
+                f"no torsion or group is named {quoted(name)}{nearest(str(name), (*GROUPS, *TORSION_NAMES))}"
             )
         found += GROUPS.get(name, (name,))
     return tuple(dict.fromkeys(found))
