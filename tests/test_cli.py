@@ -353,6 +353,16 @@ def test_a_run_without_a_page_says_how_to_make_it(copy):
     assert f"`tps report {copy}`" in complaint("view", copy)
 
 
+@pytest.mark.parametrize("name", ["", "a/" * 1500 + "b", "x" * 5000], ids=["empty", "deep", "long"])
+@pytest.mark.parametrize(
+    "command", [("run", "smoke", "-o"), ("compare", "x", "-o"), ("contents",), ("init", "a.pdb")]
+)
+def test_names_that_no_file_can_have_are_refused(command, name):
+    said = tps(*command, name, code=2).stderr.splitlines()[-1]
+    assert said.startswith("Error: Invalid value for ")
+    assert len(said) < 300
+
+
 def test_a_name_that_no_text_can_hold_is_spelled_out(tiny, tmp_path):
     """Bytes of a file's name that are no UTF-8 come in as lone surrogates."""
     said = tps("compare", tiny / "run", "-o", tmp_path / "\udcff.png")

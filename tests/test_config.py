@@ -86,6 +86,16 @@ def test_files_are_relative_to_the_run_file(tmp_path):
             "anchor_log_snr: should be a valid number.*'4.0'",
         ),
         ('[run]\nsystem = "x"\n[train]\nwidth = 8\ndenoiser = 17', "train.denoiser: "),
+        (
+            '[run]\nsystem = "x"\ntimestep_ps = 1000',
+            "run.timestep_ps: .*less than or equal to 0.1, but got 1000",
+        ),
+        (
+            '[run]\nsystem = "x"\n[geodesic]\nanchor_log_snr = 4000',
+            "anchor_log_snr: .*less than or equal to 50",
+        ),
+        ('[run]\nsystem = "x"\n[train.flow]\nwidth = 128_000', "train.flow.width: .*10000, but got 128000"),
+        ('rate = 3\n[run]\nsystem = "x"', "rate: should be a table, but got 3"),
         ("[run]\nseed = 1", "run.system: required key is missing"),
         ("not toml", "cannot be read as TOML"),
     ],

@@ -247,6 +247,26 @@ def test_a_distance_given_as_weight_is_refused(molecule, folder, theta):
         assert "holds the values of ends" in text
 
 
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("weight", np.inf),
+        ("log-weight", np.inf),
+        ("bias-kj-per-mol", np.inf),
+        ("bias-kj-per-mol", -np.inf),
+    ],
+)
+def test_weights_without_end_are_refused(molecule, folder, kind, value):
+    """One frame alone would weigh something; it had been left out, as if it weighed nothing."""
+    numbers = np.linspace(1, 2, 400)
+    numbers[7] = value
+    np.savetxt(folder / "w.txt", numbers)
+    assert f"value {value} for frame 7" in refusal(molecule, folder, folder / "w.txt", weights_kind=kind)
+    numbers[7] = 1e307
+    np.savetxt(folder / "w.txt", numbers)
+    assert "effective frames" in refusal(molecule, folder, folder / "w.txt", weights_kind=kind)
+
+
 def test_weights_that_weigh_nothing_or_hardly_a_frame_are_refused(molecule, folder):
     np.savetxt(folder / "one.txt", np.ones(400))
     text = refusal(molecule, folder, folder / "one.txt", weights_kind="weight")

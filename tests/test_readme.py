@@ -176,7 +176,7 @@ def test_the_run_file_page_changes_when_a_field_does(monkeypatch):
     before = reference.run_file()
     entry = RunConfig.model_fields["paths"].annotation.model_fields["n_paths"]
     monkeypatch.setattr(entry, "default", 65)
-    row = "| `n_paths` | whole number, > 0 | `{}` |"
+    row = "| `n_paths` | whole number, > 0, ≤ 1000000 | `{}` |"
     assert row.format(64) in before
     assert reference.run_file() == before.replace(row.format(64), row.format(65))
 

@@ -47,7 +47,11 @@ def refusal(folder):
             "[collective_variables.phi]: residu: unknown key; did you mean 'residue'",
         ),
         ("[states.A]", "[states.C]", "states.C: unknown key"),
-        ("300.0", "-300.0", "system.temperature_kelvin: should be greater than 0, but got -300.0"),
+        (
+            "300.0",
+            "-300.0",
+            "system.temperature_kelvin: should be greater than or equal to 1, but got -300.0",
+        ),
         ("300.0", '"warm"', "system.temperature_kelvin: should be a valid number"),
         (
             '"h-bonds"',

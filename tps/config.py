@@ -32,6 +32,11 @@ _STEPS_PER_UPDATE = 20  # of the tilt along a curve, at most: moves of it take a
 WHERE = ("n_workers", "executor", "devices")
 
 Probability = Annotated[float, Field(gt=0, lt=1)]
+#: Natural logarithms beyond are no widths of anything: e^50 is 5e21.
+LogSnr = Annotated[float, Field(ge=-50, le=50)]
+#: Of what is held in memory side by side: more is a slip.
+Few = Annotated[int, Field(gt=0, le=10_000)]
+Many = Annotated[int, Field(gt=0, le=1_000_000)]
 
 
 class RunSection(Section):
@@ -42,9 +47,7 @@ class RunSection(Section):
     executor: Literal["local", "dask"] = Field(
         "local", description="Where the work is done: on this machine, or by the workers of [cluster]."
     )
-    n_workers: PositiveInt | None = Field(
-        None, description="executor = local: cores to use; all of them by default."
-    )
+    n_workers: Few | None = Field(None, description="executor = local: cores to use; all of them by default.")
     platform: str | None = Field(None, description="OpenMM platform; the fastest measured one by default.")
     precision: Literal["single", "mixed", "double"] = Field(
         "mixed", description="Of a platform with devices: CUDA, HIP or OpenCL."
@@ -53,8 +56,8 @@ class RunSection(Section):
         (),
         description="Devices it computes on, by OpenMM's index, in turn; the one that OpenMM takes by default.",
     )
-    timestep_ps: PositiveFloat = Field(0.002, description="Time step of Langevin dynamics.")
-    friction_per_ps: PositiveFloat = Field(1.0, description="Friction of Langevin dynamics.")
+    timestep_ps: float = Field(0.002, gt=0, le=0.1, description="Time step of Langevin dynamics.")
+    friction_per_ps: float = Field(1.0, gt=0, le=10_000, description="Friction of Langevin dynamics.")
 
     @property
     def wish(self) -> PlatformWish:
@@ -69,24 +72,32 @@ class ConformationsSection(Section):
         "auto",
         description="auto: the grid for surfaces; of molecules grow above two features, metadynamics otherwise.",
     )
-    n_walkers: PositiveInt = Field(2, description="Independent simulations, half of them started from B.")
+    n_walkers: Few = Field(2, description="Independent simulations, half of them started from B.")
     n_build_steps: PositiveInt = Field(1_000_000, description="MD steps per walker that build the bias.")
     n_sample_steps: PositiveInt = Field(1_500_000, description="MD steps per walker that are sampled.")
     frame_interval_steps: PositiveInt = Field(250, description="MD steps between stored frames.")
     bias_features: tuple[str, ...] | None = Field(
         None, description="One to three features to bias; all by default."
     )
-    bias_factor: float = Field(10.0, gt=1, description="Of well-tempered metadynamics: (T + ΔT)/T.")
-    hill_height_kj_per_mol: PositiveFloat = Field(1.2, description="Of the first hill.")
-    hill_width_degree: PositiveFloat = Field(
-        17.0, description="Of angles; of other features as many of their scales as this is radians."
+    bias_factor: float = Field(10.0, gt=1, le=1e6, description="Of well-tempered metadynamics: (T + ΔT)/T.")
+    hill_height_kj_per_mol: float = Field(1.2, gt=0, le=1000, description="Of the first hill.")
+    hill_width_degree: float = Field(
+        17.0,
+        gt=0,
+        le=360,
+        description="Of angles; of other features as many of their scales as this is radians.",
     )
     hill_interval_steps: PositiveInt = Field(250, description="MD steps between hills.")
     n_temperatures: int = Field(
-        6, ge=2, description="method = replica-exchange: replicas of each walker, which share its steps."
+        6,
+        ge=2,
+        le=10_000,
+        description="method = replica-exchange: replicas of each walker, which share its steps.",
     )
-    max_temperature_kelvin: PositiveFloat = Field(
+    max_temperature_kelvin: float = Field(
         600.0,
+        gt=0,
+        le=10_000,
         description="The highest of them; the system's own is the lowest, and factors between them are equal.",
     )
     n_grid_points: int = Field(120, ge=8, le=4000, description="method = grid: points per axis of a surface.")
@@ -118,7 +129,10 @@ class GrowSection(Section):
     """[grow] Frames that grow along the curve they give: conformations.method = grow."""
 
     n_ladders: int = Field(
-        4, ge=2, description="Independent chains through all windows; every other one comes from B."
+        4,
+        ge=2,
+        le=10_000,
+        description="Independent chains through all windows; every other one comes from B.",
     )
     basin_method: Literal["md", "replica-exchange"] = Field(
         "md",
@@ -151,9 +165,10 @@ class GrowSection(Section):
     max_windows: int = Field(
         16,
         ge=3,
+        le=10_000,
         description="Windows that the straight way takes at first: anchors no tighter than so many can join.",
     )
-    max_anchor_log_snr: float = Field(4.0, description="Anchors no tighter than this in any case.")
+    max_anchor_log_snr: LogSnr = Field(4.0, description="Anchors no tighter than this in any case.")
     target_error_kt: PositiveFloat = Field(
         0.3, description="Error of F(B) - F(A) [kT] to be reached before growing ends of itself."
     )
@@ -176,7 +191,7 @@ class TrainCommon(Section):
         description="What log-partition regresses on: E[T | eta] of the frames, or T of single frames.",
     )
     n_steps: PositiveInt = Field(1000, description="Training steps, at most.")
-    batch_size: PositiveInt = Field(128, description="Tilts, or frames, in each step.")
+    batch_size: Many = Field(128, description="Tilts, or frames, in each step.")
     learning_rate: PositiveFloat | None = Field(
         None, description="The highest of the schedule; that of the kind unless given."
     )
@@ -237,7 +252,7 @@ class AvoidPoint(Section):
     """[[geodesic.avoid_points]] A spacetime point to keep a KL distance from."""
 
     center: dict[str, float] = Field(description="Every feature's value: degrees of angles, nm of distances.")
-    log_snr: float = Field(description="Its log-SNR; of angles ln kappa.")
+    log_snr: LogSnr = Field(description="Its log-SNR; of angles ln kappa.")
     min_kl_nats: PositiveFloat = Field(description="Least Kullback-Leibler distance [nats].")
 
 
@@ -254,14 +269,14 @@ class GeodesicSection(Section):
         description="w of the metric e^(2wF/kT) G that is measured in: 0 the geodesic, 1 the path of maximum flux. "
         "auto: 1 where the curve is free, 0 under constraints, beside which w = 1 is seldom solved.",
     )
-    method_log_snr: float | None = Field(
+    method_log_snr: LogSnr | None = Field(
         None, description="Level of the methods that know one level only; anchor_log_snr by default."
     )
-    n_points: int = Field(64, ge=4, description="Points of the curve.")
+    n_points: int = Field(64, ge=4, le=10_000, description="Points of the curve.")
     representation: Literal["spline", "points"] = Field(
         "spline", description="What the solver moves: coefficients of a B-spline, or the points themselves."
     )
-    anchor_log_snr: float | Literal["auto"] = Field(
+    anchor_log_snr: LogSnr | Literal["auto"] = Field(
         4.0,
         description="Log-SNR at which the end structures are anchored. auto: as frames grew, or as tightly as "
         "the frames allow, up to 4.",
@@ -278,7 +293,7 @@ class GeodesicSection(Section):
         description="What orders the geodesics: the barrier of free energy on the way (by default, where the tilt is "
         "tight enough for one), or the length.",
     )
-    min_log_snr: float | None = Field(
+    min_log_snr: LogSnr | None = Field(
         None, description="Low variance: ln kappa of every torsion stays above."
     )
     max_std: PositiveFloat | None = Field(
@@ -329,7 +344,7 @@ class GeodesicSection(Section):
 class PathsSection(Section):
     """[paths] Annealed Langevin dynamics along the geodesic, and along the two straight lines beside it."""
 
-    n_paths: PositiveInt = Field(64, description="Paths along the curve.")
+    n_paths: Many = Field(64, description="Paths along the curve.")
     protocol: Literal["fisher", "friction"] = Field(
         "fisher",
         description="Clock along the curve: equal Fisher-Rao steps, or equal steps of the friction length, which "
@@ -346,7 +361,7 @@ class PathsSection(Section):
     )
     n_baseline_paths: NonNegativeInt = Field(32, description="Paths for each straight line; 0 for none.")
     n_friction_places: int = Field(
-        24, ge=4, description="protocol = friction: places on the curve where it is measured."
+        24, ge=4, le=10_000, description="protocol = friction: places on the curve where it is measured."
     )
     n_friction_steps: PositiveInt = Field(
         20_000,
@@ -389,7 +404,7 @@ class ShootingSection(Section):
     """[shooting] Transition-path sampling from the reactive segments of the paths."""
 
     n_moves: NonNegativeInt = Field(1000, description="Moves of all chains together; 0 for none.")
-    n_chains: PositiveInt = Field(16, description="Independent chains, each from a path of its own.")
+    n_chains: Few = Field(16, description="Independent chains, each from a path of its own.")
     kind: Literal["two-way", "one-way"] = Field(
         "two-way", description="Whether a move flies on and back from a frame, or one of the two."
     )
@@ -416,9 +431,11 @@ class CommittorSection(Section):
 class FreeEnergySection(Section):
     """[free_energy] Umbrella windows along the curve, and the same difference by other roads."""
 
-    n_windows: int = Field(14, ge=0, description="Windows at equal Fisher-Rao distances; 0 for none.")
-    n_bridge_windows: int = Field(9, ge=0, description="More about the barrier, ever tighter.")
-    n_ladders: PositiveInt = Field(2, description="Independent ladders; every other one starts from B.")
+    n_windows: int = Field(
+        14, ge=0, le=10_000, description="Windows at equal Fisher-Rao distances; 0 for none."
+    )
+    n_bridge_windows: int = Field(9, ge=0, le=10_000, description="More about the barrier, ever tighter.")
+    n_ladders: Few = Field(2, description="Independent ladders; every other one starts from B.")
     n_frames: PositiveInt = Field(1600, description="Of each window and ladder.")
     frame_interval_steps: PositiveInt = Field(100, description="Steps between frames.")
     n_backward_paths: NonNegativeInt = Field(

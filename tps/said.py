@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,12 +43,17 @@ class SaidShares(Said):
     channels: NumbersByName
 
 
-class SaidFreeEnergies(Said):
+class SaidRoads(Said):
+    """Free-energy differences by every road."""
+
+    roads: dict[str, NumbersByName]
+    agreement: dict[str, str]
+
+
+class SaidFreeEnergies(SaidRoads):
     """free_energy/result.json."""
 
     metrics: NumbersByName
-    roads: dict[str, NumbersByName]
-    agreement: dict[str, str]
 
 
 class SaidBarrier(Said):
@@ -189,7 +194,7 @@ class SaidAnalysis(Said):
     verdict: list[SaidFinding]
     warnings: list[str]
     ensemble: SaidEnsemble = None  # type: ignore[assignment]
-    free_energy: dict[str, Any] = {}
+    free_energy: SaidRoads = None  # type: ignore[assignment]
 
 
 class SaidTraining(Said):

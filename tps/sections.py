@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import accumulate
@@ -18,6 +19,8 @@ from tps.files import read_text
 _INTEGER_LIMIT = 2**63
 #: Types that words are for.
 _WORDS = {str, Path}
+#: What pydantic calls a table.
+_TABLE = re.compile(r"valid dictionary(?: or instance of \w+)?")
 #: So many characters tell of the mistakes of one file; the others are counted.
 _MOST_OF_MISTAKES = 400
 
@@ -150,7 +153,8 @@ def _explain(mistake: Any, model: type[BaseModel]) -> str:
         return f"{where}: required key is missing"
     message = mistake["msg"].removeprefix("Value error, ").replace(" after validation", "")
     if mistake["type"] != "value_error":  # pydantic's own words; TOML has lists where Python has tuples
-        message = message.removeprefix("Input ").replace("valid tuple", "list").replace("Tuple", "list")
+        message = _TABLE.sub("table", message.removeprefix("Input "))
+        message = message.replace("valid tuple", "list").replace("Tuple", "list")
         message = f"{message}, but got {quoted(mistake['input'])}"
     return f"{where}: {message}" if where else message
 

@@ -7,16 +7,15 @@ from pathlib import Path
 import click
 
 from tps.cli.output import JSON, print_json
+from tps.cli.place import Place
 from tps.cli.results import side_by_side
 from tps.pipeline.compare import SHOWN, compared_runs
 from tps.report import comparison_figure, save_figure
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Figure (PNG) to write."
-)
+@click.argument("runs", nargs=-1, required=True, type=Place(file_okay=False))
+@click.option("-o", "--output", type=Place(dir_okay=False), help="Figure (PNG) to write.")
 @click.option("--baselines", is_flag=True, help="The straight lines of each run too.")
 @JSON
 def compare(runs: tuple[Path, ...], output: Path | None, baselines: bool, as_json: bool) -> None:

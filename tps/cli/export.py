@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tps.cli.output import JSON, print_json
+from tps.cli.place import Place
 from tps.engine import choose_platform
 from tps.errors import ParameterError
 from tps.export import FORMATS, VIEWER_FORMATS, export_ops, export_paths, write_viewer_scripts
@@ -17,11 +18,11 @@ from tps.pipeline.stages import check_whole
 
 
 @click.command()
-@click.argument("run", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("run", type=Place(file_okay=False))
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False),
     help="RUN/export or export-ops by default.",
 )
 @click.option(

@@ -10,6 +10,7 @@ import numpy as np
 
 from tps.analysis import ensemble_divergence, halves
 from tps.cli.output import JSON, print_json
+from tps.cli.place import Place
 from tps.engine import choose_platform, potential_energies
 from tps.errors import RunFolderError
 from tps.export import OpsPaths, read_ops_paths
@@ -21,8 +22,8 @@ PLACE = "shooting-ops"
 
 
 @click.command("import-ops")
-@click.argument("run", type=click.Path(file_okay=False, path_type=Path))
-@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("run", type=Place(file_okay=False))
+@click.argument("files", nargs=-1, required=True, type=Place(dir_okay=False))
 @click.option("--force", is_flag=True, help="Replace what was imported before.")
 @JSON
 def import_ops(run: Path, files: tuple[Path, ...], force: bool, as_json: bool) -> None:

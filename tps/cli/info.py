@@ -12,6 +12,7 @@ import click
 
 from tps.cli.console import ConsoleProgress
 from tps.cli.output import JSON, print_json
+from tps.cli.place import Place
 from tps.cli.results import WIDTH
 from tps.engine import available_platforms, choose_platform, default_workers
 from tps.pipeline import STAGES, RunFolder, stage_state
@@ -88,7 +89,7 @@ def _system_row(system: System) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("run", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("run", type=Place(file_okay=False))
 @JSON
 def contents(run: Path, as_json: bool) -> None:
     """Show what a run folder holds, misses or has outdated."""

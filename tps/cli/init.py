@@ -9,18 +9,17 @@ import click
 
 from tps.cli.console import ConsoleProgress
 from tps.cli.output import JSON, estimate_rows, print_json
+from tps.cli.place import Place
 from tps.prepare import Initialised, Request, describe, initialise, warnings_of
 from tps.prepare.request import Solvent
 
-FILE = click.Path(dir_okay=False, path_type=Path)
+FILE = Place(dir_okay=False)
 
 
 @click.command()
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
-@click.option(
-    "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="New folder."
-)
+@click.option("-o", "--output", required=True, type=Place(file_okay=False), help="New folder.")
 @click.option(
     "--forcefield",
     "force_field",
@@ -51,7 +50,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option(
     "--gromacs-include",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=Place(exists=True, file_okay=False),
     help="Folder of the *.ff folders.",
 )
 @click.option("--system-xml", type=FILE, help="Serialised openmm.System, instead of a force field.")

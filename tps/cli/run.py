@@ -10,6 +10,7 @@ from tps.cli.check import spoken_lines
 from tps.cli.console import ConsoleProgress
 from tps.cli.info import stage_rows
 from tps.cli.output import JSON, print_json
+from tps.cli.place import Place
 from tps.cli.results import side_by_side
 from tps.cli.stage_list import StageList
 from tps.cli.time_limit import TIME_LIMIT
@@ -45,10 +46,8 @@ _COMPARED = (
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Run folder."
-)
+@click.argument("config", type=Place())
+@click.option("-o", "--output", required=True, type=Place(file_okay=False), help="Run folder.")
 @click.option("-s", "--system", help="Another system than the run file names: a built-in name or a folder.")
 @click.option("--seed", type=click.IntRange(min=0), help="Another seed than the run file names.")
 @click.option("-n", "--n-paths", type=click.IntRange(min=1), help="Another number of paths.")

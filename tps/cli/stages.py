@@ -11,6 +11,7 @@ import click
 from tps.analysis import RATES
 from tps.cli.console import ConsoleProgress
 from tps.cli.output import JSON, print_json
+from tps.cli.place import Place
 from tps.cli.results import free_energy_text, metrics_text, shooting_found, shooting_text
 from tps.cli.time_limit import TIME_LIMIT
 from tps.cli.view import open_page
@@ -24,7 +25,7 @@ from tps.said import Said, SaidFreeEnergies, SaidGeodesic, SaidNumbers
 from tps.spacetime import CURVE_METHODS
 from tps.stored import read_json
 
-RUN = click.argument("run", type=click.Path(file_okay=False, path_type=Path))
+RUN = click.argument("run", type=Place(file_okay=False))
 #: Shots of `tps rate` where the run file names none.
 _N_FRAME_SHOTS = 3000
 #: Of stages whose result.json a command shows: what it holds.

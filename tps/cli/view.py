@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from tps.cli.place import Place
 from tps.errors import RunFolderError
 from tps.pipeline import RunFolder
 
@@ -17,7 +18,7 @@ _DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 
 
 @click.command()
-@click.argument("run", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("run", type=Place(file_okay=False))
 def view(run: Path) -> None:
     """Open the page of RUN in a browser, or say where it is."""
     click.echo(open_page(RunFolder.open(run).path))

@@ -26,7 +26,7 @@ _KINDS: dict[WeightKind, re.Pattern[str]] = {
     "weight": re.compile(r"w|weights?"),
 }
 _SPOKEN: dict[WeightKind, str] = {
-    "bias-kj-per-mol": "a bias in kJ/mol",
+    "bias-kj-per-mol": "biases in kJ/mol",
     "log-weight": "logarithms of weights",
     "weight": "weights",
 }
@@ -61,17 +61,34 @@ class WeightColumn:
         """What messages call it."""
         return f"column {self.name} of {self.file}" if self.name else str(self.file)
 
+    def check_finite(self) -> None:
+        """Check that every value is a finite number, but for -inf as the logarithm of no weight.
+
+        Raises
+        ------
+        TrajectoryError
+            Naming the first that is not.
+        """
+        if np.isnan(self.values).any():
+            frame = int(np.flatnonzero(np.isnan(self.values))[0])
+            raise TrajectoryError(f"{self.label} has a value that is not a number for frame {frame}")
+        allowed = -np.inf if self.kind == "log-weight" else None  # the logarithm of no weight
+        endless = np.flatnonzero(np.isinf(self.values) & (self.values != allowed))
+        if len(endless):
+            raise TrajectoryError(
+                f"{self.label} has the value {self.values[endless[0]]} for frame {endless[0]}, but "
+                f"{_SPOKEN[self.kind]} are finite: mend it, or leave the frame out"
+            )
+
     def log_weights(self, kt: float) -> NDArray[np.float64]:
         """Return the logarithms of the weights (n_frames,), -inf for none; kt [kJ/mol].
 
         Raises
         ------
         TrajectoryError
-            If a value is not a number, or a weight negative.
+            If a value is not a number or not finite, but for -inf as the logarithm of no weight, or a weight negative.
         """
-        if np.isnan(self.values).any():
-            frame = int(np.flatnonzero(np.isnan(self.values))[0])
-            raise TrajectoryError(f"{self.label} has a value that is not a number for frame {frame}")
+        self.check_finite()
         if self.kind == "log-weight":
             return self.values
         if self.kind == "bias-kj-per-mol":
@@ -156,6 +173,7 @@ def check_weights(
     TrajectoryError
         If it is one of the variables, its values are all equal, or hardly a frame carries weight.
     """
+    column.check_finite()
     numbers = column.values[used]
     for name, value in values.items():
         if _is_variable(numbers, value, variables[name]):
@@ -171,7 +189,7 @@ def check_weights(
             "column of the weights, or leave conformations.weights_file out if the frames are unbiased"
         )
     effective = _effective_sample_size(log_weights)
-    if effective < min(_MIN_EFFECTIVE, n / 2):
+    if not effective >= min(_MIN_EFFECTIVE, n / 2):  # no number where the sum of weights is none
         spread = np.ptp(log_weights[np.isfinite(log_weights)])
         raise TrajectoryError(
             f"{column.label}, taken as {_SPOKEN[column.kind]}, leaves {effective:.1f} effective frames of {n} (the "
@@ -181,7 +199,8 @@ def check_weights(
 
 def _effective_sample_size(log_weights: NDArray[np.float64]) -> float:
     """Return Kish's number, (Σ w)² / Σ w²."""
-    return float(np.exp(2 * logsumexp(log_weights) - logsumexp(2 * log_weights)))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.exp(2 * logsumexp(log_weights) - logsumexp(2 * log_weights)))
 
 
 def _remedy(column: WeightColumn, log_weights: NDArray[np.float64], kt: float) -> str:

@@ -27,7 +27,7 @@ class SystemSection(Section):
     description: str = Field("", description="One sentence about the molecule and the transition.")
     structure_a: str = Field(description="End structure A, a PDB or mmCIF file beside system.toml.")
     structure_b: str = Field(description="End structure B, the same molecule in the same atom order.")
-    temperature_kelvin: PositiveFloat = Field(300.0, description="Bath temperature.")
+    temperature_kelvin: float = Field(300.0, ge=1, le=10_000, description="Bath temperature.")
     features: tuple[str, ...] = Field(
         min_length=1, description="Collective variables that are the features, or names of groups of them."
     )

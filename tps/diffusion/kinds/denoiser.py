@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from tps.diffusion.convex import ConvexNetwork
 from tps.diffusion.denoising import ScoreNetwork
@@ -31,8 +31,8 @@ class DenoiserSection(ModelSection):
     conservative: bool = Field(
         True, description="The gradient of a convex scalar, which knows psi; or else a residual network."
     )
-    width: PositiveInt = Field(128, description="Units for each feature, and in each layer.")
-    depth: PositiveInt = Field(3, description="Soft maxima, or residual blocks.")
+    width: int = Field(128, gt=0, le=10_000, description="Units for each feature, and in each layer.")
+    depth: int = Field(3, gt=0, le=1000, description="Soft maxima, or residual blocks.")
 
     @staticmethod
     def network(n_circles: int, n_lines: int, **size: Any) -> Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from tps.diffusion.denoising import FlowNetwork
 from tps.diffusion.kinds.means import learn_means
@@ -17,8 +17,8 @@ from tps.diffusion.training import Progress, TrainingFrames, TrainingRecord, Tra
 class FlowSection(ModelSection):
     """[train.flow] The velocity of a flow from noise to the data along straight lines."""
 
-    width: PositiveInt = Field(128, description="Of the residual network.")
-    depth: PositiveInt = Field(3, description="Residual blocks.")
+    width: int = Field(128, gt=0, le=10_000, description="Of the residual network.")
+    depth: int = Field(3, gt=0, le=1000, description="Residual blocks.")
 
     @staticmethod
     def network(n_circles: int, n_lines: int, **size: Any) -> Model:

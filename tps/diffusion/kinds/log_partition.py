@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from tps.diffusion.kinds.section import ModelSection
 from tps.diffusion.log_partition import LogPartitionNetwork
@@ -19,7 +19,7 @@ _LEARNING_RATE = 0.1  # of stiffnesses κ of order 20
 class LogPartitionSection(ModelSection):
     """[train.log_partition] ψ itself, as that of a mixture of von Mises distributions and Gaussians."""
 
-    n_components: PositiveInt = Field(256, description="Of the mixture.")
+    n_components: int = Field(256, gt=0, le=100_000, description="Of the mixture.")
 
     @staticmethod
     def network(n_circles: int, n_lines: int, **size: Any) -> Model:
