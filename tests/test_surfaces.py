@@ -364,6 +364,12 @@ def refusal(folder):
             "phi = [40, 100]",
             "whose ranges are given as phi_degree",
         ),
+        (
+            "mueller-brown",
+            "[[-1.5, 1.2]",
+            "[[-0.5, 1.2]",
+            "x = -0.5582, outside of the bounds -0.5 to 1.2: move",
+        ),
         ("alanine-surface", "table.txt", "tabel.txt", "tabel.txt does not exist"),
         ("alanine-surface", 'file = "table.txt"', "", "file: a table needs its file"),
         (

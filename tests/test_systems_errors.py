@@ -221,6 +221,21 @@ def test_files_that_are_no_structures(folder, text):
     assert "c5.pdb" in refusal(folder)
 
 
+def test_structures_that_are_cut_off_or_say_an_atom_twice(folder):
+    """Python's words for a parser beyond the end of its file tell nobody anything."""
+    file = folder / "c5.pdb"
+    sound = file.read_text()
+    for harmed in ("", sound.encode("utf-16").decode("latin1")):
+        file.write_text(harmed)
+        assert "c5.pdb cannot be read as a pdb structure (it is cut off, or holds no atoms)" in refusal(
+            folder
+        )
+    lines = sound.splitlines(keepends=True)
+    atom = next(i for i, line in enumerate(lines) if line.startswith(("ATOM", "HETATM")))
+    file.write_text("".join([*lines[: atom + 1], *lines[atom:]]))
+    assert "c5.pdb cannot be read as a pdb structure (duplicate atom" in refusal(folder)
+
+
 def test_damaged_force_field(folder):
     (folder / "mine.xml").write_text("<ForceField>")
     edit(folder / "system.toml", "amber99sbildn.xml", "mine.xml")

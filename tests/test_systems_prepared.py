@@ -315,7 +315,7 @@ def test_numbers_that_openmm_cannot_simulate(tmp_path):
         (
             "title.crd",
             "salt-water",
-            "title.crd cannot be read as a crd structure (ValueError: nothing follows the tit",
+            "title.crd cannot be read as a crd structure (nothing follows the tit",
         ),
         ("damaged.rst7", "salt-water", "damaged.rst7 cannot be read as a rst7 structure"),
         ("empty.gro", "salt-water", "empty.gro cannot be read as a gro structure"),

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tps.arrays import load_arrays, save_arrays
 from tps.config import RunConfig
-from tps.conformations.frames import check_dcd_length, read_dcd, write_dcd
+from tps.conformations.frames import check_dcd_length, read_dcd, read_finite_dcd, write_dcd
 from tps.diffusion import check_device, load_model
 from tps.errors import (
     MOST_QUOTED,
@@ -365,6 +365,16 @@ def test_a_dcd_that_was_cut_off_is_not_shorter(tmp_path):
         RunFolderError, match=r"frames.dcd cannot be read .*counts 10 frames, and 7 are there"
     ):
         read_dcd(file)
+
+
+def test_positions_that_are_no_numbers_are_seen(tmp_path):
+    """Windows whose simulation failed hold such; paths and frames do not."""
+    positions = np.ones((4, 5, 3), dtype=np.float32)
+    positions[2, 1] = np.nan
+    write_dcd(tmp_path / "frames.dcd", positions)
+    assert np.isnan(read_dcd(tmp_path / "frames.dcd")).sum() == 3
+    with pytest.raises(RunFolderError, match=r"frames.dcd is damaged, frame 2 has no finite positions"):
+        read_finite_dcd(tmp_path / "frames.dcd")
 
 
 def test_devices_that_are_not_there():

@@ -2,7 +2,7 @@
 
 from tps.conformations.bias import MAX_BIASED, bias_energies
 from tps.conformations.dataset import Conformations
-from tps.conformations.frames import read_dcd, write_dcd
+from tps.conformations.frames import read_dcd, read_finite_dcd, write_dcd
 from tps.conformations.imported import ImportedFrames, import_trajectories
 from tps.conformations.mean_force import check_mean_forces
 from tps.conformations.metadynamics import MetadynamicsSettings, run_metadynamics
@@ -31,6 +31,7 @@ __all__ = [
     "import_trajectories",
     "judge_frames",
     "read_dcd",
+    "read_finite_dcd",
     "run_metadynamics",
     "run_replicas",
     "sample_frames",

@@ -80,6 +80,21 @@ def read_dcd(path: Path) -> NDArray[np.float32]:
     return np.asarray(xyz / _ANGSTROM_PER_NM, dtype=np.float32)
 
 
+def read_finite_dcd(path: Path) -> NDArray[np.float32]:
+    """Read a DCD file as `read_dcd` does, one whose simulations all came to their end.
+
+    Raises
+    ------
+    RunFolderError
+        As there, or if a position is not finite.
+    """
+    positions = read_dcd(path)
+    bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
+    if len(bad):
+        raise RunFolderError(f"{path} is damaged, frame {bad[0]} has no finite positions: {remedy(path)}")
+    return positions
+
+
 def check_dcd_length(path: Path, n_frames: int) -> None:
     """Check that a DCD file holds the frames that its header counts, where it counts them.
 

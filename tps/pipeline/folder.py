@@ -26,7 +26,7 @@ from openmm import app
 import tps
 from tps.arrays import FORMAT_VERSION
 from tps.config import ConformationsSection, RunConfig, load_config
-from tps.conformations import Conformations, read_dcd
+from tps.conformations import Conformations, read_finite_dcd
 from tps.diffusion import check_device
 from tps.errors import ConfigError, RunFolderError, SystemDefinitionError
 from tps.files import partial_of, whole
@@ -245,14 +245,14 @@ class RunFolder:
 
     def frame_positions(self, frames: Conformations) -> NDArray[np.floating]:
         """Return the positions of the weighted frames as `system.values` takes them."""
-        return frames.values if self.surface else read_dcd(self.path / "conformations" / "frames.dcd")
+        return frames.values if self.surface else read_finite_dcd(self.path / "conformations" / "frames.dcd")
 
     def path_positions(self, folder: str, ensemble: PathEnsemble) -> list[NDArray[np.floating] | None]:
         """Return the positions of each path as `system.values` takes them, None for a path that failed."""
         done = enumerate(ensemble.completed)
         if self.surface:
             return [ensemble.values[i] if ready else None for i, ready in done]
-        return [read_dcd(self.path / folder / f"{i:04d}.dcd") if ready else None for i, ready in done]
+        return [read_finite_dcd(self.path / folder / f"{i:04d}.dcd") if ready else None for i, ready in done]
 
     def seeds(self, what: Chance, n: int) -> list[int]:
         """Return n seeds, each fixed by the run's seed, what it is for and its place."""

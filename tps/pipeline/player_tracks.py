@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tps.arrays import load_array
-from tps.conformations import Conformations, read_dcd
+from tps.conformations import Conformations, read_finite_dcd
 from tps.export.source import heavy_atoms, structure
 from tps.paths import PathEnsemble, evenly
 from tps.pipeline.candidates import path_folder
@@ -125,7 +125,7 @@ class TrackMaker:
             **self.columns(ensemble.values[index, frames]),
         }
         file = self.run.path / path_folder(method) / f"{index:04d}.dcd"
-        positions = None if self.run.surface else self.place(read_dcd(file)[frames])
+        positions = None if self.run.surface else self.place(read_finite_dcd(file)[frames])
         said = "" if ensemble.reactive[index] else ", does not reach B"
         return Track(f"path {index}{said}", frames, columns, positions)
 
@@ -178,7 +178,8 @@ class TrackMaker:
         folder = self.run.path / TRANSITION_STATES
         data = load_committors(folder / "committor.npz", unbiased.paths.lengths)
         order = np.argsort(data["path_index"], kind="stable")
-        stored = load_array(folder / "states.npy") if self.run.surface else read_dcd(folder / "states.dcd")
+        file = folder / "states.dcd"
+        stored = load_array(folder / "states.npy") if self.run.surface else read_finite_dcd(file)
         rows, at, p_b = data["path_index"][order], data["frame"][order], data["p_b"][order]
         columns = {
             "time": np.arange(len(order)),

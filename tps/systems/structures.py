@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +77,13 @@ def read_structure(path: Path, topology: app.Topology | None = None) -> Structur
             "gromacs_top or charmm_psf that it belongs to"
         )
     try:
-        own, names, positions, vectors = _load(path, suffix)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="WARNING: duplicate atom")
+            own, names, positions, vectors = _load(path, suffix)
     except Exception as reason:  # OpenMM's parsers raise whatever a damaged file leads them to
-        kind = f"{type(reason).__name__}: {reason_of(reason)}"
-        raise SystemDefinitionError(f"{path} cannot be read as a {suffix[1:]} structure ({kind})") from None
+        raise SystemDefinitionError(
+            f"{path} cannot be read as a {suffix[1:]} structure ({_why(reason)}): write it anew"
+        ) from None
     if len(positions) == 0:
         raise SystemDefinitionError(f"{path} holds no atoms")
     if topology is not None:
@@ -131,6 +135,13 @@ def describe_atom(atom: app.topology.Atom) -> str:
 def describe_box(box: NDArray[np.float64]) -> str:
     """Return the lengths of the box vectors such as '2.1 x 2.1 x 2.3 nm'."""
     return " x ".join(f"{length:.4g}" for length in np.linalg.norm(box, axis=1)) + " nm"
+
+
+def _why(reason: Exception) -> str:
+    """Return what a parser says, in the place of what Python says of a parser that went beyond the end of a file."""
+    if isinstance(reason, LookupError | TypeError | AttributeError):
+        return "it is cut off, or holds no atoms"
+    return reason_of(reason).removeprefix("WARNING: ")
 
 
 def _load(path: Path, suffix: str) -> tuple[app.Topology | None, list[str], NDArray[np.float64], Any]:

@@ -103,9 +103,19 @@ class SurfaceSystem:
                 raise SystemDefinitionError(
                     f"[states.{label}] point {point.tolist()} has no finite energy: move it to where the surface is"
                 )
+            self._check_bounds(label, point)
             point.setflags(write=False)
             object.__setattr__(self, name, point)
         check_states(*self._ends())
+
+    def _check_bounds(self, label: str, point: NDArray[np.float64]) -> None:
+        """Check that an end lies within the bounds of the grid, outside of which no frame lies."""
+        for axis, x in zip(self.axes, point, strict=True):
+            if not (axis.periodic or axis.low <= x <= axis.high):
+                raise SystemDefinitionError(
+                    f"[states.{label}] point has {axis.name} = {x:g}, outside of the bounds {axis.low:g} to "
+                    f"{axis.high:g}: move one of them"
+                )
 
     @property
     def n_axes(self) -> int:
