@@ -131,6 +131,15 @@ def test_every_so_many_frames_are_read_as_from_a_file_read_whole(molecule, frame
     assert found.trajectory.tolist() == [int(i >= 10) for i in range(0, 17, stride)]
 
 
+def test_a_dcd_of_what_are_no_frames_is_refused(molecule, frames, tmp_path):
+    """Two files one after another: the head of the second is read as a frame, and MDTraj stops in silence."""
+    content = (frames / "a.dcd").read_bytes()
+    (tmp_path / "a.dcd").write_bytes(content + content)
+    for stride in (1, 3):
+        with pytest.raises(TrajectoryError, match="are no frames"):
+            import_trajectories(molecule, [tmp_path / "a.dcd"], stride=stride)
+
+
 def test_weights_stand_for_all_frames_and_bad_ones_are_named_by_their_number(molecule, frames, tmp_path):
     weights = np.linspace(1, 2, 17)
     np.save(tmp_path / "w.npy", weights)

@@ -193,7 +193,13 @@ def _some_frames(
     with mdtraj.open(str(file)) as opened:
         n_frames = len(opened)
         opened.seek(min(first, n_frames))
-        return opened.read_as_traj(system.mdtraj_topology, stride=stride), n_frames
+        loaded = opened.read_as_traj(system.mdtraj_topology, stride=stride)
+    expected = len(range(first, n_frames, stride))
+    if len(loaded) != expected:
+        raise OSError(
+            f"by its size it has {n_frames} frames, but {expected - len(loaded)} of {expected} are no frames"
+        )
+    return loaded, n_frames
 
 
 def _topology_argument(system: MolecularSystem, file: Path) -> dict[str, mdtraj.Topology]:
