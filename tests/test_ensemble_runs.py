@@ -389,7 +389,7 @@ def test_the_player_of_a_run_holds_its_frames(tiny):
 def test_the_player_of_a_run_holds_the_windows_of_its_last_round(copy):
     """Frames of a path as those of two windows: each window gets its own, and one that failed is left out."""
     run = RunFolder.open(copy)
-    ensemble, curve = load_paths(run.path / "paths"), load_curve(run.path)
+    ensemble, curve = load_paths(run.path / "paths"), load_curve(run)
     positions, values = read_dcd(run.path / "paths" / "0000.dcd")[:8], ensemble.values[0, :8]
     flags = np.zeros((1, 4, 2), dtype=bool)
     samples = WindowSamples(

@@ -10,6 +10,7 @@ from commands import complaint, tps
 
 from tps.arrays import FORMAT_VERSION, load_arrays
 from tps.config import load_config
+from tps.errors import RunFolderError
 from tps.paths import load_paths, load_transition_paths
 from tps.pipeline import RunFolder
 from tps.pipeline.compare import compared_runs
@@ -155,7 +156,7 @@ x = [1.0, 2.0]
         assert abs(roads[name]["value"] - exact) < 4 * roads[name]["error"], name
     # and so is the profile: F = k K c² / 2 (k + K) + ln(1 + K/k) / 2 all along the curve, of stiffness K about c
     profile = load_arrays(tmp_path / "run" / "free_energy" / "profile.npz")
-    curve = load_curve(tmp_path / "run")
+    curve = load_curve(RunFolder.open(tmp_path / "run"))
     strength = np.exp(curve.log_snr)
     along = strength * curve.center[:, 0] ** 2 / (2 + strength) + 0.5 * np.log1p(strength / 2)
     along = np.interp(profile["s"], curve.s, along - along[0])
@@ -223,7 +224,7 @@ def test_points_to_avoid_are_given_in_the_axes_own_unit(well, tmp_path):
     mu, psi = family.mu(target)[0], family.psi(target)[0]
 
     def nearest(folder):
-        eta = torch.as_tensor(load_curve(folder).eta)
+        eta = torch.as_tensor(load_curve(RunFolder.open(folder)).eta)
         return float(((target - eta) @ mu - psi + family.psi(eta)).min())
 
     assert nearest(well) < 0.5
@@ -252,6 +253,19 @@ def test_paths_may_be_given_as_text(well):
     assert len(load_paths(str(well / "paths")).seeds) == run.config.paths.n_paths
     assert len(load_transition_paths(str(well / "shooting"))) > 0
     assert compared_runs([str(well)]) == compared_runs([well])
+
+
+def test_files_of_another_run_are_refused(well, tmp_path):
+    """Those of four features, in a folder of two."""
+    copy = shutil.copytree(well, tmp_path / "run")
+    run = RunFolder.open(copy)
+    for file, stage in (("geodesic/curve.npz", "geodesic"), ("conformations/data.npz", "conformations")):
+        arrays = load_arrays(copy / file)
+        arrays["format_version"] = np.array(FORMAT_VERSION)
+        wide = {name: np.hstack([x, x]) if x.ndim == 2 else x for name, x in arrays.items()}
+        np.savez(copy / file, **wide)
+        with pytest.raises(RunFolderError, match=rf"{file} is of other features.*`tps {stage} .* --force`"):
+            load_curve(run) if stage == "geodesic" else run.load_frames()
 
 
 def test_every_purpose_has_seeds_of_its_own(well):

@@ -28,7 +28,7 @@ def make_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     evaluations, details, clock = 0, {}, None
     with run_dynamics(run, progress) as dynamics:
         if section.protocol == "friction":
-            curve = load_curve(run.path)
+            curve = load_curve(run)
             measured, evaluations, notes = measure_friction(run, out, dynamics, curve, progress)
             clock = measured.curve.clock(curve.s)
         for method, chance in CHANCE.items():
@@ -38,7 +38,7 @@ def make_paths(run: RunFolder, out: Path, progress: Progress) -> StageResult:
             spoken = method.replace("_", " ")
             with progress.task(spoken, n_paths) as advance:
                 ensemble, positions = dynamics.annealed(
-                    load_curve(run.path, method),
+                    load_curve(run, method),
                     run.seeds(chance, n_paths),
                     advance,
                     clock=clock if method == MAIN else None,

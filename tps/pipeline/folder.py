@@ -36,7 +36,7 @@ from tps.pipeline.constraints import avoided_regions
 from tps.pipeline.manifest import MANIFEST_FILE, damaged, digests, read_manifest
 from tps.report import notebook_section
 from tps.said import SaidAnalysis
-from tps.stored import read_json
+from tps.stored import read_json, remedy
 from tps.systems import MolecularSystem, SurfaceSystem, System, load_system
 
 CONFIG_FILE, TOPOLOGY_FILE = "run.toml", "topology.pdb"
@@ -241,7 +241,23 @@ class RunFolder:
 
     def load_frames(self) -> Conformations:
         """Return the weighted frames, without the positions of a molecule."""
-        return Conformations.load(self.path / "conformations" / "data.npz")
+        file = self.path / "conformations" / "data.npz"
+        frames = Conformations.load(file)
+        self.check_columns(file, frames.values.shape[1], self.system.space.n_features)
+        return frames
+
+    def check_columns(self, file: Path, n: int, needed: int) -> None:
+        """Check that a file has as many columns as the system asks for, and so is not that of another run.
+
+        Raises
+        ------
+        RunFolderError
+            If it has not.
+        """
+        if n != needed:
+            raise RunFolderError(
+                f"{file} is of other features, {n} columns where {self.system.name} has {needed}: {remedy(file)}"
+            )
 
     def frame_positions(self, frames: Conformations) -> NDArray[np.floating]:
         """Return the positions of the weighted frames as `system.values` takes them."""

@@ -69,7 +69,7 @@ _N_POSITIONS = 32
 def free_energies(run: RunFolder, out: Path, progress: Progress) -> StageResult:
     """Sample the windows and the backward paths, and write the table, the profile and the surface."""
     section, system = run.config.free_energy, run.system
-    frames, curve, solved = run.load_frames(), load_curve(run.path), load_solved(run.path)
+    frames, curve, solved = run.load_frames(), load_curve(run), load_solved(run.path)
     if same := one_end(run, solved):
         raise RunFolderError(same)
     doubt = weightless(run, frames)
@@ -193,7 +193,7 @@ def _pulls(
         folder = run.path / path_folder(method)
         if not n_backward or not folder.is_dir():
             continue
-        along = load_curve(run.path, method)
+        along = load_curve(run, method)
         with progress.task(f"{named}, backward", n_backward) as advance:
             backward, _ = dynamics.annealed(
                 along, run.seeds(chance, n_backward), advance, clock=by_clock, backward=True

@@ -90,7 +90,7 @@ def predicted_dissipation(run: RunFolder, *, fisher: bool) -> Metric:
     """
     return dissipation_metric(
         load_friction(run.path),
-        load_curve(run.path).s,
+        load_curve(run).s,
         run.config.paths.n_updates,
         fisher=fisher,
         time_unit=run.system.time_unit,

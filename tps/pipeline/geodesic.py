@@ -18,7 +18,7 @@ from tps.errors import ConfigError
 from tps.pipeline.avoidance import avoidance_notes, with_bounds
 from tps.pipeline.channels import CURVE_LAYOUT, channel_file, channel_said, read_channels
 from tps.pipeline.constraints import check_anchors
-from tps.pipeline.folder import write_json
+from tps.pipeline.folder import RunFolder, write_json
 from tps.pipeline.geodesic_inputs import GeodesicInputs
 from tps.pipeline.geodesic_said import geodesic_said, geodesic_warnings
 from tps.pipeline.progress import Progress
@@ -114,9 +114,18 @@ def load_solved(run: Path) -> dict[str, Any]:
     return read_json(run / "geodesic" / "result.json", SaidGeodesic)
 
 
-def load_curve(run: Path, method: str = MAIN) -> StoredCurve:
-    """Return the curve of a method, or "channels/0" and so on, of a run folder."""
-    return StoredCurve(**load_arrays(run / "geodesic" / curve_file(method), layout=CURVE_LAYOUT))
+def load_curve(run: RunFolder, method: str = MAIN) -> StoredCurve:
+    """Return the curve of a method, or "channels/0" and so on, of a run folder.
+
+    Raises
+    ------
+    RunFolderError
+        If the file is missing, damaged, or of other features.
+    """
+    file = run.path / "geodesic" / curve_file(method)
+    curve = StoredCurve(**load_arrays(file, layout=CURVE_LAYOUT))
+    run.check_columns(file, curve.eta.shape[1], run.system.space.n_statistics)
+    return curve
 
 
 def solve_geodesic(

@@ -96,7 +96,7 @@ class TrackMaker:
 
     def columns(self, values: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
         """Return the axes' columns of features (n, d), progress included: s of the curve's nearest mean."""
-        curve, space = load_curve(self.run.path), self.run.system.space
+        curve, space = load_curve(self.run), self.run.system.space
         apart = space.difference(values[:, None], space.center(curve.mu)[None]) / np.array(space.scale)
         nearest = np.sum(apart**2, axis=-1).argmin(axis=1)
         return {**self.axes.columns(values), PROGRESS: curve.s[nearest]}

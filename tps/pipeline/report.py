@@ -188,7 +188,7 @@ def _figures(
 ) -> dict[str, Picture]:
     system, metrics, method = run.system, content["metrics"], content["method"]
     numbers = {MAIN: metrics, **content["baselines"]}
-    curve, main = load_curve(run.path), ensembles[MAIN]
+    curve, main = load_curve(run), ensembles[MAIN]
     time = np.arange(1, len(main.s) + 1) / len(main.s)
     energies = {spoken(name, method): e.potential_energy for name, e in ensembles.items()}
     works = {spoken(name, method): e.cumulative_work for name, e in ensembles.items()}
@@ -228,7 +228,7 @@ def _figures(
     if "committor" in metrics:
         pictures |= committor_pictures(run)
     if "free_energy" in content:
-        curve = load_curve(run.path)
+        curve = load_curve(run)
         springs = spring_profile(system.space, curve.eta)
         model = (curve.s, system.kt * (springs - curve.psi_from_a)) if MAIN in believed else None
         pictures |= free_energy_pictures(run, content, model)
@@ -237,7 +237,7 @@ def _figures(
 
 def _landscape(run: RunFolder, frames: Conformations, main: PathEnsemble) -> dict[str, Picture]:
     """Return the picture of curve and paths, on the surface or on the free energy of the frames."""
-    system, curve = run.system, load_curve(run.path)
+    system, curve = run.system, load_curve(run)
     regions: dict[str, Any] = {
         "states": {s.name: s.region.ranges for s in (system.state_a, system.state_b)},
         "avoided": [region.ranges for region in avoided_regions(system, run.config.geodesic)],
@@ -283,7 +283,7 @@ def _landscape(run: RunFolder, frames: Conformations, main: PathEnsemble) -> dic
 def _friction_picture(run: RunFolder) -> dict[str, Picture]:
     if run.config.paths.protocol != "friction":
         return {}
-    measured, curve = load_friction(run.path), load_curve(run.path)
+    measured, curve = load_friction(run.path), load_curve(run)
     figure = friction_along_curve(
         measured.s,
         measured.friction_along,
@@ -345,7 +345,7 @@ def _learning_picture(run: RunFolder) -> dict[str, Picture]:
 
 def _model_free_energy(run: RunFolder, method: str, s: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return -psi of the model [kT], from A on, at some places s along a method's curve."""
-    curve = load_curve(run.path, method)
+    curve = load_curve(run, method)
     return -np.interp(s, curve.s, curve.psi_from_a)
 
 

@@ -29,7 +29,7 @@ def channel_curves(run: RunFolder) -> list[ChannelCurve]:
     """Return the channels of a run as a picture draws them."""
     solved, curves = load_solved(run.path), []
     for number, said in enumerate(solved["channels"]):
-        curve, barrier = load_curve(run.path, channel_file(number).removesuffix(".npz")), said["barrier"]
+        curve, barrier = load_curve(run, channel_file(number).removesuffix(".npz")), said["barrier"]
         free = np.array(said["free_energy"] or [np.nan] * len(curve.s), dtype=np.float64)
         error = said["free_energy_error"]
         curves.append(

@@ -104,7 +104,7 @@ def _maps(run: RunFolder, axes: MapAxes, frames: Conformations) -> list[dict[str
 
 def _lines(run: RunFolder, axes: MapAxes) -> list[dict[str, object]]:
     """Return the means along the curve and along the channels that are not taken."""
-    curve, space, unit = load_curve(run.path), run.system.space, run.system.energy_unit
+    curve, space, unit = load_curve(run), run.system.space, run.system.energy_unit
     middle = space.center(curve.mu)
     found = []
     for channel in channel_curves(run):

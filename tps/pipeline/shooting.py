@@ -314,7 +314,7 @@ def _along_other_geodesics(
     for number in numbers[:_MAX_CHANNELS]:
         seeds = np.random.SeedSequence([seed, number]).generate_state(_PER_CHANNEL).tolist()
         with progress.task(f"geodesic {number}", _PER_CHANNEL) as advance:
-            curve = load_curve(run.path, f"channels/{number}")
+            curve = load_curve(run, f"channels/{number}")
             ensemble, positions = dynamics.annealed(curve, seeds, advance)
         n_evaluations += ensemble.n_evaluations
         found += ensemble.segments(positions)

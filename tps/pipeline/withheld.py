@@ -85,7 +85,7 @@ def model_free_energy(
     """
     curves = solved["curves"]
     curve = curves[MAIN if "max_psi_error" in curves[MAIN] or method == FISHER_CLOCK else method]
-    space, eta = run.system.space, load_curve(run.path).eta
+    space, eta = run.system.space, load_curve(run).eta
     by_frames = as_sure_as_grown(
         run,
         frames_anchored_difference(
