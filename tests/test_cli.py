@@ -302,6 +302,9 @@ def test_mistakes_in_the_users_trajectories(tiny, tmp_path):
     frames.xyz[5, 2] = np.nan
     frames.save(str(tmp_path / "nan.dcd"))
     assert "not finite numbers" in importing("nan.dcd")
+    frames.xyz[5] = 0
+    frames.save(str(tmp_path / "point.dcd"))
+    assert "1 of 20 frames have no finite energy" in importing("point.dcd")
     assert "there is no trajectory" in importing("missing.dcd")
 
 

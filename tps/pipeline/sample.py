@@ -27,7 +27,7 @@ from tps.conformations import (
 )
 from tps.dynamics import sample_surface
 from tps.engine import LangevinSettings, PlatformChoice, map_tasks, potential_energies
-from tps.errors import ConfigError
+from tps.errors import ConfigError, TrajectoryError
 from tps.features import CollectiveVariable
 from tps.pipeline.progress import Progress, counted
 from tps.systems import MolecularSystem, SurfaceSystem, System
@@ -255,6 +255,13 @@ def _imported(
         potential_energy=potential_energies(system.create_openmm_system(), imported.positions, platform),
         walker=imported.trajectory,
     )
+    clashes = np.flatnonzero(~np.isfinite(frames.potential_energy))
+    if len(clashes):
+        file = section.trajectories[imported.trajectory[clashes[0]]]
+        raise TrajectoryError(
+            f"{len(clashes)} of {frames.n_frames} frames have no finite energy, the first of them in {file}: atoms lie "
+            "on each other there, write the trajectory anew"
+        )
     notes, n_evaluations = imported.notes, frames.n_frames
     if section.weights_file is not None:
         said, n_forces = check_mean_forces(
