@@ -348,7 +348,7 @@ def test_stored_numbers_are_numbers_with_their_units(tmp_path, harm, wrong):
     with pytest.raises(RunFolderError, match=wrong):
         read_json(file, SaidNumbers)
     file.write_text(json.dumps({"hit": [1]}))
-    with pytest.raises(RunFolderError, match="'hit' should be an object"):
+    with pytest.raises(RunFolderError, match="'hit' should be an object: make"):
         read_json(file, SaidNumbers)
 
 

@@ -114,7 +114,7 @@ def check_said(path: Path, content: dict[str, Any], said: type[BaseModel]) -> No
         said.model_validate(content)
     except ValidationError as failure:
         first = failure.errors()[0]
-        key, why = quoted(".".join(map(str, first["loc"]))), first["msg"]
+        key, why = quoted(".".join(map(str, first["loc"]))), first["msg"].partition(" or instance of ")[0]
         for pydantic, ours in _SPOKEN.items():
             why = why.replace(pydantic, ours)
         raise RunFolderError(f"{path} is damaged, its {key} {why}: {remedy(path)}") from None

@@ -120,7 +120,7 @@ def _to_go_on(context: click.Context) -> str:
         return ""
     blocks = name in {stage.name for stage in STAGES if stage.grows}
     words = [word for word in sys.argv[1:] if not (blocks and word == "--force")]
-    return f"; what was finished is kept, go on with: {shlex.join(['tps', *words])}"
+    return f"; what was finished is kept, go on with: {shortened(shlex.join(['tps', *words]))}"
 
 
 @click.group(cls=TpsGroup, context_settings=CONTEXT)
