@@ -78,6 +78,10 @@ def test_files_are_relative_to_the_run_file(tmp_path):
         ('[run]\nsystem = "x"\n[conformations]\nmethod = "import"', "trajectories"),
         ('[run]\nsystem = "x"\n[geodesic]\navoid_p_max = 1.5', "geodesic.avoid_p_max: .*less than 1"),
         (
+            '[run]\nsystem = "x"\n[free_energy]\nn_frames = 9',
+            "free_energy.n_frames: should be greater than or equal to 10, but got 9$",
+        ),
+        (
             '[run]\nsystem = "x"\n[geodesic]\nfree_energy_weight = -1',
             "free_energy_weight: should be greater than or equal to 0, or 'auto', but got -1$",
         ),

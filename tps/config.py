@@ -436,7 +436,9 @@ class FreeEnergySection(Section):
     )
     n_bridge_windows: int = Field(9, ge=0, le=10_000, description="More about the barrier, ever tighter.")
     n_ladders: Few = Field(2, description="Independent ladders; every other one starts from B.")
-    n_frames: PositiveInt = Field(1600, description="Of each window and ladder.")
+    n_frames: int = Field(
+        1600, ge=10, description="Of each window and ladder, as many as blocks of errors at least."
+    )
     frame_interval_steps: PositiveInt = Field(100, description="Steps between frames.")
     n_backward_paths: NonNegativeInt = Field(
         32,
