@@ -127,18 +127,8 @@ def _packed(folder: Path, system: MolecularSystem) -> PathSource:
 
 def _candidates(table: Path, system: MolecularSystem) -> PathSource:
     """Return paths along a curve."""
-    try:
-        stored = load_paths(table.parent)
-    except (KeyError, ValueError, TypeError) as error:
-        raise TrajectoryError(f"{table} is damaged ({error}): make the paths again with --force") from error
+    stored = load_paths(table.parent)
     energy = np.asarray(stored.potential_energy, dtype=np.float64)
-    entries = (stored.status, energy, stored.reactive_start, stored.reactive_end)
-    lengths = set(map(len, entries))
-    if len(lengths) != 1 or energy.ndim != 2:
-        raise TrajectoryError(
-            f"{table} should hold one entry for each path, but the numbers of entries are {sorted(lengths)}: "
-            "make the paths again with --force"
-        )
     return PathSource(
         folder=table.parent,
         system=system,
