@@ -163,6 +163,18 @@ def test_a_trajectory_of_frames_that_are_not_there_is_refused(molecule, frames, 
         load_apart(tmp_path / "many.h5", molecule.mdtraj_topology)
 
 
+def test_other_hdf5_files_are_told_from_trajectories(molecule, tmp_path):
+    """Of what HDF5's C code says, only what it comes to."""
+    tables = pytest.importorskip("tables")
+    (tmp_path / "noise.h5").write_bytes(np.random.default_rng(1).bytes(5000))
+    with pytest.raises(OSError, match=r"Unable to open/create file '.*noise\.h5'$"):
+        load_apart(tmp_path / "noise.h5", molecule.mdtraj_topology)
+    with tables.open_file(str(tmp_path / "other.h5"), "w") as opened:
+        opened.create_array("/", "x", [1, 2, 3])
+    with pytest.raises(OSError, match="it names no atoms"):
+        load_apart(tmp_path / "other.h5", molecule.mdtraj_topology)
+
+
 def test_readers_get_no_more_memory_than_some_frames_need(molecule, frames, tmp_path):
     """One frame of 6 GB: room is asked for at once, and not given."""
     (tmp_path / "wide.h5").write_bytes(with_frames_of_nothing((frames / "a.h5").read_bytes(), 1, 5 * 10**8))

@@ -150,6 +150,8 @@ def _frames_of_hdf5(file: Path, symbols: list[str]) -> Iterator[tuple[NDArray[np
 
     tables.attributeset.pickle = types.SimpleNamespace(loads=refuse, dumps=refuse)
     with mdtraj.formats.HDF5TrajectoryFile(str(file), "r") as opened:
+        if opened.topology is None:
+            raise OSError("it names no atoms, so MDTraj did not write it")
         symbols += [atom.element.symbol if atom.element else "" for atom in opened.topology.atoms]
         while len(found := opened.read_as_traj(_many(len(symbols)))):
             yield found.xyz, found.unitcell_vectors
@@ -195,7 +197,8 @@ def _main(file: str, *numbers: str) -> int:
             return 1
         except Exception as reason:  # MDTraj's readers raise whatever a damaged file leads them to
             kind = "" if isinstance(reason, OSError) else f"{type(reason).__name__}: "
-            print(f"{kind}{' '.join(str(reason).split())}", file=sys.stderr)
+            said = str(reason).rpartition("End of HDF5 error back trace")[2]  # C code's lines stand before
+            print(f"{kind}{' '.join(said.split())}", file=sys.stderr)
             return 1
     return 0
 
