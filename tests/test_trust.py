@@ -79,6 +79,20 @@ def test_every_way_to_python_is_closed(folder, tmp_path, content, named):
     assert not (tmp_path / "it-ran").exists()
 
 
+@pytest.mark.parametrize("value", ["inf", "nan", "-1e400"])
+def test_numbers_without_end_are_refused_where_nothing_uses_them(folder, value):
+    """Names may read as numbers."""
+    types = '<AtomTypes><Type name="inf" class="nan" element="C" mass="12.0"/></AtomTypes>'
+    bond = '<HarmonicBondForce><Bond type1="inf" type2="inf" length="0.1" k="{k}"/></HarmonicBondForce>'
+    (folder / "mine.xml").write_text(f"<ForceField>{types}{bond.format(k=1.0)}</ForceField>")
+    assert load_system(folder).n_atoms == 22
+    (folder / "mine.xml").write_text(f"<ForceField>{types}{bond.format(k=value)}</ForceField>")
+    with pytest.raises(
+        SystemDefinitionError, match=f"k of <Bond> in mine.xml .* finite number, but is '{value}'"
+    ):
+        load_system(folder)
+
+
 def test_force_fields_of_openmm_may_have_scripts(folder):
     """implicit/obc2.xml has one; it is no file of the user's."""
     (folder / "mine.xml").write_text('<ForceField><Include file="implicit/obc2.xml"/></ForceField>')

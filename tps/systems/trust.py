@@ -21,6 +21,8 @@ from tps.systems.trial import MOST_FOR_REFERENCE, has_expressions, reason_agains
 _SCRIPTS = ("Script", "InitializationScript")
 #: An attribute that it evaluates as Python, and what it is in honest files.
 _EVALUATED, _HONEST = "useDispersionCorrection", ("True", "False", "true", "false", "1", "0")
+#: Attributes of force-field files that begin so are names, which may read as numbers.
+_LABELS = ("name", "class", "type", "element", "atom", "residue", "bond", "from", "to")
 #: A force of a serialised System that is a pickled function.
 _PICKLED = re.compile(r"""type\s*=\s*["']PythonForce""")
 #: Elements of a System lie about five deep; a CustomCVForce has forces within.
@@ -31,12 +33,13 @@ _ALLOW = "set allow_code = true in [force_field] of system.toml if you trust it"
 def check_no_code(files: Iterable[Path], where: str) -> None:
     """Check that force-field files, and those they include, hold nothing that OpenMM would run as Python.
 
-    OpenMM's own files are not asked.
+    And no number that is not finite, which shows in no energy where the molecule at hand has no use for it. OpenMM's
+    own files are not asked.
 
     Raises
     ------
     SystemDefinitionError
-        Naming the file and what it would run.
+        Naming the file and what it would run, or which number is none.
     """
     shipped = Path(app.__file__).parent / "data"
     waiting, seen = list(files), set()
@@ -69,6 +72,12 @@ def _check_element(element: ElementTree.Element, file: Path, where: str) -> None
         raise SystemDefinitionError(
             f"{where} files: {file.name} has {what}, which OpenMM runs as Python code: {_ALLOW}"
         )
+    for key, value in element.items():
+        if not key.startswith(_LABELS) and _is_endless(value):
+            raise SystemDefinitionError(
+                f"{where} files: {key} of <{element.tag}> in {file.name} should be a finite number, but is "
+                f"{quoted(value)}"
+            )
 
 
 def check_no_pickle(text: str, path: Path) -> None:
@@ -167,6 +176,13 @@ def check_numbers(text: str, system: openmm.System, path: Path) -> None:
 def _is_number(text: str) -> bool:
     try:
         return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def _is_endless(text: str) -> bool:
+    try:
+        return not np.isfinite(float(text))
     except ValueError:
         return False
 
