@@ -132,6 +132,17 @@ def test_broken_structures_are_a_simulation_error():
         dynamics.start(broken)
 
 
+def test_an_atom_beyond_all_bounds_is_a_simulation_error():
+    """Its energy is finite there, and single precision would make it infinite."""
+    molecule = torsion_molecule()
+    dynamics = Dynamics(molecule.create_openmm_system(), LANGEVIN, REFERENCE, seed=1)
+    dynamics.start(molecule.positions_a)
+    assert np.isfinite(dynamics.frame()[1])
+    dynamics.context.setPositions(molecule.positions_a + 1e7)
+    with pytest.raises(SimulationError, match="flown off"):
+        dynamics.frame()
+
+
 def test_platform_is_measured_once_and_then_cached(tmp_path):
     molecule = torsion_molecule()
     cache = tmp_path / "deep" / "platforms.json"

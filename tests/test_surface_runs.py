@@ -240,8 +240,10 @@ def test_a_run_folder_of_another_version_is_refused(well, tmp_path):
     expected = f"version 1, this one reads {FORMAT_VERSION}): start a new run folder"
     assert expected in complaint("contents", tmp_path / "run")
     assert expected in complaint("run", run_file(tmp_path), "-o", tmp_path / "run")
-    file.write_text("{")
-    assert "is missing or damaged" in complaint("paths", tmp_path / "run")
+    stages = {name: {**entry, "status": "1979-05-27"} for name, entry in manifest["stages"].items()}
+    for damaged in ("{", json.dumps({**manifest, "format_version": FORMAT_VERSION, "stages": stages})):
+        file.write_text(damaged)
+        assert "is missing or damaged" in complaint("paths", tmp_path / "run")
 
 
 def test_paths_may_be_given_as_text(well):

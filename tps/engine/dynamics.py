@@ -17,6 +17,8 @@ MOLECULE_GROUP = 0
 BIAS_GROUP = 1
 WALL_GROUP = 2
 
+#: Single precision tells atoms apart up to here [nm].
+_FARTHEST = 1e6
 #: Positions (n_atoms, 3) [nm] and velocities [nm/ps].
 Phase = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -114,13 +116,22 @@ class Dynamics:
         return np.asarray(self.context.getState(positions=True).getPositions(asNumpy=True)._value)
 
     def frame(self) -> tuple[NDArray[np.float64], float]:
-        """Return positions (n_atoms, 3) [nm] and the molecule's potential energy [kJ/mol], biases left out."""
+        """Return positions (n_atoms, 3) [nm] and the molecule's potential energy [kJ/mol], biases left out.
+
+        Raises
+        ------
+        SimulationError
+            If the energy is no finite number, or an atom is beyond all bounds: alone there it has a finite one.
+        """
         state = self.context.getState(positions=True, energy=True, groups={MOLECULE_GROUP})
         self.n_evaluations += 1
         energy = state.getPotentialEnergy()._value
         if not np.isfinite(energy):
             raise SimulationError("dynamics failed: the potential energy is not a finite number")
-        return np.asarray(state.getPositions(asNumpy=True)._value), float(energy)
+        positions = np.asarray(state.getPositions(asNumpy=True)._value)
+        if not np.abs(positions).max() < _FARTHEST:
+            raise SimulationError("dynamics failed: an atom has flown off by more than a millimetre")
+        return positions, float(energy)
 
     def phase(self) -> tuple[Phase, float]:
         """Return positions and velocities, for `resume`, and the molecule's potential energy [kJ/mol]."""
