@@ -71,10 +71,11 @@ def test_a_device_computes_what_reference_does(tmp_path):
     tilted = openmm.XmlSerializer.deserialize(system.system_xml)
     system.features.add_tilt(tilted, system.kt, BIAS_GROUP)
     wish, cache = PlatformWish(DEVICES[0]), tmp_path / "platforms.json"
-    choice = choose_platform(system.system_xml, system.positions_a, wish, cache=cache)
+    idle = {"cache": cache, "load": lambda: 0.0}
+    choice = choose_platform(system.system_xml, system.positions_a, wish, **idle)
     assert choice.title == f"{DEVICES[0]} in mixed precision" and choice.n_side_by_side >= 1
     assert choice.steps_per_second.keys() == {DEVICES[0]}
-    again = choose_platform(system.system_xml, system.positions_a, wish, cache=cache)
+    again = choose_platform(system.system_xml, system.positions_a, wish, **idle)
     assert again.source == ("measured again" if choice.measurement.busy else "cached")
     found = []
     for platform in (choice, PlatformChoice("Reference")):
