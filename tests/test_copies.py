@@ -205,6 +205,9 @@ def test_flights_end_as_they_should_and_repeat(alanine):
     for one, same, differs in zip(first[1:], third[1:], other[1:], strict=True):
         np.testing.assert_array_equal(one.points, same.points)
         assert not np.array_equal(one.points, differs.points)
+    few = copy(dynamics)
+    few.fly(points[:3], generators(3), 4, stop=False)
+    assert np.isfinite(few._phase_points()).all()  # copies in which nobody flies are sound as well
     distinct = {flight.points[0].tobytes() for flight in first[1:]}
     assert len(distinct) == 29  # the copies have noise of their own
 

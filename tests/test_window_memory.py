@@ -64,10 +64,11 @@ def test_the_start_of_windows_leaves_no_bias():
 def test_a_start_apart_is_left_out_and_what_a_relaxed_ladder_has_stays():
     """Ladders that stand elsewhere for the first tenth: the start lies past it, at most as far on as in relaxed ones.
 
-    There a tenth fewer independent frames is let go for nothing, and the noise of their number, 2 % of g = 1, with it.
+    There a tenth fewer independent frames is let go for nothing, and the noise of their number, 2 % of g = 1, with it
+    or off it.
     """
     samples = relaxing(1, 0)
-    assert relaxed_from(samples) <= 0.2 * samples.n_frames
+    assert 0.04 * samples.n_frames <= relaxed_from(samples) <= 0.2 * samples.n_frames
     x = samples.values[..., 0].copy()
     x[:2, :40], x[2:, :40] = -1.0, 1.2
     apart = seen(samples.windows, x)
